@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/clock.h"
+
+#include <algorithm>
+
+namespace nrtd {
+
+TimePoint SteadyClock::Now() {
+  return std::chrono::steady_clock::now();
+}
+
+void SteadyClock::WaitUntil(CondVar& condition, Mutex& mutex, TimePoint deadline) {
+  condition.WaitUntil(mutex, deadline);
+}
+
+TimePoint ManualClock::Now() {
+  MutexLock lock(mutex_);
+  return now_;
+}
+
+void ManualClock::WaitUntil(CondVar& condition, Mutex& mutex, TimePoint deadline) {
+  {
+    MutexLock lock(mutex_);
+    if (now_ >= deadline) return;
+    waiters_.push_back({&condition, &mutex});
+    waiters_changed_.NotifyAll();
+  }
+  condition.Wait(mutex);
+  MutexLock lock(mutex_);
+  auto waiter = std::find_if(waiters_.begin(), waiters_.end(), [&](const Waiter& w) {
+    return w.condition == &condition && w.mutex == &mutex;
+  });
+  waiters_.erase(waiter);
+  waiters_changed_.NotifyAll();
+}
+
+void ManualClock::Advance(Duration by) NRTD_NO_THREAD_SAFETY_ANALYSIS {
+  std::vector<Waiter> waiters;
+  {
+    MutexLock lock(mutex_);
+    now_ += by;
+    waiters = waiters_;
+  }
+  // A waiter that has read the old time but does not wait yet still holds its mutex: take it once,
+  // so that the notification cannot come too early. A waiter that left in the meantime ignores it;
+  // its objects outlive the clock's users by the test's construction.
+  for (const Waiter& waiter : waiters) {
+    waiter.mutex->Lock();
+    waiter.mutex->Unlock();
+    waiter.condition->NotifyAll();
+  }
+}
+
+void ManualClock::AwaitWaiters(size_t count) {
+  MutexLock lock(mutex_);
+  while (waiters_.size() < count) waiters_changed_.Wait(mutex_);
+}
+
+}  // namespace nrtd

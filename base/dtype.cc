@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/dtype.h"
+
+#include <bit>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/sizes.h"
+
+namespace nrtd {
+namespace {
+
+struct DTypeRow {
+  DType dtype;
+  std::string_view name;
+  uint64_t size;
+};
+
+constexpr DTypeRow kDTypes[] = {
+    {DType::kFloat32, "float32", 4}, {DType::kBFloat16, "bfloat16", 2},
+    {DType::kFloat16, "float16", 2}, {DType::kInt8, "int8", 1},
+    {DType::kUInt8, "uint8", 1},     {DType::kInt16, "int16", 2},
+    {DType::kUInt16, "uint16", 2},   {DType::kInt32, "int32", 4},
+    {DType::kUInt32, "uint32", 4},   {DType::kInt64, "int64", 8},
+    {DType::kUInt64, "uint64", 8},   {DType::kBool, "bool", 1},
+    {DType::kFloat64, "float64", 8},
+};
+
+}  // namespace
+
+std::optional<DType> DTypeFromName(std::string_view name) {
+  for (const DTypeRow& row : kDTypes) {
+    if (row.name == name) return row.dtype;
+  }
+  return std::nullopt;
+}
+
+std::string_view DTypeName(DType dtype) {
+  for (const DTypeRow& row : kDTypes) {
+    if (row.dtype == dtype) return row.name;
+  }
+  return "unknown";
+}
+
+uint64_t DTypeSize(DType dtype) {
+  for (const DTypeRow& row : kDTypes) {
+    if (row.dtype == dtype) return row.size;
+  }
+  return 0;
+}
+
+std::optional<uint64_t> ElementCount(std::span<const int64_t> shape) {
+  uint64_t count = 1;
+  for (int64_t dimension : shape) {
+    if (dimension < 0) return std::nullopt;
+    auto product = CheckedMultiply(count, static_cast<uint64_t>(dimension));
+    if (!product) return std::nullopt;
+    count = *product;
+  }
+  return count;
+}
+
+std::string ShapeText(std::span<const int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ","));
+}
+
+uint16_t FloatToBFloat16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7fffffffU) > 0x7f800000U) return static_cast<uint16_t>((bits >> 16) | 0x40U);
+  return static_cast<uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+}
+
+float BFloat16ToFloat(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
+
+}  // namespace nrtd

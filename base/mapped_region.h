@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/unique_fd.h"
+
+namespace nrtd {
+
+// Owns one mmap() and unmaps it. Movable; data() does not change when it moves.
+class MappedRegion {
+ public:
+  MappedRegion() = default;
+  MappedRegion(MappedRegion&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  MappedRegion& operator=(MappedRegion&& other) noexcept;
+  MappedRegion(const MappedRegion&) = delete;
+  MappedRegion& operator=(const MappedRegion&) = delete;
+  ~MappedRegion();
+
+  // mmap(2) with these arguments at no particular address. kResource with errno's text on failure,
+  // kInvalid for size 0.
+  static Result<MappedRegion> Map(uint64_t size, int protection, int flags,
+                                  const UniqueFd* file = nullptr, uint64_t offset = 0);
+  // A whole regular file, read-only and private. An empty file is an error.
+  static Result<MappedRegion> MapFile(const std::string& path);
+
+  std::byte* data() const { return data_; }
+  uint64_t size() const { return size_; }
+  ByteSpan bytes() const { return {data_, size_}; }
+  explicit operator bool() const { return data_ != nullptr; }
+
+ private:
+  MappedRegion(std::byte* data, uint64_t size) : data_(data), size_(size) {}
+  std::byte* data_ = nullptr;
+  uint64_t size_ = 0;
+};
+
+}  // namespace nrtd
