@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What an inference costs beside the arithmetic: the daemon against a bare gRPC echo of the same
+// messages, in one run of alternating blocks.
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+#include "base/file.h"
+#include "base/npy.h"
+#include "bench/blocks.h"
+#include "bench/report.h"
+#include "tools/client/address.h"
+#include "tools/client/tensors.h"
+#include "tools/client/tool.h"
+
+namespace nrtd::bench {
+namespace {
+
+constexpr size_t kClients = 4;
+// Short enough that the machine does not change between two, long enough for thousands of calls.
+constexpr Duration kBlock = std::chrono::milliseconds(250);
+constexpr Duration kWarmUp = std::chrono::milliseconds(250);
+
+struct Arguments {
+  std::string address;
+  std::string echo_address;
+  uint32_t model_id = 0;
+  std::string input_file;
+  std::string input_name;
+  std::optional<uint64_t> output_bytes;
+  double seconds = 10;
+  std::string json_file;
+  bool strict = false;
+};
+
+struct Bench {
+  Side daemon;
+  Side echo;
+  std::vector<uint32_t> cores;  // virtual cores of the network
+};
+
+// The file may hold many inputs, one behind another: the first is used.
+Result<nrt::infer_request> MakeRequest(const Arguments& arguments, const v1::Network& network) {
+  NRTD_ASSIGN(const v1::Tensor tensor,
+              client::PickTensor(network.inputs(), arguments.input_name, "input"));
+  NRTD_ASSIGN(const NpyArray array, ReadNpyFile(arguments.input_file));
+  const uint64_t bytes = std::min<uint64_t>(array.data.size(), tensor.bytes());
+  NRTD_TRY(client::CheckArray(tensor, array.dtype, bytes, arguments.input_file));
+  nrt::infer_request request;
+  request.mutable_h_nn()->set_id(arguments.model_id);
+  nrt::infer_io& input = *request.add_ifmap();
+  input.set_name(tensor.name());
+  input.set_buf(array.data.data(), bytes);
+  return request;
+}
+
+Result<Side> ConnectSide(const std::string& address) {
+  Side side;
+  for (size_t i = 0; i < kClients; ++i) {
+    client::ConnectOptions options;
+    options.own_connection = true;
+    NRTD_ASSIGN(client::Daemon daemon, client::Daemon::Connect(address, options));
+    side.clients.push_back(std::move(daemon));
+  }
+  return side;
+}
+
+Result<uint64_t> OutputBytes(Side& side) {
+  nrt::infer_response response;
+  NRTD_TRY(side.clients.front().Infer(side.request, response));
+  uint64_t bytes = 0;
+  for (const nrt::infer_io& output : response.ofmap()) bytes += output.buf().size();
+  return bytes;
+}
+
+// A comparison with an echo of another size would flatter one of the two.
+Result<void> CheckSizes(Bench& bench, const Arguments& arguments) {
+  NRTD_ASSIGN(const uint64_t daemon_bytes, OutputBytes(bench.daemon));
+  NRTD_ASSIGN(const uint64_t echo_bytes, OutputBytes(bench.echo));
+  if (daemon_bytes != echo_bytes) {
+    return Fail(Nerr::kInvalid,
+                "the model returns {} bytes, but the echo server {}; start it with "
+                "--output-bytes {}",
+                daemon_bytes, echo_bytes, daemon_bytes);
+  }
+  if (arguments.output_bytes && *arguments.output_bytes != daemon_bytes) {
+    return Fail(Nerr::kInvalid, "the model returns {} bytes, but --output-size says {}",
+                daemon_bytes, *arguments.output_bytes);
+  }
+  return {};
+}
+
+Result<Bench> Prepare(const Arguments& arguments) {
+  Bench bench;
+  NRTD_ASSIGN(const std::string address, client::ResolveAddress(arguments.address));
+  NRTD_ASSIGN(const std::string echo_address, client::ResolveAddress(arguments.echo_address));
+  NRTD_ASSIGN(bench.daemon, ConnectSide(address));
+  NRTD_ASSIGN(bench.echo, ConnectSide(echo_address));
+  NRTD_ASSIGN(const v1::Network network,
+              bench.daemon.clients.front().FindNetwork(arguments.model_id));
+  for (const v1::Subgraph& subgraph : network.subgraphs()) {
+    if (!subgraph.on_host()) bench.cores.push_back(subgraph.virtual_core());
+  }
+  std::sort(bench.cores.begin(), bench.cores.end());
+  bench.cores.erase(std::unique(bench.cores.begin(), bench.cores.end()), bench.cores.end());
+  NRTD_ASSIGN(bench.daemon.request, MakeRequest(arguments, network));
+  bench.echo.request = bench.daemon.request;
+  NRTD_TRY(CheckSizes(bench, arguments));
+  return bench;
+}
+
+Result<uint64_t> BusyNs(Bench& bench) {
+  uint64_t sum = 0;
+  for (uint32_t core : bench.cores) {
+    NRTD_ASSIGN(const uint64_t busy, bench.daemon.clients.front().CoreBusyNs(core));
+    sum += busy;
+  }
+  return sum;
+}
+
+int BlockPairs(double seconds) {
+  const double pair = 2 * std::chrono::duration<double>(kBlock).count();
+  return std::max(2, static_cast<int>(seconds / pair));
+}
+
+Result<void> MeasureLatency(Bench& bench, double seconds, Measurements& measurements) {
+  client::Latencies echo;
+  client::Latencies daemon;
+  uint64_t busy_ns = 0;
+  for (int pair = 0; pair < BlockPairs(seconds); ++pair) {
+    NRTD_TRY(LatencyBlock(bench.echo, kBlock, echo));
+    NRTD_ASSIGN(const uint64_t busy_before, BusyNs(bench));
+    NRTD_TRY(LatencyBlock(bench.daemon, kBlock, daemon));
+    NRTD_ASSIGN(const uint64_t busy_after, BusyNs(bench));
+    busy_ns += busy_after - busy_before;
+  }
+  measurements.infer_p50_us = daemon.PercentileUs(50);
+  measurements.infer_p99_us = daemon.PercentileUs(99);
+  measurements.echo_p50_us = echo.PercentileUs(50);
+  measurements.echo_p99_us = echo.PercentileUs(99);
+  measurements.infer_samples = daemon.count();
+  measurements.echo_samples = echo.count();
+  measurements.core_busy_us =
+      static_cast<double>(busy_ns) / 1000 / static_cast<double>(daemon.count());
+  return {};
+}
+
+Result<void> MeasureThroughput(Bench& bench, double seconds, Measurements& measurements) {
+  const int pairs = BlockPairs(seconds);
+  for (int pair = 0; pair < pairs; ++pair) {
+    NRTD_ASSIGN(const Throughput echo, ThroughputBlock(bench.echo, kBlock));
+    NRTD_ASSIGN(const Throughput daemon, ThroughputBlock(bench.daemon, kBlock));
+    measurements.echo_per_s += echo.per_second / pairs;
+    measurements.infer_per_s += daemon.per_second / pairs;
+    measurements.queue_full += daemon.queue_full;
+  }
+  return {};
+}
+
+Result<void> Run(const Arguments& arguments) {
+  NRTD_ASSIGN(Bench bench, Prepare(arguments));
+  client::Latencies ignored;
+  NRTD_TRY(LatencyBlock(bench.echo, kWarmUp, ignored));
+  NRTD_TRY(LatencyBlock(bench.daemon, kWarmUp, ignored));
+  Measurements measurements;
+  NRTD_TRY(MeasureLatency(bench, arguments.seconds / 2, measurements));
+  NRTD_TRY(MeasureThroughput(bench, arguments.seconds / 2, measurements));
+  const auto metrics = MetricsOf(measurements);
+  fmt::print("{}", ReportText(metrics));
+  if (!arguments.json_file.empty())
+    NRTD_TRY(
+        WriteFileAtomically(arguments.json_file, AsBytes(client::JsonText(ReportJson(metrics)))));
+  if (AllHold(metrics)) return {};
+  fmt::print("MISSED: a bound of the table above does not hold\n");
+  if (arguments.strict) return Fail(Nerr::kFail, "a bound is missed");
+  return {};
+}
+
+}  // namespace
+}  // namespace nrtd::bench
+
+int main(int argc, char** argv) {
+  CLI::App app("Measures a daemon's inferences against nrtd-echo-server.", "infer-bench");
+  nrtd::bench::Arguments arguments;
+  nrtd::client::AddAddressOption(app, arguments.address);
+  app.add_option("--echo", arguments.echo_address, "Where nrtd-echo-server listens")->required();
+  app.add_option("--model-id", arguments.model_id, "A running model of the daemon")->required();
+  app.add_option("--input", arguments.input_file, "The input as .npy; more than one: the first")
+      ->required();
+  app.add_option("--input-name", arguments.input_name, "The input's name [the model's only one]");
+  app.add_option("--output-size", arguments.output_bytes, "Fail unless outputs have these bytes");
+  app.add_option("--seconds", arguments.seconds, "How long to measure, at least 2")
+      ->check(CLI::Range(2.0, 3600.0))
+      ->capture_default_str();
+  app.add_option("--json", arguments.json_file, "Write the table here too, as JSON")
+      ->type_name("FILE");
+  app.add_flag("--strict", arguments.strict, "Exit with 1 if a bound is missed");
+  return nrtd::client::RunTool(app, argc, argv, [&] { return nrtd::bench::Run(arguments); });
+}

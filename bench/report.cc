@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/report.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "tools/client/table.h"
+
+namespace nrtd::bench {
+namespace {
+
+double Ratio(double a, double b) {
+  return b > 0 ? a / b : 0;
+}
+
+std::string BoundText(const Metric& metric) {
+  if (metric.bound == Bound::kNone) return "";
+  return fmt::format("{} {}", metric.bound == Bound::kAtMost ? "<=" : ">=", metric.limit);
+}
+
+}  // namespace
+
+bool Metric::Holds() const {
+  switch (bound) {
+    case Bound::kNone:
+      return true;
+    case Bound::kAtMost:
+      return value <= limit;
+    case Bound::kAtLeast:
+      return value >= limit;
+  }
+  return false;
+}
+
+std::vector<Metric> MetricsOf(const Measurements& m) {
+  const double net_ratio = Ratio(m.infer_p50_us - m.core_busy_us, m.echo_p50_us);
+  const double throughput_ratio = Ratio(m.infer_per_s, m.echo_per_s);
+  return {
+      {"infer_p50_us", m.infer_p50_us},
+      {"infer_p99_us", m.infer_p99_us},
+      {"echo_p50_us", m.echo_p50_us},
+      {"echo_p99_us", m.echo_p99_us},
+      {"core_busy_us", m.core_busy_us},
+      {"net_ratio", net_ratio, 3, Bound::kAtMost, kNetRatioLimit},
+      {"infer_per_s", m.infer_per_s, 0},
+      {"echo_per_s", m.echo_per_s, 0},
+      {"throughput_ratio", throughput_ratio, 3, Bound::kAtLeast, kThroughputRatioLimit},
+      {"infer_samples", static_cast<double>(m.infer_samples), 0},
+      {"echo_samples", static_cast<double>(m.echo_samples), 0},
+      {"queue_full", static_cast<double>(m.queue_full), 0},
+  };
+}
+
+bool AllHold(const std::vector<Metric>& metrics) {
+  return std::all_of(metrics.begin(), metrics.end(), [](const Metric& m) { return m.Holds(); });
+}
+
+std::string ReportText(const std::vector<Metric>& metrics) {
+  client::Table table({{{"METRIC"}}, {{"VALUE"}, client::Align::kRight}, {{"BOUND"}}, {{"OK?"}}});
+  for (const Metric& metric : metrics) {
+    const char* verdict = metric.bound == Bound::kNone ? "" : metric.Holds() ? "ok" : "MISSED";
+    table.AddRow({metric.name, fmt::format("{:.{}f}", metric.value, metric.digits),
+                  BoundText(metric), verdict});
+  }
+  return table.Framed();
+}
+
+nlohmann::json ReportJson(const std::vector<Metric>& metrics) {
+  nlohmann::json values;
+  nlohmann::json bounds = nlohmann::json::array();
+  for (const Metric& metric : metrics) {
+    values[metric.name] = metric.value;
+    if (metric.bound == Bound::kNone) continue;
+    bounds.push_back({{"metric", metric.name},
+                      {"relation", metric.bound == Bound::kAtMost ? "<=" : ">="},
+                      {"limit", metric.limit},
+                      {"value", metric.value},
+                      {"ok", metric.Holds()}});
+  }
+  return {{"metrics", std::move(values)}, {"bounds", std::move(bounds)}, {"ok", AllHold(metrics)}};
+}
+
+}  // namespace nrtd::bench

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace nrtd::bench {
+
+// What one run measured. Times are microseconds.
+struct Measurements {
+  double infer_p50_us = 0;  // one client, the daemon
+  double infer_p99_us = 0;
+  double echo_p50_us = 0;  // one client, the echo server
+  double echo_p99_us = 0;
+  double core_busy_us = 0;  // of all cores, for one inference
+  double infer_per_s = 0;   // several clients, the daemon
+  double echo_per_s = 0;    // several clients, the echo server
+  size_t infer_samples = 0;
+  size_t echo_samples = 0;
+  uint64_t queue_full = 0;  // inferences that were refused for want of a slot and sent again
+};
+
+enum class Bound { kNone, kAtMost, kAtLeast };
+
+struct Metric {
+  std::string name;
+  double value = 0;
+  int digits = 1;  // behind the point, for people
+  Bound bound = Bound::kNone;
+  double limit = 0;
+
+  bool Holds() const;
+};
+
+// What the runtime may cost beside a bare echo of the same messages: once the core's own time is
+// taken off, half of an echo more; and of its throughput, 30 percent.
+inline constexpr double kNetRatioLimit = 1.5;
+inline constexpr double kThroughputRatioLimit = 0.7;
+
+// With the ratios: net_ratio = (infer_p50 - core_busy) / echo_p50, throughput_ratio = infer / echo.
+std::vector<Metric> MetricsOf(const Measurements& measurements);
+
+bool AllHold(const std::vector<Metric>& metrics);
+std::string ReportText(const std::vector<Metric>& metrics);
+nlohmann::json ReportJson(const std::vector<Metric>& metrics);
+
+}  // namespace nrtd::bench

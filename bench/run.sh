@@ -1,0 +1,80 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# Measures the built daemon on one simulated Inferentia with the digits network against a bare gRPC echo. Prints the
+# table and writes it to build/bench.json. A missed bound is shown; it fails the run only with --strict.
+#
+#   bench/run.sh [--seconds N] [--strict]
+set -eu
+cd "$(dirname "$0")/.."
+
+seconds=10
+strict=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --seconds) seconds=${2:?--seconds needs a number}; shift 2 ;;
+    --strict) strict=--strict; shift ;;
+    *) echo "bench/run.sh: unknown option $1; use [--seconds N] [--strict]" >&2; exit 2 ;;
+  esac
+done
+
+bin=build/release/bin
+for name in neuron-rtd neuron-cli neuron-cc nrtd-echo-server infer-bench; do
+  if [ ! -x "$bin/$name" ]; then
+    echo "bench/run.sh: $bin/$name is missing; run ./dev build first" >&2
+    exit 1
+  fi
+done
+
+dir=$(mktemp -d)
+daemon=
+echo_server=
+stop() {
+  for pid in $echo_server $daemon; do
+    kill "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+  done
+  rm -rf "$dir"
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+"$bin/neuron-rtd" --sim inf1.xlarge -g "unix:$dir/nrtd.sock" -x >"$dir/neuron-rtd.log" 2>&1 &
+daemon=$!
+# The output of the digits network: ten float32. infer-bench refuses to compare if that is not so.
+"$bin/nrtd-echo-server" --listen "unix:$dir/echo.sock" --output-name output:0 --output-bytes 40 \
+  >"$dir/echo.log" 2>&1 &
+echo_server=$!
+
+# Says which of the two is gone, and what it said last.
+check_alive() {
+  if ! kill -0 "$daemon" 2>/dev/null; then
+    echo "bench/run.sh: neuron-rtd died; its last lines:" >&2
+    tail -n 20 "$dir/neuron-rtd.log" >&2
+    exit 1
+  fi
+  if ! kill -0 "$echo_server" 2>/dev/null; then
+    echo "bench/run.sh: nrtd-echo-server died; its last lines:" >&2
+    tail -n 20 "$dir/echo.log" >&2
+    exit 1
+  fi
+}
+
+"$bin/neuron-cc" compile models/digits/digits.onnx --framework ONNX --output "$dir/digits.neff"
+for socket in nrtd echo; do
+  if ! "$bin/neuron-cli" -a "unix:$dir/$socket.sock" wait-ready --timeout 30; then
+    check_alive
+    exit 1
+  fi
+done
+loaded=$("$bin/neuron-cli" -a "unix:$dir/nrtd.sock" load --json "$dir/digits.neff")
+model=$(printf '%s\n' "$loaded" | sed -n 's/.*"model_id": *\([0-9][0-9]*\).*/\1/p')
+
+# A missed bound with --strict is also a failure of infer-bench, hence the check of both servers in any case.
+status=0
+"$bin/infer-bench" -a "unix:$dir/nrtd.sock" --echo "unix:$dir/echo.sock" --model-id "$model" \
+  --input models/digits/images.npy --output-size 40 --seconds "$seconds" --json build/bench.json \
+  $strict || status=$?
+check_alive
+exit "$status"

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/lower/lower.h"
+
+namespace nrtd::compiler {
+
+sim::Operand LowerContext::View(ValueId id, Shape dims) const {
+  const DType dtype = graph_.at(id).dtype;
+  if (graph_.at(id).IsConstant())
+    return sim::DenseOperand(plan_.files.at({id, dtype}), dtype, 0, std::move(dims));
+  const Placement place = plan_.ScratchOf(id);
+  return sim::DenseOperand(place.var_id, dtype, place.offset, std::move(dims));
+}
+
+sim::Operand LowerContext::WeightView(ValueId id, Shape dims) const {
+  for (DType dtype : {DType::kBFloat16, DType::kFloat32}) {
+    if (const auto file = plan_.files.find({id, dtype}); file != plan_.files.end())
+      return sim::DenseOperand(file->second, dtype, 0, std::move(dims));
+  }
+  return View(id, std::move(dims));
+}
+
+void LowerContext::Append(const Node& node, sim::Engine engine, sim::Instruction instruction) {
+  instructions_.push_back({engine, std::move(instruction), node.name});
+}
+
+namespace {
+
+// Reshapes are another view of the same bytes.
+Result<void> LowerAny(const Node&, const Reshape&, LowerContext&) {
+  return {};
+}
+
+template <typename Other>
+Result<void> LowerAny(const Node& node, const Other& operation, LowerContext& context) {
+  return Lower(node, operation, context);
+}
+
+// A constant that is an output: DMA takes outputs from where results lie.
+void CopyConstant(ValueId id, const MemoryPlan& plan, LowerContext& context) {
+  const Value& value = context.at(id);
+  const Shape dims{static_cast<int64_t>(value.Elements())};
+  const Placement to = plan.ScratchOf(id);
+  context.Append({fmt::format("output '{}'", value.name), Reshape{}, {}, id}, sim::Engine::kPool,
+                 sim::Copy{context.View(id, dims),
+                           sim::DenseOperand(to.var_id, value.dtype, to.offset, dims)});
+}
+
+}  // namespace
+
+Result<std::vector<TensorInstruction>> LowerGraph(const Graph& graph, const MemoryPlan& plan,
+                                                  sim::Precision precision) {
+  LowerContext context(graph, plan, precision);
+  for (ValueId output : graph.outputs) {
+    if (graph.at(output).IsConstant()) CopyConstant(output, plan, context);
+  }
+  for (const Node& node : graph.nodes) {
+    auto lowered = std::visit(
+        [&](const auto& operation) { return LowerAny(node, operation, context); }, node.operation);
+    if (!lowered) return tl::unexpected<Error>(std::move(lowered.error()).In(node.name));
+  }
+  return std::move(context).Take();
+}
+
+}  // namespace nrtd::compiler

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From nodes to tensor instructions, in the order of the program; synchronisation comes later
+// (schedule.h). One function an operation, in one small file a family.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "compiler/ir.h"
+#include "compiler/memory_plan.h"
+#include "driver_shim/sim/isa.h"
+
+namespace nrtd::compiler {
+
+struct TensorInstruction {
+  sim::Engine engine = sim::Engine::kPe;
+  sim::Instruction instruction;
+  std::string origin;  // the node it comes from
+};
+
+class LowerContext {
+ public:
+  LowerContext(const Graph& graph, const MemoryPlan& plan, sim::Precision precision)
+      : graph_(graph), plan_(plan), precision_(precision) {}
+
+  const Value& at(ValueId id) const { return graph_.at(id); }
+  sim::Precision precision() const { return precision_; }
+
+  // The value as a dense operand under dimensions that have as many elements; a constant in the
+  // file variable of its own type.
+  sim::Operand View(ValueId id, Shape dims) const;
+  // The same for what PE multiplies by: a constant as it is stored for that.
+  sim::Operand WeightView(ValueId id, Shape dims) const;
+
+  void Append(const Node& node, sim::Engine engine, sim::Instruction instruction);
+
+  std::vector<TensorInstruction> Take() && { return std::move(instructions_); }
+
+ private:
+  const Graph& graph_;
+  const MemoryPlan& plan_;
+  const sim::Precision precision_;
+  std::vector<TensorInstruction> instructions_;
+};
+
+// kInvalid if an operation needs more dimensions than an instruction has.
+Result<std::vector<TensorInstruction>> LowerGraph(const Graph& graph, const MemoryPlan& plan,
+                                                  sim::Precision precision);
+
+Result<void> Lower(const Node& node, const Conv& conv, LowerContext& context);
+Result<void> Lower(const Node& node, const MatMul& product, LowerContext& context);
+Result<void> Lower(const Node& node, const Activation& activation, LowerContext& context);
+Result<void> Lower(const Node& node, const Softmax& softmax, LowerContext& context);
+Result<void> Lower(const Node& node, const Pool& pool, LowerContext& context);
+Result<void> Lower(const Node& node, const Binary& binary, LowerContext& context);
+
+}  // namespace nrtd::compiler

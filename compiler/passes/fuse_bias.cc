@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "compiler/passes/passes.h"
+
+namespace nrtd::compiler {
+namespace {
+
+// The addend as a bias of Conv: [1,O,1,1] and the like, of which the elements are [O].
+bool IsChannelBias(const Value& addend, const Shape& output) {
+  if (!addend.IsConstant() || addend.Elements() != static_cast<uint64_t>(output[1])) return false;
+  Shape channels(output.size(), 1);
+  channels[1] = output[1];
+  // Leading dimensions of 1 may be missing.
+  return addend.shape.size() + 1 >= output.size() && RepeatsTo(addend.shape, channels);
+}
+
+class Fuser {
+ public:
+  explicit Fuser(Graph& graph)
+      : graph_(graph), uses_(graph.UseCounts()), producers_(graph.Producers()) {}
+
+  // Does node `at`, an addition, vanish into the node that makes one of its inputs?
+  bool Fuse(size_t at) {
+    const Node& sum = graph_.nodes[at];
+    const auto* binary = std::get_if<Binary>(&sum.operation);
+    if (binary == nullptr || binary->function != sim::BinaryFunction::kAdd) return false;
+    return FuseInto(sum.inputs[0], sum.inputs[1], sum.output) ||
+           FuseInto(sum.inputs[1], sum.inputs[0], sum.output);
+  }
+
+ private:
+  bool FuseInto(ValueId product, ValueId addend, ValueId sum) {
+    const size_t at = producers_[product];
+    // The product must be read by nothing else, the addend be there before the product.
+    if (at == Graph::kNoNode || uses_[product] != 1 ||
+        graph_.at(product).shape != graph_.at(sum).shape)
+      return false;
+    Node& node = graph_.nodes[at];
+    const size_t made = producers_[addend];
+    if (node.inputs.size() != 2 || (made != Graph::kNoNode && made >= at)) return false;
+    if (std::holds_alternative<MatMul>(node.operation)) {
+      if (!RepeatsTo(graph_.at(addend).shape, graph_.at(sum).shape)) return false;
+      node.inputs.push_back(addend);
+    } else if (std::holds_alternative<Conv>(node.operation)) {
+      if (!IsChannelBias(graph_.at(addend), graph_.at(sum).shape)) return false;
+      Value bias = graph_.at(addend);
+      bias.shape = {graph_.at(sum).shape[1]};
+      node.inputs.push_back(graph_.Add(std::move(bias)));
+    } else {
+      return false;
+    }
+    node.output = sum;
+    producers_[sum] = at;
+    return true;
+  }
+
+  Graph& graph_;
+  std::vector<uint32_t> uses_;
+  std::vector<size_t> producers_;
+};
+
+}  // namespace
+
+void FuseBias(Graph& graph) {
+  Fuser fuser(graph);
+  std::vector<bool> gone(graph.nodes.size(), false);
+  for (size_t i = 0; i < graph.nodes.size(); ++i) gone[i] = fuser.Fuse(i);
+  size_t at = 0;
+  std::erase_if(graph.nodes, [&](const Node&) { return gone[at++]; });
+}
+
+}  // namespace nrtd::compiler

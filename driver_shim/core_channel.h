@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The driver's side of one core: submits executions in order, finds out when they end, and decides
+// which thread polls.
+//
+// A core is polled by one thread at a time. An execution submitted with Completion::kPolled is
+// driven by whoever calls Wait() for it: no hand-over between threads lies between a request and
+// its answer. One submitted with kInterrupt is driven by the channel's own completion thread, so
+// that it goes on when nobody waits. Executions end in the order in which they were submitted.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/mutex.h"
+#include "driver_shim/core.h"
+#include "driver_shim/dma_ring.h"
+#include "driver_shim/notification_queue.h"
+
+namespace nrtd {
+
+enum class Completion { kPolled, kInterrupt };
+
+// How an execution ended. code: kOk; kInferCompletedWithNumErr (an output holds NaN);
+// kInferCompletedWithErr (the program or a transfer failed; detail says where); kHwError (its
+// notification was lost); or the code given to Reset().
+struct ExecutionOutcome {
+  Nerr code = Nerr::kOk;
+  std::string detail;      // empty when code is kOk
+  uint64_t device_ns = 0;  // the core worked on it
+};
+
+class Execution;
+
+// Told of an execution's end, on the thread that polled, before Wait() returns and without the
+// channel's lock: the place to submit what comes next.
+class ExecutionListener {
+ public:
+  virtual void OnExecutionDone(Execution& execution) = 0;
+
+ protected:
+  ~ExecutionListener() = default;
+};
+
+// One run of a program. Owned by the caller, in place from Submit() until it is done, reusable
+// afterwards.
+class Execution {
+ public:
+  explicit Execution(ExecutionListener* listener = nullptr) : listener_(listener) {}
+  Execution(const Execution&) = delete;
+  Execution& operator=(const Execution&) = delete;
+
+  // After the end: from the listener's call or Wait() on.
+  const ExecutionOutcome& outcome() const { return outcome_; }
+
+ private:
+  friend class CoreChannel;
+  enum class State : uint8_t { kIdle, kQueued, kDone };
+  // All guarded by the channel's mutex; outcome_ is the poller's until kDone.
+  ExecutionListener* listener_;
+  State state_ = State::kIdle;
+  Completion completion_ = Completion::kPolled;
+  uint32_t waiters_ = 0;
+  uint64_t tag_ = 0;
+  Execution* next_ = nullptr;
+  ExecutionOutcome outcome_;
+  CondVar done_;
+};
+
+// What one execution puts into one of its program's queues.
+struct QueueWork {
+  uint32_t queue = 0;  // the program's own numbering
+  std::span<const Descriptor> descriptors;
+};
+
+// Threadsafe.
+class CoreChannel {
+ public:
+  // `core`, `pool` and `clock` outlive the channel; the pool's pages are mapped for the core's
+  // device.
+  static Result<std::unique_ptr<CoreChannel>> Create(Core& core, memory::HugePagePool& pool,
+                                                     Clock& clock);
+  ~CoreChannel();
+
+  Core& core() { return core_; }
+
+  // Makes `program` the one that runs; `ring_capacities[i]` is the size of its queue i, a power of
+  // two that holds all executions in flight. kInvalid when another program is started. kResource:
+  // no DMA memory for the rings.
+  Result<void> Start(ProgramId program, std::span<const uint32_t> ring_capacities);
+  // No execution is in flight.
+  void Stop();
+
+  // Queues one execution. kInvalid when no program is started, kResource when a ring is full;
+  // nothing was queued then.
+  Result<void> Submit(Execution& execution, std::span<const QueueWork> work, Completion completion);
+
+  // Until the execution is done (true) or the deadline has passed (false; it is still queued). The
+  // execution was submitted. A thread that is inside a long instruction when the deadline passes
+  // returns behind it.
+  bool Wait(Execution& execution, TimePoint deadline);
+  // Without waiting or polling.
+  bool Done(const Execution& execution);
+
+  // Resets the core. Every execution in flight ends with `code` and `detail`; the program has to be
+  // started again.
+  void Reset(Nerr code, const std::string& detail);
+
+ private:
+  CoreChannel(Core& core, memory::HugePagePool& pool, Clock& clock);
+  Result<void> AttachCommonRings() NRTD_REQUIRES(mutex_);
+  void AcquirePolling() NRTD_REQUIRES(mutex_);
+  void ReleasePolling() NRTD_REQUIRES(mutex_);
+  void PollOnce() NRTD_REQUIRES(mutex_);
+  void Collect() NRTD_REQUIRES(mutex_);
+  void FinishHead(Nerr code, std::string detail, uint64_t device_ns) NRTD_REQUIRES(mutex_);
+  void Announce() NRTD_REQUIRES(mutex_);
+  bool ThreadHasWork() const NRTD_REQUIRES(mutex_);
+  void RunCompletionThread();
+
+  Core& core_;
+  memory::HugePagePool& pool_;
+  Clock& clock_;
+
+  Mutex mutex_;
+  CondVar polling_free_;
+  CondVar thread_wake_;
+  bool stop_thread_ NRTD_GUARDED_BY(mutex_) = false;
+  bool polling_ NRTD_GUARDED_BY(mutex_) = false;
+  // The last poll found nothing that could go on; polling again helps only after another
+  // submission.
+  bool stalled_ NRTD_GUARDED_BY(mutex_) = false;
+  bool started_ NRTD_GUARDED_BY(mutex_) = false;
+  uint64_t next_tag_ NRTD_GUARDED_BY(mutex_) = 1;
+  Execution* head_ NRTD_GUARDED_BY(mutex_) = nullptr;  // oldest in flight
+  Execution* tail_ NRTD_GUARDED_BY(mutex_) = nullptr;
+  Execution* ended_ NRTD_GUARDED_BY(mutex_) = nullptr;  // outcome known, listener not told yet
+  Execution** ended_tail_ NRTD_GUARDED_BY(mutex_) = &ended_;
+
+  std::vector<DmaRing> rings_
+      NRTD_GUARDED_BY(mutex_);  // of the started program, by its queue numbers
+  std::unique_ptr<DmaRing> execution_ring_ NRTD_GUARDED_BY(mutex_);
+  std::unique_ptr<NotificationQueue> errors_ NRTD_GUARDED_BY(mutex_);
+  std::unique_ptr<NotificationQueue> completions_ NRTD_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace nrtd

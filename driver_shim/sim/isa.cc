@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Encoding: StreamHeader {u32 magic, u16 major, u16 minor, u8 engine, u8[3] 0, u32
+// instruction_count}, then for each instruction {u16 opcode, u16 0, u32 bytes with this header},
+// its fields in the order of Describe(), zeros up to a multiple of 8. Everything little-endian.
+#include "driver_shim/sim/isa.h"
+
+#include <concepts>
+
+#include "base/sizes.h"
+
+namespace nrtd::sim {
+namespace {
+
+constexpr size_t kStreamHeaderBytes = 16;
+constexpr size_t kInstructionHeaderBytes = 8;
+
+template <typename T, typename U>
+concept MaybeConst = std::same_as<std::remove_const_t<T>, U>;
+
+// One description of every instruction's fields serves the encoder and the decoder.
+template <typename A, MaybeConst<SemaphoreWait> I>
+void Describe(A& a, I& i) {
+  a(i.semaphore), a(i.value);
+}
+template <typename A, MaybeConst<SemaphoreSignal> I>
+void Describe(A& a, I& i) {
+  a(i.semaphore);
+}
+template <typename A, MaybeConst<DmaTrigger> I>
+void Describe(A& a, I& i) {
+  a(i.id);
+}
+template <typename A, MaybeConst<Notify> I>
+void Describe(A& a, I& i) {
+  a(i.value);
+}
+template <typename A, MaybeConst<End> I>
+void Describe(A&, I&) {}
+template <typename A, MaybeConst<Conv2d> I>
+void Describe(A& a, I& i) {
+  a(i.input), a(i.weights), a(i.bias), a(i.output), a(i.strides), a(i.dilations), a(i.pads),
+      a(i.groups);
+  a.Enum(i.precision, 2);
+}
+template <typename A, MaybeConst<MatMul> I>
+void Describe(A& a, I& i) {
+  a(i.a), a(i.b), a(i.bias), a(i.c);
+  a.Enum(i.precision, 2);
+}
+template <typename A, MaybeConst<Activation> I>
+void Describe(A& a, I& i) {
+  a(i.input), a(i.output);
+  a.Enum(i.function, kFunctions);
+  a(i.alpha), a(i.beta);
+}
+template <typename A, MaybeConst<Softmax> I>
+void Describe(A& a, I& i) {
+  a(i.input), a(i.output), a(i.axis);
+}
+template <typename A, MaybeConst<Pool2d> I>
+void Describe(A& a, I& i) {
+  a(i.input), a(i.output);
+  a.Enum(i.kind, kPoolKinds);
+  a(i.kernel), a(i.strides), a(i.pads);
+}
+template <typename A, MaybeConst<Binary> I>
+void Describe(A& a, I& i) {
+  a(i.a), a(i.b), a(i.output);
+  a.Enum(i.function, kBinaryFunctions);
+}
+template <typename A, MaybeConst<Copy> I>
+void Describe(A& a, I& i) {
+  a(i.input), a(i.output);
+}
+
+class Encoder {
+ public:
+  explicit Encoder(ByteVector& out) : out_(out) {}
+
+  template <typename T>
+  requires std::is_arithmetic_v<T>
+  void operator()(const T& value) {
+    out_.resize(out_.size() + sizeof(T));
+    StoreAt(out_, out_.size() - sizeof(T), value);
+  }
+  template <typename T, size_t N>
+  void operator()(const std::array<T, N>& values) {
+    for (const T& value : values) (*this)(value);
+  }
+  void operator()(const std::optional<Operand>& operand) {
+    (*this)(static_cast<uint8_t>(operand.has_value()));
+    if (operand) (*this)(*operand);
+  }
+  void operator()(const Operand& operand) {
+    (*this)(operand.var_id);
+    (*this)(static_cast<uint8_t>(operand.dtype));
+    (*this)(static_cast<uint8_t>(operand.dims.size()));
+    (*this)(operand.offset);
+    for (int64_t dimension : operand.dims) (*this)(dimension);
+    for (int64_t stride : operand.strides) (*this)(stride);
+  }
+  template <typename E>
+  void Enum(const E& value, uint8_t) {
+    (*this)(static_cast<uint8_t>(value));
+  }
+
+ private:
+  ByteVector& out_;
+};
+
+class Decoder {
+ public:
+  explicit Decoder(ByteSpan bytes) : bytes_(bytes) {}
+
+  bool ok() const { return error_.empty(); }
+  const std::string& error() const { return error_; }
+  size_t consumed() const { return at_; }
+
+  template <typename T>
+  requires std::is_arithmetic_v<T>
+  void operator()(T& value) {
+    if (!ok()) return;
+    if (!RangeFits(at_, sizeof(T), bytes_.size())) {
+      error_ = fmt::format("the fields need more than its {} bytes", bytes_.size());
+      return;
+    }
+    value = LoadAt<T>(bytes_, at_);
+    at_ += sizeof(T);
+  }
+  template <typename T, size_t N>
+  void operator()(std::array<T, N>& values) {
+    for (T& value : values) (*this)(value);
+  }
+  void operator()(std::optional<Operand>& operand) {
+    uint8_t present = 0;
+    (*this)(present);
+    if (present > 1)
+      error_ = fmt::format("optional operand has presence {}, expected 0 or 1", present);
+    if (ok() && present == 1) (*this)(operand.emplace());
+  }
+  void operator()(Operand& operand) {
+    uint8_t dtype = 0;
+    uint8_t rank = 0;
+    (*this)(operand.var_id), (*this)(dtype), (*this)(rank), (*this)(operand.offset);
+    if (!ok()) return;
+    operand.dtype = static_cast<DType>(dtype);
+    if (DTypeSize(operand.dtype) == 0)
+      error_ = fmt::format("operand has the unknown type {}", dtype);
+    if (rank == 0 || rank > kMaxRank)
+      error_ = fmt::format("operand has rank {}, expected 1 to {}", rank, kMaxRank);
+    if (!ok()) return;
+    operand.dims.resize(rank);
+    operand.strides.resize(rank);
+    for (int64_t& dimension : operand.dims) (*this)(dimension);
+    for (int64_t& stride : operand.strides) (*this)(stride);
+  }
+  template <typename E>
+  void Enum(E& value, uint8_t count) {
+    uint8_t number = 0;
+    (*this)(number);
+    if (ok() && number >= count)
+      error_ = fmt::format("enumeration value {} is not below {}", number, count);
+    value = static_cast<E>(number);
+  }
+
+ private:
+  ByteSpan bytes_;
+  size_t at_ = 0;
+  std::string error_;
+};
+
+struct OpcodeRow {
+  Opcode opcode;
+  std::string_view name;
+  std::optional<Engine> engine;  // nothing: every engine
+};
+// In the order of Instruction's alternatives.
+constexpr OpcodeRow kOpcodes[] = {
+    {Opcode::kSemaphoreWait, "SemaphoreWait", std::nullopt},
+    {Opcode::kSemaphoreSignal, "SemaphoreSignal", std::nullopt},
+    {Opcode::kDmaTrigger, "DmaTrigger", std::nullopt},
+    {Opcode::kNotify, "Notify", std::nullopt},
+    {Opcode::kEnd, "End", std::nullopt},
+    {Opcode::kConv2d, "Conv2d", Engine::kPe},
+    {Opcode::kMatMul, "MatMul", Engine::kPe},
+    {Opcode::kActivation, "Activation", Engine::kAct},
+    {Opcode::kSoftmax, "Softmax", Engine::kAct},
+    {Opcode::kPool2d, "Pool2d", Engine::kPool},
+    {Opcode::kBinary, "Binary", Engine::kPool},
+    {Opcode::kCopy, "Copy", Engine::kPool},
+};
+static_assert(std::size(kOpcodes) == std::variant_size_v<Instruction>);
+
+const OpcodeRow* FindOpcode(Opcode opcode) {
+  for (const OpcodeRow& row : kOpcodes) {
+    if (row.opcode == opcode) return &row;
+  }
+  return nullptr;
+}
+
+// The default-constructed alternative number `index`.
+template <size_t N = 0>
+Instruction MakeAlternative(size_t index) {
+  if constexpr (N + 1 < std::variant_size_v<Instruction>) {
+    if (index != N) return MakeAlternative<N + 1>(index);
+  }
+  return Instruction(std::in_place_index<N>);
+}
+
+Result<Instruction> DecodeInstruction(Opcode opcode, Engine engine, ByteSpan fields) {
+  const OpcodeRow* row = FindOpcode(opcode);
+  if (row == nullptr)
+    return Fail(Nerr::kInvalid, "unknown opcode {}", static_cast<uint16_t>(opcode));
+  if (row->engine && *row->engine != engine) {
+    return Fail(Nerr::kInvalid, "{} does not run on engine {}", row->name, EngineName(engine));
+  }
+  Instruction instruction = MakeAlternative(static_cast<size_t>(row - kOpcodes));
+  Decoder decoder(fields);
+  std::visit([&](auto& alternative) { Describe(decoder, alternative); }, instruction);
+  if (!decoder.ok()) return Fail(Nerr::kInvalid, "{}: {}", row->name, decoder.error());
+  if (AlignUp(decoder.consumed(), 8) != fields.size()) {
+    return Fail(Nerr::kInvalid, "{} has {} bytes of fields, its form needs {}", row->name,
+                fields.size(), AlignUp(decoder.consumed(), 8));
+  }
+  return instruction;
+}
+
+}  // namespace
+
+std::string_view EngineName(Engine engine) {
+  switch (engine) {
+    case Engine::kPe:
+      return "pe";
+    case Engine::kAct:
+      return "act";
+    case Engine::kPool:
+      return "pool";
+  }
+  return "unknown";
+}
+
+Operand DenseOperand(uint32_t var_id, DType dtype, uint64_t offset, std::vector<int64_t> dims) {
+  std::vector<int64_t> strides(dims.size());
+  int64_t stride = 1;
+  for (size_t i = dims.size(); i-- > 0;) {
+    strides[i] = stride;
+    stride *= dims[i];
+  }
+  return {var_id, dtype, offset, std::move(dims), std::move(strides)};
+}
+
+Opcode OpcodeOf(const Instruction& instruction) {
+  return kOpcodes[instruction.index()].opcode;
+}
+
+std::string_view OpcodeName(Opcode opcode) {
+  const OpcodeRow* row = FindOpcode(opcode);
+  return row != nullptr ? row->name : "unknown";
+}
+
+bool RunsOn(Opcode opcode, Engine engine) {
+  const OpcodeRow* row = FindOpcode(opcode);
+  return row != nullptr && (!row->engine || *row->engine == engine);
+}
+
+ByteVector EncodeStream(const Stream& stream) {
+  ByteVector out;
+  Encoder encode(out);
+  encode(kStreamMagic), encode(kIsaMajor), encode(kIsaMinor);
+  encode(static_cast<uint8_t>(stream.engine));
+  encode(std::array<uint8_t, 3>{});
+  encode(static_cast<uint32_t>(stream.instructions.size()));
+  for (const Instruction& instruction : stream.instructions) {
+    const size_t start = out.size();
+    encode(static_cast<uint16_t>(OpcodeOf(instruction)));
+    encode(uint16_t{0});
+    encode(uint32_t{0});
+    std::visit([&](const auto& alternative) { Describe(encode, alternative); }, instruction);
+    out.resize(start + AlignUp(out.size() - start, 8));
+    StoreAt(out, start + 4, static_cast<uint32_t>(out.size() - start));
+  }
+  return out;
+}
+
+Result<Stream> DecodeStream(ByteSpan bytes) {
+  if (bytes.size() < kStreamHeaderBytes) {
+    return Fail(Nerr::kInvalid, "instruction stream of {} bytes is shorter than its header",
+                bytes.size());
+  }
+  if (LoadAt<uint32_t>(bytes, 0) != kStreamMagic)
+    return Fail(Nerr::kInvalid, "instruction stream has no NSIM magic");
+  const auto major = LoadAt<uint16_t>(bytes, 4);
+  const auto minor = LoadAt<uint16_t>(bytes, 6);
+  if (major != kIsaMajor || minor > kIsaMinor) {
+    return Fail(Nerr::kUnsupportedVersion,
+                "instruction stream is version {}.{}, this simulator runs {}.0 to {}.{}", major,
+                minor, kIsaMajor, kIsaMajor, kIsaMinor);
+  }
+  const auto engine = LoadAt<uint8_t>(bytes, 8);
+  if (engine >= kEngines)
+    return Fail(Nerr::kInvalid, "instruction stream is for the unknown engine {}", engine);
+  const auto count = LoadAt<uint32_t>(bytes, 12);
+  if (count == 0 || count > kMaxInstructions) {
+    return Fail(Nerr::kInvalid, "instruction stream has {} instructions, expected 1 to {}", count,
+                kMaxInstructions);
+  }
+  Stream stream{static_cast<Engine>(engine), {}};
+  size_t at = kStreamHeaderBytes;
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!RangeFits(at, kInstructionHeaderBytes, bytes.size())) {
+      return Fail(Nerr::kInvalid, "{} instruction {}: the stream ends before it",
+                  EngineName(stream.engine), i);
+    }
+    const auto opcode = static_cast<Opcode>(LoadAt<uint16_t>(bytes, at));
+    const auto size = LoadAt<uint32_t>(bytes, at + 4);
+    if (size < kInstructionHeaderBytes || size % 8 != 0 || !RangeFits(at, size, bytes.size())) {
+      return Fail(Nerr::kInvalid,
+                  "{} instruction {}: size {} at offset {} does not fit the stream's {} bytes",
+                  EngineName(stream.engine), i, size, at, bytes.size());
+    }
+    const ByteSpan fields =
+        bytes.subspan(at + kInstructionHeaderBytes, size - kInstructionHeaderBytes);
+    auto instruction = DecodeInstruction(opcode, stream.engine, fields);
+    if (!instruction) {
+      return tl::unexpected<Error>(
+          std::move(instruction.error())
+              .In(fmt::format("{} instruction {}", EngineName(stream.engine), i)));
+    }
+    const bool is_end = std::holds_alternative<End>(*instruction);
+    if (is_end != (i + 1 == count)) {
+      return Fail(Nerr::kInvalid,
+                  "{} instruction {}: End must be the last instruction, and only that",
+                  EngineName(stream.engine), i);
+    }
+    stream.instructions.push_back(std::move(*instruction));
+    at += size;
+  }
+  if (at != bytes.size()) {
+    return Fail(Nerr::kInvalid, "instruction stream has {} bytes behind its last instruction",
+                bytes.size() - at);
+  }
+  return stream;
+}
+
+uint64_t MacCount(const Instruction& instruction) {
+  if (const auto* conv = std::get_if<Conv2d>(&instruction)) {
+    const auto outputs = ElementCount(conv->output.dims).value_or(0);
+    const auto& w = conv->weights.dims;
+    return outputs * static_cast<uint64_t>(w[1] * w[2] * w[3]);
+  }
+  if (const auto* matmul = std::get_if<MatMul>(&instruction)) {
+    return ElementCount(matmul->c.dims).value_or(0) * static_cast<uint64_t>(matmul->a.dims.back());
+  }
+  return 0;
+}
+
+}  // namespace nrtd::sim

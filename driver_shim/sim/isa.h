@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The instruction set of the simulated NeuronCore, version 1.0: what neuron-cc writes and the
+// simulated core runs. The encoding is documented in docs/sim-isa.md and is ours; real Inferentia
+// binaries are something else.
+//
+// A program is three streams, one an engine (PE, ACT, POOL), each a StreamHeader and then
+// instructions. The engines start together at an execution, run their own stream in order, and meet
+// only through semaphores. All 32 semaphores are 0 when an execution starts. An execution is
+// complete when all three streams have reached End; a stream without work is just End.
+//
+// Operands are parts of the subgraph's variables (def.json): `file` variables are read-only
+// weights, `tmp-buf` variables may be read and written. `input` and `output` variables live in host
+// memory and can be touched by DMA only: a program copies them with the descriptors of its engine
+// JSONs, which DmaTrigger sets off.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/dtype.h"
+#include "base/error.h"
+
+namespace nrtd::sim {
+
+inline constexpr uint32_t kStreamMagic = 0x4d49534eU;  // "NSIM"
+inline constexpr uint16_t kIsaMajor = 1;
+inline constexpr uint16_t kIsaMinor = 0;
+
+inline constexpr uint32_t kSemaphores = 32;  // a core has as many as the real one
+inline constexpr size_t kMaxRank = 6;
+inline constexpr uint32_t kMaxInstructions = 1U << 20;  // a stream; BERT-Large needs about 2,000
+
+enum class Engine : uint8_t { kPe = 0, kAct = 1, kPool = 2 };
+inline constexpr size_t kEngines = 3;
+// "pe", "act", "pool": the keys of def.json.
+std::string_view EngineName(Engine engine);
+
+// A strided view into a variable. Element (i0, i1, ...) lies at byte offset + sum(i_k * strides[k])
+// * DTypeSize(dtype). Strides count elements and are >= 0; 0 repeats an element and is allowed only
+// in inputs. Written operands must not overlap themselves. offset is a multiple of the element's
+// size. dims.size() == strides.size() <= kMaxRank, every dimension >= 1; rank 0 is not used, a
+// scalar is [1].
+struct Operand {
+  uint32_t var_id = 0;
+  DType dtype = DType::kFloat32;
+  uint64_t offset = 0;
+  std::vector<int64_t> dims;
+  std::vector<int64_t> strides;
+
+  bool operator==(const Operand&) const = default;
+};
+
+// A dense row-major operand.
+Operand DenseOperand(uint32_t var_id, DType dtype, uint64_t offset, std::vector<int64_t> dims);
+
+// Control, every engine
+// ------------------------------------------------------------------------------------------------
+
+// Blocks this engine until semaphore >= value.
+struct SemaphoreWait {
+  uint8_t semaphore = 0;
+  uint32_t value = 0;
+  bool operator==(const SemaphoreWait&) const = default;
+};
+
+// semaphore += 1, once everything this engine did before is visible to the others.
+struct SemaphoreSignal {
+  uint8_t semaphore = 0;
+  bool operator==(const SemaphoreSignal&) const = default;
+};
+
+// Sets off all descriptors with this id in the engine's JSON, in their order there. Does not wait
+// for them: the descriptor's semaphore (one increment for each entry of the JSON's `dma` list) says
+// that its data has arrived.
+struct DmaTrigger {
+  uint32_t id = 0;
+  bool operator==(const DmaTrigger&) const = default;
+};
+
+// Puts `value` into the core's explicit notification queue. For tracing; completion needs no
+// Notify.
+struct Notify {
+  uint32_t value = 0;
+  bool operator==(const Notify&) const = default;
+};
+
+// The last instruction of every stream.
+struct End {
+  bool operator==(const End&) const = default;
+};
+
+// PE
+// -------------------------------------------------------------------------------------------------------------------
+
+// How PE multiplies. kBFloat16: both operands rounded to bfloat16 (nearest even), products
+// accumulated in float32.
+enum class Precision : uint8_t { kFloat32 = 0, kBFloat16 = 1 };
+
+// output[N,O,Y,X] = conv(input[N,C,H,W], weights[O,C/groups,KH,KW]) + bias[O]. Cross-correlation,
+// zero padding. input and output are float32, weights float32 or bfloat16 in a `file` variable,
+// bias float32.
+struct Conv2d {
+  Operand input;
+  Operand weights;
+  std::optional<Operand> bias;
+  Operand output;
+  std::array<int64_t, 2> strides{1, 1};
+  std::array<int64_t, 2> dilations{1, 1};   // 1: dense
+  std::array<int64_t, 4> pads{0, 0, 0, 0};  // top, left, bottom, right
+  int64_t groups = 1;
+  Precision precision = Precision::kFloat32;
+  bool operator==(const Conv2d&) const = default;
+};
+
+// c[...,M,N] = a[...,M,K] x b[...,K,N] + bias. All ranks are equal and >= 2; leading dimensions of
+// a and b are those of c or 1. A transposed operand is one with swapped strides. a and c are
+// float32; b is float32, or bfloat16 in a `file` variable; bias is float32 of c's rank with every
+// dimension that of c or 1.
+struct MatMul {
+  Operand a;
+  Operand b;
+  std::optional<Operand> bias;
+  Operand c;
+  Precision precision = Precision::kFloat32;
+  bool operator==(const MatMul&) const = default;
+};
+
+// ACT
+// ------------------------------------------------------------------------------------------------------------------
+
+enum class Function : uint8_t {
+  kRelu = 0,       // max(x, 0)
+  kLeakyRelu = 1,  // x > 0 ? x : alpha x
+  kClip = 2,       // min(max(x, alpha), beta)
+  kSigmoid = 3,
+  kTanh = 4,
+  kExp = 5,
+  kLog = 6,
+  kSqrt = 7,
+  kAbs = 8,
+  kGeluErf = 9,  // x/2 (1 + erf(x / sqrt 2))
+  kLinear = 10,  // alpha x + beta
+};
+inline constexpr uint8_t kFunctions = 11;
+
+// output = function(input), element by element; equal dims, float32. May work in place (same
+// operand twice).
+struct Activation {
+  Operand input;
+  Operand output;
+  Function function = Function::kRelu;
+  float alpha = 0;
+  float beta = 0;
+  bool operator==(const Activation&) const = default;
+};
+
+// output = exp(input - max) / sum over one axis; equal dims, float32. May work in place.
+struct Softmax {
+  Operand input;
+  Operand output;
+  int64_t axis = 0;  // 0 <= axis < rank
+  bool operator==(const Softmax&) const = default;
+};
+
+// POOL
+// -----------------------------------------------------------------------------------------------------------------
+
+enum class PoolKind : uint8_t {
+  kMax = 0,
+  kAverageExcludePad = 1,  // divides by the elements under the window
+  kAverageIncludePad = 2,  // divides by the window's size
+};
+inline constexpr uint8_t kPoolKinds = 3;
+
+// output[N,C,Y,X] = pool(input[N,C,H,W]); float32. Padding elements never win a maximum.
+struct Pool2d {
+  Operand input;
+  Operand output;
+  PoolKind kind = PoolKind::kMax;
+  std::array<int64_t, 2> kernel{1, 1};
+  std::array<int64_t, 2> strides{1, 1};
+  std::array<int64_t, 4> pads{0, 0, 0, 0};  // top, left, bottom, right
+  bool operator==(const Pool2d&) const = default;
+};
+
+enum class BinaryFunction : uint8_t {
+  kAdd = 0,
+  kSubtract = 1,
+  kMultiply = 2,
+  kDivide = 3,
+  kMaximum = 4,
+  kMinimum = 5
+};
+inline constexpr uint8_t kBinaryFunctions = 6;
+
+// output = a (function) b; float32, equal ranks. a has output's dims; every dimension of b is that
+// of output or 1 (repeated). Where a must be repeated, Copy it first (an input stride of 0). May
+// work in place on a.
+struct Binary {
+  Operand a;
+  Operand b;
+  Operand output;
+  BinaryFunction function = BinaryFunction::kAdd;
+  bool operator==(const Binary&) const = default;
+};
+
+// output = input, element by element; equal dims, any strides. Equal dtypes of any kind, or a cast
+// between float32 and bfloat16. This is reshape, transpose, slice, concat, broadcast and cast.
+struct Copy {
+  Operand input;
+  Operand output;
+  bool operator==(const Copy&) const = default;
+};
+
+// The alternatives' order is not the encoding; opcodes are (see OpcodeOf).
+using Instruction = std::variant<SemaphoreWait, SemaphoreSignal, DmaTrigger, Notify, End, Conv2d,
+                                 MatMul, Activation, Softmax, Pool2d, Binary, Copy>;
+
+// The numbers stand in NEFFs: never renumber.
+enum class Opcode : uint16_t {
+  kSemaphoreWait = 1,
+  kSemaphoreSignal = 2,
+  kDmaTrigger = 3,
+  kNotify = 4,
+  kEnd = 5,
+  kConv2d = 16,
+  kMatMul = 17,
+  kActivation = 32,
+  kSoftmax = 33,
+  kPool2d = 48,
+  kBinary = 49,
+  kCopy = 50,
+};
+Opcode OpcodeOf(const Instruction& instruction);
+std::string_view OpcodeName(Opcode opcode);
+// Control instructions run on every engine, tensor instructions on one.
+bool RunsOn(Opcode opcode, Engine engine);
+
+struct Stream {
+  Engine engine = Engine::kPe;
+  std::vector<Instruction> instructions;
+  bool operator==(const Stream&) const = default;
+};
+
+// Never fails for a stream that Validate() accepts.
+ByteVector EncodeStream(const Stream& stream);
+
+// kInvalid with the instruction's index and what is wrong. Checks the form only: magic, version,
+// sizes, enumerations, ranks, that exactly the last instruction is End, that every opcode runs on
+// the stream's engine.
+Result<Stream> DecodeStream(ByteSpan bytes);
+
+// What Validate() needs to know of the program's surroundings.
+struct VariableInfo {
+  uint32_t var_id = 0;
+  uint64_t size = 0;
+  bool readable = true;   // false for `input` and `output` variables: only DMA touches them
+  bool writable = false;  // true for tmp-buf
+};
+struct ProgramContext {
+  std::vector<VariableInfo> variables;
+  std::array<std::vector<uint32_t>, kEngines> dma_ids;  // the ids that each engine's JSON lists
+};
+
+// Checks one decoded stream against its surroundings: every operand inside its variable, aligned,
+// readable or writable as it is used, shapes and types that fit the instruction, semaphores and DMA
+// ids that exist. kInvalid with the engine, the instruction's index, the operand, and the numbers.
+// Whoever runs a program without this check is wrong.
+Result<void> Validate(const Stream& stream, const ProgramContext& context);
+
+// Multiply-accumulates of one instruction; 0 where nothing is multiplied.
+uint64_t MacCount(const Instruction& instruction);
+
+}  // namespace nrtd::sim

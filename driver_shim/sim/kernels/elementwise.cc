@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ACT's functions and softmax, POOL's pairs.
+#include "driver_shim/sim/kernels/onednn.h"
+
+namespace nrtd::sim {
+namespace {
+
+using dnnl::algorithm;
+
+// Runs a kernel that may first need its input moved to where it works in place.
+class SequenceKernel final : public Kernel {
+ public:
+  SequenceKernel(std::unique_ptr<Kernel> first, BoundPrimitive second)
+      : first_(std::move(first)), second_(std::move(second)) {}
+  bool Run() override { return (first_ == nullptr || first_->Run()) && second_.Run(); }
+
+ private:
+  std::unique_ptr<Kernel> first_;
+  BoundPrimitive second_;
+};
+
+struct OneDnnFunction {
+  algorithm kind;
+  float alpha;
+  float beta;
+};
+OneDnnFunction ToOneDnn(const Activation& a) {
+  switch (a.function) {
+    case Function::kRelu:
+      return {algorithm::eltwise_relu, 0, 0};
+    case Function::kLeakyRelu:
+      return {algorithm::eltwise_relu, a.alpha, 0};
+    case Function::kClip:
+      return {algorithm::eltwise_clip, a.alpha, a.beta};
+    case Function::kSigmoid:
+      return {algorithm::eltwise_logistic, 0, 0};
+    case Function::kTanh:
+      return {algorithm::eltwise_tanh, 0, 0};
+    case Function::kExp:
+      return {algorithm::eltwise_exp, 0, 0};
+    case Function::kLog:
+      return {algorithm::eltwise_log, 0, 0};
+    case Function::kSqrt:
+      return {algorithm::eltwise_sqrt, 0, 0};
+    case Function::kAbs:
+      return {algorithm::eltwise_abs, 0, 0};
+    case Function::kGeluErf:
+      return {algorithm::eltwise_gelu_erf, 0, 0};
+    case Function::kLinear:
+      return {algorithm::eltwise_linear, a.alpha, a.beta};
+  }
+  return {algorithm::undef, 0, 0};
+}
+
+algorithm ToOneDnn(BinaryFunction function) {
+  switch (function) {
+    case BinaryFunction::kAdd:
+      return algorithm::binary_add;
+    case BinaryFunction::kSubtract:
+      return algorithm::binary_sub;
+    case BinaryFunction::kMultiply:
+      return algorithm::binary_mul;
+    case BinaryFunction::kDivide:
+      return algorithm::binary_div;
+    case BinaryFunction::kMaximum:
+      return algorithm::binary_max;
+    case BinaryFunction::kMinimum:
+      return algorithm::binary_min;
+  }
+  return algorithm::undef;
+}
+
+// oneDNN describes source and target of these by one layout: where the layouts differ, the input is
+// copied into the output first and the primitive works there.
+std::unique_ptr<Kernel> WithOneLayout(const Operand& input, const Operand& output,
+                                      dnnl::primitive primitive,
+                                      const dnnl::memory::desc& scratchpad,
+                                      const KernelContext& context) {
+  std::unique_ptr<Kernel> move;
+  const std::byte* source = context.resolve(input);
+  std::byte* target = context.resolve(output);
+  if (input.strides != output.strides) {
+    move = MakeCopy({input, output}, context);
+    source = target;
+  }
+  context.scratch->Reserve(scratchpad.get_size());
+  BoundPrimitive bound(std::move(primitive));
+  bound.Bind(DNNL_ARG_SRC, OperandDesc(output), source);
+  bound.Bind(DNNL_ARG_DST, OperandDesc(output), target);
+  bound.BindScratch(DNNL_ARG_SCRATCHPAD, scratchpad, context.scratch, 0);
+  return std::make_unique<SequenceKernel>(std::move(move), std::move(bound));
+}
+
+}  // namespace
+
+std::unique_ptr<Kernel> MakeActivation(const Activation& activation, const KernelContext& context) {
+  const OneDnnFunction f = ToOneDnn(activation);
+  const dnnl::eltwise_forward::desc desc(dnnl::prop_kind::forward_inference, f.kind,
+                                         OperandDesc(activation.output), f.alpha, f.beta);
+  const dnnl::eltwise_forward::primitive_desc pd(desc, KernelAttr(), CpuEngine());
+  return WithOneLayout(activation.input, activation.output, dnnl::eltwise_forward(pd),
+                       pd.scratchpad_desc(), context);
+}
+
+std::unique_ptr<Kernel> MakeSoftmax(const Softmax& softmax, const KernelContext& context) {
+  const dnnl::softmax_forward::desc desc(dnnl::prop_kind::forward_inference,
+                                         OperandDesc(softmax.output),
+                                         static_cast<int>(softmax.axis));
+  const dnnl::softmax_forward::primitive_desc pd(desc, KernelAttr(), CpuEngine());
+  return WithOneLayout(softmax.input, softmax.output, dnnl::softmax_forward(pd),
+                       pd.scratchpad_desc(), context);
+}
+
+std::unique_ptr<Kernel> MakeBinary(const Binary& binary, const KernelContext& context) {
+  const auto a = OperandDesc(binary.a);
+  const auto b = OperandDesc(binary.b);
+  const auto output = OperandDesc(binary.output);
+  const dnnl::binary::desc desc(ToOneDnn(binary.function), a, b, output);
+  const dnnl::binary::primitive_desc pd(desc, KernelAttr(), CpuEngine());
+  context.scratch->Reserve(pd.scratchpad_desc().get_size());
+  BoundPrimitive bound{dnnl::binary(pd)};
+  bound.Bind(DNNL_ARG_SRC_0, a, context.resolve(binary.a));
+  bound.Bind(DNNL_ARG_SRC_1, b, context.resolve(binary.b));
+  bound.Bind(DNNL_ARG_DST, output, context.resolve(binary.output));
+  bound.BindScratch(DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc(), context.scratch, 0);
+  return std::make_unique<SequenceKernel>(nullptr, std::move(bound));
+}
+
+}  // namespace nrtd::sim

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A tensor instruction, prepared: operands resolved to memory, oneDNN primitive built, weights
+// packed. Made when a program is loaded, run once an execution.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "base/error.h"
+#include "driver_shim/sim/isa.h"
+#include "driver_shim/sim/kernels/weight_cache.h"
+
+namespace nrtd::sim {
+
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  // False when the arithmetic library refuses at run time; the execution then ends with an error
+  // notification. One thread at a time: kernels of a core share its scratch memory.
+  virtual bool Run() = 0;
+};
+
+// Scratch memory of one program, grown while programs are prepared and never while they run.
+// Kernels take the address through scratch(), since it moves when it grows.
+class Scratch {
+ public:
+  void Reserve(uint64_t bytes);
+  std::byte* data() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(std::byte* data) const { std::free(data); }
+  };
+  std::unique_ptr<std::byte, Free> data_;
+  uint64_t size_ = 0;
+};
+
+// What a kernel is made from.
+struct KernelContext {
+  // The operand's first element in device memory; the operand was validated.
+  std::function<std::byte*(const Operand&)> resolve;
+  // Does nothing ever write the variable? Then its packed form may be kept and shared.
+  std::function<bool(uint32_t var_id)> constant;
+  WeightCache* weights = nullptr;
+  Scratch* scratch = nullptr;
+};
+
+// The instruction is a tensor instruction that Validate() accepts. kInvalid when oneDNN has no
+// implementation for it.
+Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
+                                           const KernelContext& context);
+
+// Does this CPU multiply bfloat16? If not, PE rounds operands to bfloat16 and multiplies in
+// float32, which gives the same products.
+bool HasNativeBFloat16();
+
+}  // namespace nrtd::sim

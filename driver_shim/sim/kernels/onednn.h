@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The little of oneDNN that all kernels share. Exceptions of its C++ interface end in MakeKernel();
+// running goes through the C interface with arguments bound beforehand, so that it neither throws
+// nor builds maps.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <dnnl.hpp>
+
+#include "driver_shim/sim/isa.h"
+#include "driver_shim/sim/kernels/kernel.h"
+
+namespace nrtd::sim {
+
+const dnnl::engine& CpuEngine();
+
+// The operand's shape and strides, holding `type` elements.
+dnnl::memory::desc OperandDesc(const Operand& operand,
+                               dnnl::memory::data_type type = dnnl::memory::data_type::f32);
+
+// Elements from the operand's first to its last, gaps included.
+uint64_t SpanElements(const Operand& operand);
+
+// Attributes of every primitive here: scratch memory is the program's, not the library's, because
+// the library's is bound to the thread that made the primitive.
+dnnl::primitive_attr KernelAttr();
+
+// A primitive with its arguments bound.
+class BoundPrimitive {
+ public:
+  BoundPrimitive() = default;
+  explicit BoundPrimitive(dnnl::primitive primitive);
+
+  // `data` stays valid as long as this.
+  void Bind(int argument, const dnnl::memory::desc& desc, const void* data);
+  // At `offset` into the scratch memory, wherever that is when Run() is called.
+  void BindScratch(int argument, const dnnl::memory::desc& desc, Scratch* scratch, uint64_t offset);
+
+  bool Run();
+
+ private:
+  struct Floating {
+    dnnl_memory_t memory;
+    Scratch* scratch;
+    uint64_t offset;
+  };
+  dnnl::primitive primitive_;
+  dnnl::stream stream_;
+  std::vector<dnnl::memory> memories_;
+  std::vector<dnnl_exec_arg_t> arguments_;
+  std::vector<Floating> floating_;
+};
+
+// Runs a reorder once, for packing. Throws dnnl::error.
+void ReorderNow(const dnnl::memory::desc& from, const void* source, const dnnl::memory::desc& to,
+                void* target);
+
+// memory of `size` bytes aligned to 64. Null only for size 0.
+std::byte* AllocateAligned(uint64_t size);
+
+// Per family; they throw dnnl::error.
+std::unique_ptr<Kernel> MakeConv2d(const Conv2d& conv, const KernelContext& context);
+std::unique_ptr<Kernel> MakeMatMul(const MatMul& matmul, const KernelContext& context);
+std::unique_ptr<Kernel> MakeActivation(const Activation& activation, const KernelContext& context);
+std::unique_ptr<Kernel> MakeSoftmax(const Softmax& softmax, const KernelContext& context);
+std::unique_ptr<Kernel> MakePool2d(const Pool2d& pool, const KernelContext& context);
+std::unique_ptr<Kernel> MakeBinary(const Binary& binary, const KernelContext& context);
+std::unique_ptr<Kernel> MakeCopy(const Copy& copy, const KernelContext& context);
+
+}  // namespace nrtd::sim

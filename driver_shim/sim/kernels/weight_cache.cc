@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "driver_shim/sim/kernels/weight_cache.h"
+
+#include "base/digest.h"
+
+namespace nrtd::sim {
+
+Result<std::shared_ptr<const PackedWeights>> WeightCache::Get(ByteSpan source,
+                                                              const std::string& form,
+                                                              const Pack& pack) {
+  const Sha256Digest digest = Sha256(source);
+  const std::string key =
+      std::string(reinterpret_cast<const char*>(digest.data()), digest.size()) + form;
+  {
+    MutexLock lock(mutex_);
+    if (auto found = entries_.find(key); found != entries_.end()) {
+      if (auto entry = found->second.lock()) return entry;
+    }
+  }
+  NRTD_ASSIGN(PackedWeights packed, pack());
+  auto entry = std::make_shared<const PackedWeights>(std::move(packed));
+  MutexLock lock(mutex_);
+  std::erase_if(entries_, [](const auto& item) { return item.second.expired(); });
+  auto& place = entries_[key];
+  if (auto other = place.lock()) return other;
+  place = entry;
+  return std::shared_ptr<const PackedWeights>(entry);
+}
+
+uint64_t WeightCache::bytes() const {
+  MutexLock lock(mutex_);
+  uint64_t sum = 0;
+  for (const auto& [key, weak] : entries_) {
+    if (auto entry = weak.lock()) sum += entry->size;
+  }
+  return sum;
+}
+
+}  // namespace nrtd::sim

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Packed weights, shared by every program that uses the same weights in the same way: replicas of a
+// network on other cores or devices hold one copy.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/mutex.h"
+
+namespace nrtd::sim {
+
+// 64-byte aligned memory.
+struct PackedWeights {
+  struct Free {
+    void operator()(std::byte* data) const { std::free(data); }
+  };
+  std::unique_ptr<std::byte, Free> data;
+  uint64_t size = 0;
+};
+
+// Threadsafe. Entries live as long as somebody holds them.
+class WeightCache {
+ public:
+  using Pack = std::function<Result<PackedWeights>()>;
+
+  // The entry for these source bytes in this form (`form` names source and target layout), packed
+  // by `pack` if nobody has it. Two callers that miss at once both pack; one result stays.
+  Result<std::shared_ptr<const PackedWeights>> Get(ByteSpan source, const std::string& form,
+                                                   const Pack& pack);
+
+  // Bytes held by live entries.
+  uint64_t bytes() const;
+
+ private:
+  mutable Mutex mutex_;
+  std::map<std::string, std::weak_ptr<const PackedWeights>> entries_ NRTD_GUARDED_BY(mutex_);
+};
+
+}  // namespace nrtd::sim

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "driver_shim/sim/prepared_program.h"
+
+#include <algorithm>
+#include <map>
+
+namespace nrtd::sim {
+namespace {
+
+static_assert(kEngines == kCoreEngines);
+
+class Preparer {
+ public:
+  Preparer(const ProgramImage& image, const AddressSpace& space, WeightCache& weights)
+      : image_(image), space_(space) {
+    kernels_.resolve = [this](const Operand& operand) {
+      return space_.TranslateDram(Find(operand.var_id)->address + operand.offset, 1);
+    };
+    kernels_.constant = [this](uint32_t var_id) { return !Find(var_id)->writable; };
+    kernels_.weights = &weights;
+  }
+
+  Result<std::unique_ptr<PreparedProgram>> Run() {
+    NRTD_TRY(CheckPlacement());
+    auto program = std::make_unique<PreparedProgram>();
+    kernels_.scratch = &program->scratch;
+    NRTD_TRY(PrepareTriggers(*program));
+    for (size_t e = 0; e < kEngines; ++e) {
+      NRTD_ASSIGN(Stream stream, DecodeStream(image_.instructions[e]));
+      if (stream.engine != static_cast<Engine>(e)) {
+        return Fail(Nerr::kInvalid, "the instructions of engine {} are for engine {}",
+                    EngineName(static_cast<Engine>(e)), EngineName(stream.engine));
+      }
+      NRTD_TRY(Validate(stream, context_));
+      NRTD_TRY(CheckTriggerOrder(stream));
+      for (const Instruction& instruction : stream.instructions) {
+        NRTD_ASSIGN(Step step, MakeStep(instruction, stream.engine, *program));
+        program->streams[e].push_back(std::move(step));
+      }
+    }
+    NRTD_TRY(PrepareOutputs(*program));
+    return program;
+  }
+
+ private:
+  const PlacedVariable* Find(uint32_t var_id) const {
+    const auto found = std::find_if(image_.variables.begin(), image_.variables.end(),
+                                    [&](const PlacedVariable& v) { return v.var_id == var_id; });
+    return found != image_.variables.end() ? &*found : nullptr;
+  }
+
+  Result<void> CheckPlacement() {
+    for (const PlacedVariable& variable : image_.variables) {
+      if (variable.in_dram && space_.TranslateDram(variable.address, variable.size) == nullptr) {
+        return Fail(Nerr::kInvalid, "variable {} of {} bytes at {:#x} is not in device DRAM",
+                    variable.var_id, variable.size, variable.address);
+      }
+      context_.variables.push_back({variable.var_id, variable.size, variable.in_dram,
+                                    variable.in_dram && variable.writable});
+    }
+    return {};
+  }
+
+  Result<void> PrepareTriggers(PreparedProgram& program) {
+    std::map<uint32_t, CoreEngine> owners;
+    for (const TriggerBinding& binding : image_.triggers) {
+      if (owners.emplace(binding.queue, binding.engine).first->second != binding.engine) {
+        return Fail(Nerr::kInvalid, "two engines trigger DMA queue {}", binding.queue);
+      }
+      if (binding.queue >= kDmaQueues) {
+        return Fail(Nerr::kInvalid, "DMA id {} names queue {}, a core has {}", binding.id,
+                    binding.queue, kDmaQueues);
+      }
+      context_.dma_ids[static_cast<size_t>(binding.engine)].push_back(binding.id);
+      program.triggers.push_back({binding.queue, binding.descriptors});
+      if (binding.queue >= program.descriptors.size())
+        program.descriptors.resize(binding.queue + 1);
+    }
+    return {};
+  }
+
+  // The driver fills each queue in the order of the engine's JSON, so the stream must release in
+  // that order, each id once.
+  Result<void> CheckTriggerOrder(const Stream& stream) {
+    size_t at = 0;
+    const auto next_binding = [&] {
+      while (at < image_.triggers.size() &&
+             static_cast<Engine>(image_.triggers[at].engine) != stream.engine)
+        ++at;
+      return at < image_.triggers.size() ? &image_.triggers[at++] : nullptr;
+    };
+    for (const Instruction& instruction : stream.instructions) {
+      const auto* trigger = std::get_if<DmaTrigger>(&instruction);
+      if (trigger == nullptr) continue;
+      const TriggerBinding* binding = next_binding();
+      if (binding == nullptr || binding->id != trigger->id) {
+        return Fail(Nerr::kInvalid,
+                    "engine {} triggers DMA id {} out of the order of its JSON, or twice",
+                    EngineName(stream.engine), trigger->id);
+      }
+    }
+    if (const TriggerBinding* left = next_binding()) {
+      return Fail(Nerr::kInvalid, "engine {} never triggers DMA id {} of its JSON",
+                  EngineName(stream.engine), left->id);
+    }
+    return {};
+  }
+
+  Result<void> PrepareOutputs(PreparedProgram& program) {
+    for (uint32_t var_id : image_.output_var_ids) {
+      const PlacedVariable* variable = Find(var_id);
+      if (variable == nullptr || !variable->in_dram || variable->address % sizeof(float) != 0) {
+        return Fail(Nerr::kInvalid, "output variable {} is not an aligned variable in device DRAM",
+                    var_id);
+      }
+      program.outputs.push_back(
+          {reinterpret_cast<const float*>(space_.TranslateDram(variable->address, variable->size)),
+           variable->size / sizeof(float)});
+    }
+    return {};
+  }
+
+  Result<Step> MakeStep(const Instruction& instruction, Engine engine, PreparedProgram& program) {
+    Step step;
+    step.opcode = OpcodeOf(instruction);
+    if (const auto* wait = std::get_if<SemaphoreWait>(&instruction)) {
+      step.semaphore = wait->semaphore;
+      step.value = wait->value;
+    } else if (const auto* signal = std::get_if<SemaphoreSignal>(&instruction)) {
+      step.semaphore = signal->semaphore;
+    } else if (const auto* notify = std::get_if<Notify>(&instruction)) {
+      step.value = notify->value;
+    } else if (const auto* trigger = std::get_if<DmaTrigger>(&instruction)) {
+      // One id may stand for descriptors on several queues; each trigger instruction releases one
+      // binding only, so an id is unique on its engine.
+      for (uint32_t i = 0; i < program.triggers.size(); ++i) {
+        const TriggerBinding& binding = image_.triggers[i];
+        if (binding.id == trigger->id && static_cast<Engine>(binding.engine) == engine)
+          step.trigger = i;
+      }
+      program.descriptors[program.triggers[step.trigger].queue] +=
+          program.triggers[step.trigger].descriptors;
+    } else if (!std::holds_alternative<End>(instruction)) {
+      step.macs = MacCount(instruction);
+      NRTD_ASSIGN(step.kernel, MakeKernel(instruction, kernels_));
+    }
+    return step;
+  }
+
+  const ProgramImage& image_;
+  const AddressSpace& space_;
+  ProgramContext context_;
+  KernelContext kernels_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<PreparedProgram>> PrepareProgram(const ProgramImage& image,
+                                                        const AddressSpace& space,
+                                                        WeightCache& weights) {
+  return Preparer(image, space, weights).Run();
+}
+
+}  // namespace nrtd::sim

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A program that a simulated core can run: decoded, checked against its variables, every tensor
+// instruction turned into a kernel.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "base/error.h"
+#include "driver_shim/program.h"
+#include "driver_shim/sim/address_space.h"
+#include "driver_shim/sim/isa.h"
+#include "driver_shim/sim/kernels/kernel.h"
+
+namespace nrtd::sim {
+
+// One step of an engine's stream. Control steps carry their operands, tensor steps a kernel.
+struct Step {
+  Opcode opcode = Opcode::kEnd;
+  uint8_t semaphore = 0;
+  uint32_t value = 0;    // SemaphoreWait: the threshold; Notify: the value
+  uint32_t trigger = 0;  // DmaTrigger: index into PreparedProgram::triggers
+  uint64_t macs = 0;
+  std::unique_ptr<Kernel> kernel;
+};
+
+struct PreparedTrigger {
+  uint32_t queue = 0;  // the program's own numbering
+  uint32_t descriptors = 0;
+};
+
+// float32 memory that is checked for NaN when an execution ends.
+struct OutputRange {
+  const float* data = nullptr;
+  uint64_t count = 0;
+};
+
+struct PreparedProgram {
+  std::array<std::vector<Step>, kEngines> streams;
+  std::vector<PreparedTrigger> triggers;
+  std::vector<OutputRange> outputs;
+  std::vector<uint64_t>
+      descriptors;  // that one execution consumes, for each of the program's queues
+  Scratch scratch;  // of this program's kernels
+};
+
+// Errors as Core::LoadProgram. The variables' memory is read now (weights) and by every execution.
+Result<std::unique_ptr<PreparedProgram>> PrepareProgram(const ProgramImage& image,
+                                                        const AddressSpace& space,
+                                                        WeightCache& weights);
+
+}  // namespace nrtd::sim

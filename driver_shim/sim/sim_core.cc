@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "driver_shim/sim/sim_core.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/sizes.h"
+
+// From the OpenMP runtime that oneDNN uses; declared here because its header comes with the
+// compiler, not the library.
+extern "C" void omp_set_num_threads(int count);
+
+namespace nrtd::sim {
+namespace {
+
+uint64_t NowNs() {
+  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() /
+                               std::chrono::nanoseconds(1));
+}
+
+void Count(std::atomic<uint64_t>& counter, uint64_t by) {
+  counter.fetch_add(by, std::memory_order_relaxed);
+}
+
+uint64_t Read(const std::atomic<uint64_t>& counter) {
+  return counter.load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+SimCore::SimCore(CoreId id, const AddressSpace& space, WeightCache& weights)
+    : id_(id), space_(space), weights_(weights) {
+  for (auto& queue : queues_) queue = std::make_unique<DmaQueue>(space, id.device);
+}
+
+SimCore::~SimCore() = default;
+
+Result<ProgramId> SimCore::LoadProgram(const ProgramImage& image) {
+  NRTD_ASSIGN(auto program, PrepareProgram(image, space_, weights_));
+  MutexLock lock(programs_mutex_);
+  const ProgramId id = next_program_++;
+  programs_.emplace(id, std::move(program));
+  return id;
+}
+
+void SimCore::UnloadProgram(ProgramId program) {
+  std::unique_ptr<PreparedProgram> doomed;  // freed without the lock: that may take a while
+  MutexLock lock(programs_mutex_);
+  if (auto node = programs_.extract(program)) doomed = std::move(node.mapped());
+}
+
+Result<void> SimCore::Activate(ProgramId program, std::span<const QueueId> queues) {
+  MutexLock lock(programs_mutex_);
+  const auto found = programs_.find(program);
+  if (found == programs_.end()) return Fail(Nerr::kInvalid, "program {} is not loaded", program);
+  const size_t needed = found->second->descriptors.size();
+  if (queues.size() != needed) {
+    return Fail(Nerr::kInvalid, "program {} needs {} queues, got {}", program, needed,
+                queues.size());
+  }
+  for (QueueId queue : queues) {
+    if (queue >= kDmaQueues || !queues_[queue]->attached()) {
+      return Fail(Nerr::kInvalid, "queue {} has no ring", queue);
+    }
+  }
+  active_ = found->second.get();
+  queue_map_.assign(queues.begin(), queues.end());
+  return {};
+}
+
+void SimCore::Deactivate() {
+  active_ = nullptr;
+  queue_map_.clear();
+}
+
+Result<void> SimCore::AttachRing(QueueId queue, const RingConfig& ring) {
+  if (queue >= kQueues)
+    return Fail(Nerr::kInvalid, "queue {} does not exist, a core has {}", queue, kQueues);
+  return queues_[queue]->Attach(ring);
+}
+
+void SimCore::DetachRing(QueueId queue) {
+  if (queue < kQueues) queues_[queue]->Detach();
+}
+
+Result<void> SimCore::AttachNotifications(NotificationKind kind, const RingConfig& ring) {
+  const AddressSpace::Access access(space_);
+  if (!IsPowerOfTwo(ring.capacity) ||
+      access.Translate(id_.device, ring.entries, ring.capacity * sizeof(Notification)) == nullptr) {
+    return Fail(Nerr::kInvalid,
+                "notification queue at {:#x} is not a power of two in mapped memory", ring.entries);
+  }
+  notifications_[static_cast<size_t>(kind)] = NotificationRing{ring, 0};
+  return {};
+}
+
+void SimCore::RingDoorbell(QueueId queue, uint32_t count) {
+  if (queue < kQueues) queues_[queue]->Doorbell(count);
+}
+
+Progress SimCore::Poll() {
+  if (faults_.hang.load(std::memory_order_relaxed)) {
+    return execution_ || queues_[kExecutionQueue]->HasAvailable() ? Progress::kBlocked
+                                                                  : Progress::kIdle;
+  }
+  // Set at every call because it belongs to the calling thread, and any thread may poll.
+  omp_set_num_threads(1);
+  if (!execution_ && !Begin()) return Progress::kIdle;
+  const uint64_t start = NowNs();
+  const Progress progress = active_ != nullptr ? Work() : Progress::kAdvanced;
+  const uint64_t worked = NowNs() - start;
+  Count(busy_ns_, worked);
+  execution_->worked_ns += worked;
+  if (active_ == nullptr) fault_ = {NotificationCode::kNoProgram, Engine::kPe, 0};
+  if (progress == Progress::kAdvanced) Finish();
+  return progress;
+}
+
+bool SimCore::Begin() {
+  const auto descriptor = queues_[kExecutionQueue]->Take();
+  if (!descriptor) return false;
+  execution_.emplace();
+  execution_->tag = descriptor->tag;
+  fault_ = {};
+  for (auto& semaphore : semaphores_) semaphore.store(0, std::memory_order_relaxed);
+  for (size_t q = 0; q < queue_map_.size(); ++q) {
+    dma_end_[q] = queues_[queue_map_[q]]->consumed() + active_->descriptors[q];
+  }
+  return true;
+}
+
+// A failed execution leaves descriptors behind; the next one must not find them in front of its
+// own.
+void SimCore::SkipDescriptors() {
+  for (size_t q = 0; q < queue_map_.size(); ++q) queues_[queue_map_[q]]->SkipTo(dma_end_[q]);
+}
+
+Progress SimCore::Work() {
+  while (true) {
+    bool advanced = false;
+    size_t ended = 0;
+    for (size_t e = 0; e < kEngines; ++e) {
+      const size_t before = execution_->next[e];
+      const Turn turn = RunEngine(static_cast<Engine>(e));
+      if (turn == Turn::kFailed) return Progress::kAdvanced;
+      if (turn == Turn::kEnded) ++ended;
+      advanced = advanced || execution_->next[e] != before;
+    }
+    const uint64_t moved_before = descriptors_moved_;
+    if (!RunDma()) return Progress::kAdvanced;
+    advanced = advanced || descriptors_moved_ != moved_before;
+    if (ended == kEngines) {
+      CheckOutputs();
+      return Progress::kAdvanced;
+    }
+    if (advanced) continue;
+    if (AwaitsDescriptors()) return Progress::kBlocked;
+    fault_ = {NotificationCode::kDeadlock, Engine::kPe, static_cast<uint32_t>(execution_->next[0])};
+    return Progress::kAdvanced;
+  }
+}
+
+SimCore::Turn SimCore::RunEngine(Engine engine) {
+  const auto& stream = active_->streams[static_cast<size_t>(engine)];
+  size_t& next = execution_->next[static_cast<size_t>(engine)];
+  EngineTotals& totals = totals_[static_cast<size_t>(engine)];
+  while (true) {
+    const Step& step = stream[next];
+    if (step.opcode == Opcode::kEnd) return Turn::kEnded;
+    if (step.opcode == Opcode::kSemaphoreWait &&
+        semaphores_[step.semaphore].load(std::memory_order_relaxed) < step.value) {
+      return Turn::kBlocked;
+    }
+    if (!RunStep(engine, step)) {
+      if (fault_.code == NotificationCode::kNone) {
+        fault_ = {NotificationCode::kBadProgram, engine, static_cast<uint32_t>(next)};
+      }
+      return Turn::kFailed;
+    }
+    Count(totals.instructions, 1);
+    ++next;
+  }
+}
+
+bool SimCore::RunStep(Engine engine, const Step& step) {
+  switch (step.opcode) {
+    case Opcode::kSemaphoreWait:
+      return true;
+    case Opcode::kSemaphoreSignal:
+      semaphores_[step.semaphore].fetch_add(1, std::memory_order_relaxed);
+      return true;
+    case Opcode::kNotify:
+      WriteNotification({.kind = NotificationKind::kExplicit,
+                         .engine = static_cast<uint32_t>(engine),
+                         .value = step.value,
+                         .tag = execution_->tag});
+      return true;
+    case Opcode::kDmaTrigger: {
+      const PreparedTrigger& trigger = active_->triggers[step.trigger];
+      queues_[queue_map_[trigger.queue]]->Release(trigger.descriptors);
+      return RunDma();
+    }
+    default:
+      break;
+  }
+  const uint64_t start = NowNs();
+  const bool ok = step.kernel->Run();
+  const uint64_t elapsed = NowNs() - start;
+  // While one engine works, the two others wait for it or stand idle behind their End.
+  for (size_t e = 0; e < kEngines; ++e) {
+    if (e == static_cast<size_t>(engine)) {
+      Count(totals_[e].busy_ns, elapsed);
+    } else if (active_->streams[e][execution_->next[e]].opcode == Opcode::kSemaphoreWait) {
+      Count(totals_[e].wait_ns, elapsed);
+    }
+  }
+  Count(macs_, step.macs);
+  return ok;
+}
+
+bool SimCore::RunDma() {
+  for (QueueId id : queue_map_) {
+    DmaQueue& queue = *queues_[id];
+    while (auto outcome = queue.Step()) {
+      if (!outcome->ok) {
+        fault_ = {NotificationCode::kDmaAddress, Engine::kPool, id};
+        return false;
+      }
+      ++descriptors_moved_;
+      Count(dma_bytes_, outcome->descriptor.length);
+      const uint8_t semaphore = outcome->descriptor.semaphore;
+      if (semaphore < kSemaphores) semaphores_[semaphore].fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+  return true;
+}
+
+bool SimCore::AwaitsDescriptors() const {
+  for (QueueId id : queue_map_) {
+    if (queues_[id]->Starved()) return true;
+  }
+  return false;
+}
+
+void SimCore::CheckOutputs() {
+  for (const OutputRange& output : active_->outputs) {
+    // NaN is the only value that is not equal to itself; a sum keeps the loop free of branches.
+    uint64_t nans = 0;
+    for (uint64_t i = 0; i < output.count; ++i) nans += output.data[i] != output.data[i] ? 1 : 0;
+    if (nans != 0) fault_ = {NotificationCode::kNumerical, Engine::kPool, 0};
+  }
+}
+
+void SimCore::Finish() {
+  const bool failed =
+      fault_.code != NotificationCode::kNone && fault_.code != NotificationCode::kNumerical;
+  Notification notification;
+  notification.code = fault_.code;
+  notification.engine = static_cast<uint32_t>(fault_.engine);
+  notification.value = fault_.step;
+  notification.tag = execution_->tag;
+  notification.device_time = execution_->worked_ns;
+  if (failed && active_ != nullptr) SkipDescriptors();
+  queues_[kExecutionQueue]->Complete(!failed);
+  Count(executions_, 1);
+  execution_.reset();
+  if (faults_.lose_notifications.load(std::memory_order_relaxed) > 0) {
+    faults_.lose_notifications.fetch_sub(1, std::memory_order_relaxed);
+    return;
+  }
+  if (fault_.code != NotificationCode::kNone) {
+    notification.kind = NotificationKind::kError;
+    WriteNotification(notification);
+  }
+  if (!failed) {
+    notification.kind = NotificationKind::kImplicit;
+    WriteNotification(notification);
+  }
+}
+
+void SimCore::WriteNotification(Notification notification) {
+  auto& target = notifications_[static_cast<size_t>(notification.kind)];
+  if (!target) return;
+  const AddressSpace::Access access(space_);
+  const uint64_t index = target->written & (target->ring.capacity - 1);
+  std::byte* entry = access.Translate(
+      id_.device, target->ring.entries + index * sizeof(Notification), sizeof(Notification));
+  if (entry == nullptr) return;
+  const auto phase = static_cast<uint32_t>(target->written / target->ring.capacity) + 1;
+  ++target->written;
+  std::memcpy(entry + sizeof(phase),
+              reinterpret_cast<const std::byte*>(&notification) + sizeof(phase),
+              sizeof(Notification) - sizeof(phase));
+  std::atomic_ref<uint32_t>(*reinterpret_cast<uint32_t*>(entry))
+      .store(phase, std::memory_order_release);
+}
+
+uint32_t SimCore::ReadSemaphore(uint32_t index) const {
+  return index < kSemaphores ? semaphores_[index].load(std::memory_order_relaxed) : 0;
+}
+
+void SimCore::Reset() {
+  execution_.reset();
+  Deactivate();
+  for (auto& queue : queues_) queue->Detach();
+  for (auto& ring : notifications_) ring.reset();
+  for (auto& semaphore : semaphores_) semaphore.store(0, std::memory_order_relaxed);
+  faults_.hang.store(false, std::memory_order_relaxed);
+}
+
+CoreCounters SimCore::counters() const {
+  CoreCounters counters;
+  for (size_t e = 0; e < kEngines; ++e) {
+    // The simulated clock ticks once a nanosecond (kCoreClockHz).
+    counters.engine[e] = {Read(totals_[e].instructions), Read(totals_[e].busy_ns),
+                          Read(totals_[e].wait_ns)};
+  }
+  counters.macs = Read(macs_);
+  counters.busy_ns = Read(busy_ns_);
+  counters.executions = Read(executions_);
+  counters.dma_bytes = Read(dma_bytes_);
+  return counters;
+}
+
+}  // namespace nrtd::sim

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A simulated NeuronCore. It has no thread: Poll() runs the three engine streams on the caller's,
+// switching to the next stream when one blocks on a semaphore, so an execution is deterministic and
+// a test can step it.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+#include "base/mutex.h"
+#include "driver_shim/core.h"
+#include "driver_shim/sim/address_space.h"
+#include "driver_shim/sim/dma_queue.h"
+#include "driver_shim/sim/faults.h"
+#include "driver_shim/sim/prepared_program.h"
+
+namespace nrtd::sim {
+
+class SimCore final : public Core {
+ public:
+  // `space` and `weights` outlive the core.
+  SimCore(CoreId id, const AddressSpace& space, WeightCache& weights);
+  ~SimCore() override;
+
+  CoreId id() const override { return id_; }
+  Result<ProgramId> LoadProgram(const ProgramImage& image) override;
+  void UnloadProgram(ProgramId program) override;
+  Result<void> Activate(ProgramId program, std::span<const QueueId> queues) override;
+  void Deactivate() override;
+  Result<void> AttachRing(QueueId queue, const RingConfig& ring) override;
+  void DetachRing(QueueId queue) override;
+  Result<void> AttachNotifications(NotificationKind kind, const RingConfig& ring) override;
+  void RingDoorbell(QueueId queue, uint32_t count) override;
+  Progress Poll() override;
+  uint32_t ReadSemaphore(uint32_t index) const override;
+  void Reset() override;
+  CoreCounters counters() const override;
+
+  Faults& faults() { return faults_; }
+
+ private:
+  // The execution under way.
+  struct Execution {
+    uint64_t tag = 0;
+    std::array<size_t, kEngines> next{};  // index of each stream's next step
+    uint64_t worked_ns = 0;
+  };
+  // What one engine's turn came to.
+  enum class Turn { kEnded, kBlocked, kFailed };
+  struct Fault {
+    NotificationCode code = NotificationCode::kNone;
+    Engine engine = Engine::kPe;
+    uint32_t step = 0;
+  };
+  struct NotificationRing {
+    RingConfig ring;
+    uint64_t written = 0;
+  };
+  struct EngineTotals {
+    std::atomic<uint64_t> instructions{0};
+    std::atomic<uint64_t> busy_ns{0};
+    std::atomic<uint64_t> wait_ns{0};
+  };
+
+  bool Begin();
+  Progress Work();
+  Turn RunEngine(Engine engine);
+  bool RunStep(Engine engine, const Step& step);
+  bool RunDma();
+  bool AwaitsDescriptors() const;
+  void Finish();
+  void SkipDescriptors();
+  void CheckOutputs();
+  void WriteNotification(Notification notification);
+
+  const CoreId id_;
+  const AddressSpace& space_;
+  WeightCache& weights_;
+  Faults faults_;
+
+  Mutex programs_mutex_;
+  std::unordered_map<ProgramId, std::unique_ptr<PreparedProgram>> programs_
+      NRTD_GUARDED_BY(programs_mutex_);
+  ProgramId next_program_ NRTD_GUARDED_BY(programs_mutex_) = 1;
+  PreparedProgram* active_ = nullptr;
+  std::array<std::unique_ptr<DmaQueue>, kQueues> queues_;
+  std::vector<QueueId> queue_map_;  // of the active program
+  std::array<uint64_t, kDmaQueues>
+      dma_end_{};  // where each of its queues stands after the execution under way
+  std::array<std::optional<NotificationRing>, kNotificationKinds> notifications_;
+  std::optional<Execution> execution_;
+  uint64_t descriptors_moved_ = 0;
+  Fault fault_;
+  std::array<std::atomic<uint32_t>, kSemaphores> semaphores_{};
+
+  std::array<EngineTotals, kEngines> totals_;
+  std::atomic<uint64_t> macs_{0};
+  std::atomic<uint64_t> busy_ns_{0};
+  std::atomic<uint64_t> executions_{0};
+  std::atomic<uint64_t> dma_bytes_{0};
+};
+
+}  // namespace nrtd::sim

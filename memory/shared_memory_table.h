@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The clients' mappings by path, as shm_map, shm_unmap and infer name them.
+//
+// A path is mapped as often as it was asked for, and stays until it was unmapped as often. A client
+// unlinks its file right after mapping, so another may create a new one of the same name: that is a
+// mapping of its own, the newest one answers Lookup(), and who holds the older one keeps it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/mutex.h"
+#include "memory/shared_memory.h"
+
+namespace nrtd::memory {
+
+// The session for which a mapping was made; 0 for a client without one.
+using OwnerId = uint64_t;
+
+// Threadsafe. Files are opened, faulted in and unmapped outside its lock, so that Lookup(), which
+// inference calls, never waits for them.
+class SharedMemoryTable {
+ public:
+  // The errors of SharedMemory's factories.
+  Result<std::shared_ptr<SharedMemory>> MapPosix(const std::string& path, int prot,
+                                                 OwnerId owner = 0);
+  Result<std::shared_ptr<SharedMemory>> MapHugetlb(const std::string& path, uint64_t size, int prot,
+                                                   OwnerId owner = 0);
+
+  // Takes back one map call of this owner, the newest mapping first; owner 0 stands for a caller
+  // who does not say, and takes back anyone's. kInvalid with the path when there is none.
+  Result<void> Unmap(const std::string& path, OwnerId owner = 0);
+
+  // The newest mapping of the path; kInvalid with the path when there is none. The mapping lives as
+  // long as the pointer, whatever happens to the table.
+  Result<std::shared_ptr<SharedMemory>> Lookup(std::string_view path) const;
+
+  // Takes back everything that was mapped for this owner and returns how many map calls that were.
+  // Owner 0 is nobody: nothing happens.
+  uint64_t ReleaseOwner(OwnerId owner);
+  // Takes back everything.
+  uint64_t ReleaseAll();
+
+  // Map calls of the path that were not taken back.
+  uint64_t MapCount(std::string_view path) const;
+  // Mappings held, and their bytes.
+  uint64_t size() const;
+  uint64_t bytes() const;
+
+ private:
+  struct Mapping {
+    std::shared_ptr<SharedMemory> memory;
+    std::vector<OwnerId> owners;  // one entry a map call
+  };
+  using Generations = std::vector<Mapping>;  // newest last
+
+  std::shared_ptr<SharedMemory> Insert(const std::shared_ptr<SharedMemory>& memory, OwnerId owner);
+
+  mutable Mutex mutex_;
+  std::map<std::string, Generations, std::less<>> paths_ NRTD_GUARDED_BY(mutex_);
+};
+
+}  // namespace nrtd::memory

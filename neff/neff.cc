@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "neff/neff.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/digest.h"
+#include "neff/json_fields.h"
+
+namespace nrtd::neff {
+namespace {
+
+Result<Info> ReadInfo(const Archive& archive, const Limits& limits) {
+  const auto file = archive.Find(kInfoFile);
+  if (!file) return Info{};
+  NRTD_ASSIGN(const Json document, ParseJson(*file, kInfoFile, limits));
+  const Field root(kInfoFile, document);
+  Info info;
+  NRTD_ASSIGN(info.tool_version, TextOr(root, "tool_version", ""));
+  NRTD_ASSIGN(info.name, TextOr(root, "name", ""));
+  return info;
+}
+
+// Reads kelfs one after the other; the limits count for all of them together.
+class KelfReader {
+ public:
+  KelfReader(const Archive& archive, const Limits& limits)
+      : archive_(archive), limits_(limits), left_(limits) {}
+
+  Result<Kelf> Read(const std::string& file_name) {
+    const auto file = archive_.Find(file_name);
+    if (!file) {
+      return Fail(Nerr::kInvalid, "{} names '{}', which is not in the NEFF", kGraphFile, file_name);
+    }
+    NRTD_ASSIGN(const Json document, ParseJson(*file, file_name, limits_));
+    const Field root(file_name, document);
+    Kelf kelf;
+    NRTD_ASSIGN(kelf.version, TextOr(root, "version", ""));
+    NRTD_ASSIGN(kelf.target, TextOr(root, "target", ""));
+    NRTD_ASSIGN(const Field graphs, root.Get("graphs"));
+    NRTD_ASSIGN(const std::vector<Field> items, graphs.Items(left_.max_subgraphs));
+    if (items.empty()) return graphs.Invalid("a kelf without subgraphs");
+    left_.max_subgraphs -= items.size();
+    for (const Field& item : items) {
+      NRTD_ASSIGN(Subgraph subgraph, ReadOne(item));
+      kelf.subgraphs.push_back(std::move(subgraph));
+    }
+    return kelf;
+  }
+
+ private:
+  Result<Subgraph> ReadOne(const Field& item) {
+    NRTD_ASSIGN(const Field name_field, item.Get("name"));
+    NRTD_ASSIGN(const std::string name, name_field.Text());
+    NRTD_ASSIGN(const Field definition_field, item.Get("definition"));
+    NRTD_ASSIGN(const std::string definition, definition_field.Text());
+    // Otherwise a small file could be read many times over.
+    if (!definitions_.insert(definition).second)
+      return definition_field.Invalid("'{}' is named twice", definition);
+    NRTD_ASSIGN(Subgraph subgraph, ReadSubgraph(archive_, name, definition, left_));
+    for (const EngineProgram& engine : subgraph.engines) left_.max_descriptors -= engine.dma.size();
+    return subgraph;
+  }
+
+  const Archive& archive_;
+  const Limits& limits_;
+  Limits left_;
+  std::set<std::string> definitions_;
+};
+
+ByteSpan BytesOf(const std::variant<ByteVector, MappedRegion>& backing) {
+  if (const auto* owned = std::get_if<ByteVector>(&backing)) return *owned;
+  return std::get<MappedRegion>(backing).bytes();
+}
+
+// Cores of each kelf node.
+std::vector<uint32_t> NodeCores(const Graph& graph, const KelfMap& kelfs) {
+  std::vector<uint32_t> cores;
+  for (const Node& node : graph.nodes) {
+    if (node.kind != NodeKind::kKelf) continue;
+    const auto kelf = kelfs.find(node.kelf);
+    cores.push_back(kelf == kelfs.end() ? 0 : static_cast<uint32_t>(kelf->second.subgraphs.size()));
+  }
+  return cores;
+}
+
+}  // namespace
+
+Result<Network> ReadNetwork(const Archive& archive, const Limits& limits) {
+  Network network;
+  NRTD_ASSIGN(network.info, ReadInfo(archive, limits));
+  const auto graph_file = archive.Find(kGraphFile);
+  if (!graph_file) return Fail(Nerr::kInvalid, "the NEFF holds no {}", kGraphFile);
+  NRTD_ASSIGN(network.graph, ParseGraph(*graph_file, limits));
+  KelfReader kelfs(archive, limits);
+  for (const Node& node : network.graph.nodes) {
+    if (node.kind != NodeKind::kKelf || network.kelfs.contains(node.kelf)) continue;
+    NRTD_ASSIGN(Kelf kelf, kelfs.Read(node.kelf));
+    network.kelfs.emplace(node.kelf, std::move(kelf));
+  }
+  return network;
+}
+
+uint32_t CoresRequired(const Graph& graph, const KelfMap& kelfs) {
+  uint32_t sum = 0;
+  for (const uint32_t cores : NodeCores(graph, kelfs)) sum += cores;
+  return sum;
+}
+
+uint32_t LargestNodeCores(const Graph& graph, const KelfMap& kelfs) {
+  uint32_t largest = 0;
+  for (const uint32_t cores : NodeCores(graph, kelfs)) largest = std::max(largest, cores);
+  return largest;
+}
+
+uint64_t Neff::WeightBytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [name, kelf] : kelfs()) {
+    for (const Subgraph& subgraph : kelf.subgraphs) {
+      for (const Variable& variable : subgraph.variables) bytes += variable.data.size();
+    }
+  }
+  return bytes;
+}
+
+std::string Neff::UuidText() const {
+  return Hex(header_.uuid);
+}
+
+bool Neff::HashMatches() const {
+  return DataHash(header_.pkg_version, data_) == header_.hash;
+}
+
+Result<Neff> ReadNeff(NeffSource source, const Limits& limits) {
+  Neff neff;
+  if (auto* path = std::get_if<std::filesystem::path>(&source)) {
+    NRTD_ASSIGN(neff.backing_, MappedRegion::MapFile(path->string()));
+  } else if (auto* owned = std::get_if<ByteVector>(&source)) {
+    neff.backing_ = std::move(*owned);
+  } else {
+    neff.backing_ = std::move(std::get<MappedRegion>(source));
+  }
+  const ByteSpan bytes = BytesOf(neff.backing_);
+  if (bytes.size() > limits.max_neff_bytes) {
+    return Fail(Nerr::kInvalid, "NEFF of {} bytes is larger than the limit of {}", bytes.size(),
+                limits.max_neff_bytes);
+  }
+  NRTD_ASSIGN(neff.header_, ParseHeader(bytes));
+  NRTD_TRY(CheckFileSize(neff.header_, bytes.size()));
+  neff.data_ = bytes.subspan(kHeaderSize);
+  NRTD_ASSIGN(neff.archive_, Archive::Read(neff.data_, limits));
+  NRTD_ASSIGN(neff.network_, ReadNetwork(neff.archive_, limits));
+  return neff;
+}
+
+}  // namespace nrtd::neff

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/mapped_region.h"
+#include "neff/archive.h"
+#include "neff/graph.h"
+#include "neff/header.h"
+#include "neff/limits.h"
+#include "neff/subgraph.h"
+
+namespace nrtd::neff {
+
+inline constexpr std::string_view kInfoFile = "info.json";
+
+// From info.json; all empty in a NEFF without it.
+struct Info {
+  std::string tool_version;
+  std::string name;
+
+  bool operator==(const Info&) const = default;
+};
+
+// What one kelf node runs: one subgraph a core.
+struct Kelf {
+  std::string version;
+  std::string target;  // the chip it was compiled for, such as "sim-inf1"
+  std::vector<Subgraph> subgraphs;
+
+  bool operator==(const Kelf&) const = default;
+};
+
+using KelfMap = std::map<std::string, Kelf, std::less<>>;  // by file name, "kelf-0.json"
+
+// What the files of a NEFF say, together. Spans and blobs inside point into the archive's files.
+struct Network {
+  Info info;
+  Graph graph;
+  KelfMap kelfs;  // those that nodes of the graph name
+};
+
+// Reads info.json, neff.json and all that they name. kInvalid, naming file and key.
+Result<Network> ReadNetwork(const Archive& archive, const Limits& limits = {});
+
+// Cores if every subgraph of every kelf node has its own; 0 for a network of host nodes only.
+uint32_t CoresRequired(const Graph& graph, const KelfMap& kelfs);
+// Cores of the kelf node that has most: the least with which the nodes can take turns.
+uint32_t LargestNodeCores(const Graph& graph, const KelfMap& kelfs);
+
+// Bytes to own, or a file to map. A mapped file must not shrink while the Neff lives (SIGBUS).
+using NeffSource = std::variant<ByteVector, MappedRegion, std::filesystem::path>;
+
+// A NEFF that was read completely, together with the bytes it was read from. Immutable: any thread
+// may use it; keep it (a shared_ptr<const Neff>, say) as long as anything taken from it.
+class Neff {
+ public:
+  Neff(Neff&&) noexcept = default;
+  Neff& operator=(Neff&&) noexcept = default;
+
+  const Header& header() const { return header_; }
+  const Info& info() const { return network_.info; }
+  const Graph& graph() const { return network_.graph; }
+  const KelfMap& kelfs() const { return network_.kelfs; }
+  const Archive& archive() const { return archive_; }
+
+  // The kelf that a node of kind kKelf runs.
+  const Kelf& kelf(const Node& node) const { return network_.kelfs.find(node.kelf)->second; }
+
+  uint32_t CoresRequired() const { return neff::CoresRequired(graph(), kelfs()); }
+  uint32_t LargestNodeCores() const { return neff::LargestNodeCores(graph(), kelfs()); }
+  uint64_t WeightBytes() const;  // of all file variables
+  std::string UuidText() const;  // 32 lower-case hexadecimal digits
+  uint64_t FileSize() const { return kHeaderSize + header_.data_size; }
+
+  // Does the header's hash match the data? Reads all of it, so takes seconds for gigabytes. Real
+  // NEFFs exist where it does not: report it, do not refuse them.
+  bool HashMatches() const;
+
+ private:
+  friend Result<Neff> ReadNeff(NeffSource, const Limits&);
+  Neff() = default;
+
+  std::variant<ByteVector, MappedRegion> backing_;
+  ByteSpan data_;  // behind the header, in backing_
+  Header header_;
+  Archive archive_;
+  Network network_;
+};
+
+// Reads a NEFF of any version and target, as tools need it; whoever wants to run it uses
+// ReadExecutable() of validator.h. The contents of uncompressed NEFFs are not copied.
+// kInvalid with what is wrong and where; a size other than the header declares is reported first
+// ("Wrong NEFF file size").
+Result<Neff> ReadNeff(NeffSource source, const Limits& limits = {});
+
+}  // namespace nrtd::neff

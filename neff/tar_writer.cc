@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "neff/tar_writer.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <exception>
+#include <memory>
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <fcntl.h>
+
+#include "base/sizes.h"
+
+namespace nrtd::neff {
+namespace {
+
+constexpr size_t kBlock = 512;  // of a tar
+
+using Writer = std::unique_ptr<archive, int (*)(archive*)>;
+
+tl::unexpected<Error> Failed(archive* a) {
+  const char* reason = archive_error_string(a);
+  return Fail(Nerr::kResource, "cannot write the NEFF: {}",
+              reason != nullptr ? reason : "no reason known");
+}
+
+Result<Writer> NewWriter(bool gzip) {
+  Writer writer(archive_write_new(), archive_write_free);
+  archive* a = writer.get();
+  // No padding behind the tar's end, whatever it is written to.
+  archive_write_set_bytes_in_last_block(a, 1);
+  if (archive_write_set_format_pax_restricted(a) != ARCHIVE_OK) return Failed(a);
+  if (gzip && (archive_write_add_filter_gzip(a) != ARCHIVE_OK ||
+               archive_write_set_filter_option(a, "gzip", "timestamp", nullptr) != ARCHIVE_OK)) {
+    return Failed(a);
+  }
+  return writer;
+}
+
+Result<void> WriteFiles(archive* a, const FileMap& files) {
+  const std::unique_ptr<archive_entry, void (*)(archive_entry*)> entry(archive_entry_new(),
+                                                                       archive_entry_free);
+  for (const auto& [path, content] : files) {
+    archive_entry_clear(entry.get());
+    archive_entry_set_pathname(entry.get(), path.c_str());
+    archive_entry_set_filetype(entry.get(), AE_IFREG);
+    archive_entry_set_perm(entry.get(), 0644);
+    archive_entry_set_mtime(entry.get(), 0, 0);
+    archive_entry_set_size(entry.get(), static_cast<la_int64_t>(content.size()));
+    if (archive_write_header(a, entry.get()) != ARCHIVE_OK) return Failed(a);
+    if (content.empty()) continue;
+    const auto written = archive_write_data(a, content.data(), content.size());
+    if (written < 0 || static_cast<uint64_t>(written) != content.size()) return Failed(a);
+  }
+  if (archive_write_close(a) != ARCHIVE_OK) return Failed(a);
+  return {};
+}
+
+la_ssize_t AppendToVector(archive* a, void* vector, const void* buffer, size_t size) {
+  try {
+    auto& bytes = *static_cast<ByteVector*>(vector);
+    const auto* begin = static_cast<const std::byte*>(buffer);
+    bytes.insert(bytes.end(), begin, begin + size);
+    return static_cast<la_ssize_t>(size);
+  } catch (const std::exception& e) {
+    archive_set_error(a, ENOMEM, "%s", e.what());
+    return -1;
+  }
+}
+
+}  // namespace
+
+Result<ByteVector> TarToMemory(const FileMap& files, size_t room, bool gzip) {
+  ByteVector bytes(room);
+  if (!gzip) {
+    uint64_t size = room + 2 * kBlock;
+    for (const auto& [path, content] : files) size += kBlock + AlignUp(content.size(), kBlock);
+    bytes.reserve(size);
+  }
+  NRTD_ASSIGN(const Writer writer, NewWriter(gzip));
+  if (archive_write_open(writer.get(), &bytes, nullptr, AppendToVector, nullptr) != ARCHIVE_OK)
+    return Failed(writer.get());
+  NRTD_TRY(WriteFiles(writer.get(), files));
+  return bytes;
+}
+
+Result<TarFile> TarFile::Write(const FileMap& files, const std::string& path, size_t room,
+                               bool gzip) {
+  std::string temporary = fmt::format("{}.{}.tmp", path, ::getpid());
+  UniqueFd fd(::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!fd) return Fail(Nerr::kInvalid, "cannot create {}: {}", temporary, ErrnoText(errno));
+  TarFile file(path, std::move(temporary), std::move(fd));
+  if (::lseek(file.fd_.get(), static_cast<off_t>(room), SEEK_SET) < 0)
+    return Fail(Nerr::kInvalid, "cannot seek in {}: {}", file.temporary_, ErrnoText(errno));
+  NRTD_ASSIGN(const Writer writer, NewWriter(gzip));
+  if (archive_write_open_fd(writer.get(), file.fd_.get()) != ARCHIVE_OK)
+    return Failed(writer.get());
+  NRTD_TRY(WriteFiles(writer.get(), files));
+  return file;
+}
+
+TarFile::~TarFile() {
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+Result<void> TarFile::Commit(ByteSpan head) && {
+  const ssize_t written = ::pwrite(fd_.get(), head.data(), head.size(), 0);
+  if (written < 0 || static_cast<size_t>(written) != head.size())
+    return Fail(Nerr::kResource, "cannot write {}: {}", temporary_, ErrnoText(errno));
+  if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
+    return Fail(Nerr::kInvalid, "cannot rename {} to {}: {}", temporary_, path_, ErrnoText(errno));
+  temporary_.clear();
+  return {};
+}
+
+}  // namespace nrtd::neff

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Everything of the hardware that the daemon owns for its lifetime: the devices, the pinned host
+// memory that they reach, the channel of every core, the DRAM of every device.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "driver_shim/core_channel.h"
+#include "driver_shim/memory_copier.h"
+#include "driver_shim/platform.h"
+#include "memory/dram_allocator.h"
+#include "memory/hugepage_pool.h"
+
+namespace nrtd::runtime {
+
+struct MachineOptions {
+  PlatformOptions platform;
+  uint64_t pages_per_device = memory::kDefaultPagesPerDevice;
+  bool allow_small_pages = false;
+};
+
+// One device with what the daemon keeps beside it.
+struct DeviceUnit {
+  Device* device = nullptr;
+  std::vector<memory::DramAllocator> channels;
+  std::unique_ptr<MemoryCopier> copier;
+
+  uint64_t used_bytes(uint32_t channel) const { return channels[channel].used_bytes(); }
+};
+
+// Threadsafe after Open().
+class Machine {
+ public:
+  // Opens the devices, takes and maps the huge pages. The errors of OpenPlatform and
+  // HugePagePool::Create. `clock` outlives the machine.
+  static Result<std::unique_ptr<Machine>> Open(const MachineOptions& options, Clock& clock);
+  ~Machine();
+
+  Clock& clock() const { return clock_; }
+  Platform& platform() const { return *platform_; }
+  memory::HugePagePool& pool() const { return *pool_; }
+
+  uint32_t device_count() const { return static_cast<uint32_t>(units_.size()); }
+  DeviceUnit& unit(uint32_t device) { return units_[device]; }
+
+  // Cores are numbered through the chain ("virtual NC").
+  uint32_t core_count() const { return static_cast<uint32_t>(channels_.size()); }
+  CoreChannel& channel(uint32_t core) { return *channels_[core]; }
+  DeviceUnit& unit_of_core(uint32_t core) { return units_[channel(core).core().id().device]; }
+
+ private:
+  explicit Machine(Clock& clock) : clock_(clock) {}
+  Result<void> MapPool();
+  Result<void> OpenUnits();
+
+  Clock& clock_;
+  // Torn down in the reverse order: channels and copiers give their rings back before the pool and
+  // the devices go.
+  std::unique_ptr<Platform> platform_;
+  std::unique_ptr<memory::HugePagePool> pool_;
+  std::vector<DeviceUnit> units_;
+  std::vector<std::unique_ptr<CoreChannel>> channels_;
+};
+
+}  // namespace nrtd::runtime

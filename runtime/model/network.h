@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A loaded network: its subgraphs on their cores, its slots, its state. And one inference on it.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/mutex.h"
+#include "runtime/machine.h"
+#include "runtime/model/network_state.h"
+#include "runtime/model/placed_subgraph.h"
+#include "runtime/model/tensor_layout.h"
+#include "scheduler/group_table.h"
+#include "scheduler/slot_pool.h"
+
+namespace nrtd::runtime {
+
+using scheduler::GroupId;
+using scheduler::NetworkId;
+using scheduler::SessionId;
+
+struct NetworkParams {
+  Duration timeout{};   // of one inference
+  uint32_t ninfer = 0;  // slots
+};
+
+// What a network is, fixed when it is loaded.
+struct NetworkInfo {
+  NetworkId id = 0;
+  std::string name;
+  std::string uuid;
+  GroupId group = 0;
+  SessionId session = 0;
+  NetworkParams params;
+  uint64_t neff_bytes = 0;
+};
+
+class Inference;
+
+// Threadsafe.
+class Network : public std::enable_shared_from_this<Network> {
+ public:
+  struct Parts {
+    TensorLayout layout;
+    std::vector<std::unique_ptr<PlacedSubgraph>> stages;  // at least one
+    std::vector<std::unique_ptr<scheduler::Slot>> slots;
+  };
+  // In Standby. `machine` and `groups` outlive the network.
+  Network(NetworkInfo info, Parts parts, Machine& machine, scheduler::GroupTable& groups);
+  // Nothing is in flight and it is not running.
+  ~Network();
+
+  const NetworkInfo& info() const { return info_; }
+  const std::vector<TensorPort>& inputs() const { return layout_.inputs; }
+  const std::vector<TensorPort>& outputs() const { return layout_.outputs; }
+  const std::vector<std::unique_ptr<PlacedSubgraph>>& stages() const { return stages_; }
+  NetworkState state() const;
+  std::string failure() const;  // why it is Failed, or ""
+  uint32_t slots_in_use() const { return slots_.in_use(); }
+  uint64_t slot_bytes() const { return layout_.slot_bytes; }
+  uint64_t inferences_done() const { return done_.load(std::memory_order_relaxed); }
+  uint64_t inferences_failed() const { return failed_.load(std::memory_order_relaxed); }
+
+  // Standby -> Running. kInvalid: in another state, or another network of the group is running.
+  // kResource: no memory for rings.
+  Result<void> Start();
+  // Running -> Standby, when what is in flight has ended. kTimeout when it does not, which leaves
+  // the network Failed.
+  Result<void> Stop();
+  // Stops it if it runs, whatever state it is in, and lets no inference begin any more. Waits until
+  // no slot is taken. kInvalid when somebody else is starting, stopping or unloading it now.
+  Result<void> Retire();
+
+  // Takes a slot. kQueueFull: none is free; kFailedState: the network failed; kInvalid: it is not
+  // running.
+  Result<Inference> Begin();
+
+ private:
+  friend class Inference;
+  Result<void> Transit(NetworkState to) NRTD_REQUIRES(mutex_);
+  Result<void> Submit(scheduler::Slot& slot, Completion completion);
+  Result<void> AwaitIdle();
+  void FailAll(const std::string& reason);
+  void StopStages();
+  void CountOutcome(const scheduler::InferenceOutcome& outcome);
+
+  const NetworkInfo info_;
+  Machine& machine_;
+  scheduler::GroupTable& groups_;
+  const TensorLayout layout_;
+  const std::vector<std::unique_ptr<PlacedSubgraph>> stages_;
+  std::vector<scheduler::Slot*> all_slots_;  // those of slots_
+  scheduler::SlotPool slots_;
+
+  // Held while an inference is submitted, so that a stop either sees it in flight or keeps it out.
+  mutable Mutex mutex_;
+  NetworkState state_ NRTD_GUARDED_BY(mutex_) = NetworkState::kStandby;
+  std::string failure_ NRTD_GUARDED_BY(mutex_);
+  std::atomic<uint64_t> done_{0};
+  std::atomic<uint64_t> failed_{0};
+};
+
+// One inference: a slot, from Begin() to the destructor, which gives it back; an inference that is
+// dropped while in flight ends by itself. Move-only, one thread at a time. The way: fill input(i),
+// Submit(), Wait(), read output(i).
+class Inference {
+ public:
+  Inference(Inference&& other) noexcept;
+  Inference& operator=(Inference&& other) noexcept;
+  Inference(const Inference&) = delete;
+  Inference& operator=(const Inference&) = delete;
+  ~Inference();
+
+  const Network& network() const { return *network_; }
+  MutableByteSpan input(size_t index);
+  ByteSpan output(size_t index) const;
+
+  // kInvalid or kFailedState when the network stopped or failed in the meantime.
+  Result<void> Submit(Completion completion);
+  // Until the end, at most until the deadline: the network's timeout for each inference that was in
+  // flight at Submit(), this one included. When the deadline passes the network's cores are reset,
+  // the network is Failed, and the code is kTimeout.
+  scheduler::InferenceOutcome Wait();
+  bool Done();
+
+ private:
+  friend class Network;
+  Inference(std::shared_ptr<Network> network, scheduler::Slot* slot)
+      : network_(std::move(network)), slot_(slot) {}
+  void Release();
+
+  std::shared_ptr<Network> network_;
+  scheduler::Slot* slot_ = nullptr;
+  TimePoint deadline_;
+};
+
+}  // namespace nrtd::runtime

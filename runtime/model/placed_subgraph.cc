@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/model/placed_subgraph.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/sizes.h"
+
+namespace nrtd::runtime {
+namespace {
+
+// Whole pages for each variable, so that freed ones go back to the system and nothing of one
+// network can be read by the next.
+constexpr uint64_t kDramPage = 4 * kKiB;
+
+bool LivesInDram(neff::VariableType type) {
+  return type == neff::VariableType::kFile || type == neff::VariableType::kTmpBuf;
+}
+
+bool LivesInSlot(neff::VariableType type) {
+  return type == neff::VariableType::kInput || type == neff::VariableType::kOutput;
+}
+
+// The float32 outputs of the network are looked at for NaN; what feeds them is what the core
+// checks.
+std::vector<uint32_t> CheckedVariables(const neff::Subgraph& subgraph, const TensorLayout& layout) {
+  std::vector<uint32_t> ids;
+  for (const neff::EngineProgram& engine : subgraph.engines) {
+    for (const neff::DmaTrigger& trigger : engine.dma) {
+      const neff::Variable& from = subgraph.variables[trigger.desc.from.variable];
+      const neff::Variable& to = subgraph.variables[trigger.desc.to.variable];
+      const bool is_float =
+          std::any_of(layout.outputs.begin(), layout.outputs.end(), [&](const TensorPort& port) {
+            return port.name == to.name && port.dtype == DType::kFloat32;
+          });
+      // A variable that holds more than this output may hold other types too: only whole ones are
+      // looked at.
+      const bool whole = from.size && trigger.desc.from.offset == 0 &&
+                         trigger.desc.from.sizes.size() == 1 &&
+                         trigger.desc.from.sizes[0] == *from.size;
+      if (to.type == neff::VariableType::kOutput && LivesInDram(from.type) && is_float && whole) {
+        ids.push_back(from.var_id);
+      }
+    }
+  }
+  return ids;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PlacedSubgraph>> PlacedSubgraph::Place(const neff::Subgraph& subgraph,
+                                                              const TensorLayout& layout,
+                                                              const Options& options,
+                                                              Machine& machine) {
+  std::unique_ptr<PlacedSubgraph> placed(new PlacedSubgraph(options, machine));
+  NRTD_TRY(placed->PlaceVariables(subgraph));
+  NRTD_TRY(placed->PlanAndLoad(subgraph, layout));
+  return placed;
+}
+
+PlacedSubgraph::~PlacedSubgraph() {
+  if (program_ != 0) channel_.core().UnloadProgram(program_);
+  for (const memory::DramBlock& block : blocks_)
+    unit_.device->DiscardDram(block.address(), block.size());
+}
+
+Result<void> PlacedSubgraph::PlaceVariables(const neff::Subgraph& subgraph) {
+  for (const neff::Variable& variable : subgraph.variables) {
+    PlacedVariable placed;
+    placed.var_id = variable.var_id;
+    placed.size = variable.size.value_or(0);
+    if (LivesInDram(variable.type)) {
+      NRTD_ASSIGN(placed.address, Allocate(variable, subgraph.name));
+      placed.in_dram = true;
+      placed.writable = variable.type == neff::VariableType::kTmpBuf;
+      if (variable.type == neff::VariableType::kFile) {
+        NRTD_TRY(unit_.copier->Write(placed.address, variable.data));
+      }
+    } else if (!LivesInSlot(variable.type) && variable.type != neff::VariableType::kStateBuffer) {
+      return Fail(Nerr::kInvalid,
+                  "{}: variable '{}' is of type {}, which a program of {} cannot have",
+                  subgraph.name, variable.name,
+                  variable.type_name.empty() ? std::string(VariableTypeName(variable.type))
+                                             : variable.type_name,
+                  "the simulated Inferentia");
+    }
+    variables_.push_back(placed);
+  }
+  return {};
+}
+
+Result<BusAddress> PlacedSubgraph::Allocate(const neff::Variable& variable,
+                                            const std::string& subgraph) {
+  const uint64_t size = AlignUp(std::max<uint64_t>(*variable.size, 1), kDramPage);
+  const uint64_t alignment = std::max(variable.alignment, kDramPage);
+  // The emptier channel first, so that both fill evenly; the other one if that has no room.
+  const uint32_t first = unit_.used_bytes(0) <= unit_.used_bytes(1) ? 0 : 1;
+  const std::string what = fmt::format("variable '{}' of {}", variable.name, subgraph);
+  auto block = unit_.channels[first].Allocate(size, alignment, what);
+  if (!block && block.error().code == Nerr::kResource)
+    block = unit_.channels[1 - first].Allocate(size, alignment, what);
+  if (!block) return tl::unexpected<Error>(std::move(block.error()));
+  blocks_.push_back(std::move(*block));
+  return blocks_.back().address();
+}
+
+Result<void> PlacedSubgraph::PlanAndLoad(const neff::Subgraph& subgraph,
+                                         const TensorLayout& layout) {
+  const LocateVariable locate = [&](const neff::Variable& variable) -> Result<TransferEnd> {
+    if (LivesInSlot(variable.type)) {
+      NRTD_ASSIGN(const NodeTensor* tensor, layout.Find(options_.node, variable.name));
+      return TransferEnd{true, tensor->slot_offset};
+    }
+    const PlacedVariable& placed =
+        variables_[static_cast<size_t>(&variable - subgraph.variables.data())];
+    if (placed.in_dram) return TransferEnd{false, placed.address};
+    return Fail(Nerr::kInvalid, "{}: DMA cannot reach variable '{}' of type {}", subgraph.name,
+                variable.name, VariableTypeName(variable.type));
+  };
+  NRTD_ASSIGN(transfers_, PlanTransfers(subgraph, locate));
+
+  ProgramImage image;
+  static constexpr std::string_view kNames[kCoreEngines] = {"pe", "act", "pool"};
+  for (size_t e = 0; e < kCoreEngines; ++e) {
+    const neff::EngineProgram* engine = subgraph.FindEngine(kNames[e]);
+    if (engine == nullptr)
+      return Fail(Nerr::kInvalid, "{} has no engine '{}'", subgraph.name, kNames[e]);
+    image.instructions[e] = engine->instructions.bytes();
+  }
+  image.variables = variables_;
+  image.triggers = transfers_.triggers;
+  image.output_var_ids = CheckedVariables(subgraph, layout);
+  auto loaded = channel_.core().LoadProgram(image);
+  if (!loaded) return tl::unexpected<Error>(std::move(loaded.error()).In(subgraph.name));
+  program_ = *loaded;
+  return {};
+}
+
+Result<void> PlacedSubgraph::Start(uint32_t ninfer) {
+  std::vector<uint32_t> capacities;
+  for (const auto& queue : transfers_.queues) {
+    capacities.push_back(
+        static_cast<uint32_t>(std::bit_ceil(std::max<uint64_t>(queue.size() * ninfer, 1))));
+  }
+  return channel_.Start(program_, capacities);
+}
+
+void PlacedSubgraph::Stop() {
+  channel_.Stop();
+}
+
+uint64_t PlacedSubgraph::dram_bytes() const {
+  uint64_t sum = 0;
+  for (const memory::DramBlock& block : blocks_) sum += block.size();
+  return sum;
+}
+
+}  // namespace nrtd::runtime

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "driver_shim/core_channel.h"
+#include "memory/dram_allocator.h"
+#include "neff/neff.h"
+#include "runtime/machine.h"
+#include "runtime/model/tensor_layout.h"
+#include "runtime/model/transfer_plan.h"
+
+namespace nrtd::runtime {
+
+// One subgraph on one core: its variables in the device's DRAM, weights written, its program
+// loaded. Gives all of it back when it is destroyed, which its owner does only when it is stopped.
+class PlacedSubgraph {
+ public:
+  struct Options {
+    uint32_t node = 0;   // of the graph
+    uint32_t index = 0;  // of the subgraph in its node
+    uint32_t core = 0;   // virtual NC
+  };
+  // kResource: DRAM exhausted ("Failed to allocate buffer in MLA DRAM for ..."). kInvalid,
+  // kUnsupportedVersion: a malformed or foreign program. kHwError: the device failed while weights
+  // were written. Nothing stays behind.
+  static Result<std::unique_ptr<PlacedSubgraph>> Place(const neff::Subgraph& subgraph,
+                                                       const TensorLayout& layout,
+                                                       const Options& options, Machine& machine);
+  ~PlacedSubgraph();
+  PlacedSubgraph(const PlacedSubgraph&) = delete;
+  PlacedSubgraph& operator=(const PlacedSubgraph&) = delete;
+
+  // Makes it the program that its core runs, with rings for `ninfer` inferences in flight. Errors
+  // of CoreChannel::Start.
+  Result<void> Start(uint32_t ninfer);
+  void Stop();
+
+  CoreChannel& channel() const { return channel_; }
+  const TransferPlan& transfers() const { return transfers_; }
+  const Options& options() const { return options_; }
+  uint64_t dram_bytes() const;
+
+ private:
+  PlacedSubgraph(const Options& options, Machine& machine)
+      : options_(options),
+        unit_(machine.unit_of_core(options.core)),
+        channel_(machine.channel(options.core)) {}
+  Result<void> PlaceVariables(const neff::Subgraph& subgraph);
+  Result<BusAddress> Allocate(const neff::Variable& variable, const std::string& subgraph);
+  Result<void> PlanAndLoad(const neff::Subgraph& subgraph, const TensorLayout& layout);
+
+  const Options options_;
+  DeviceUnit& unit_;
+  CoreChannel& channel_;
+  std::vector<memory::DramBlock> blocks_;
+  std::vector<PlacedVariable> variables_;  // parallel to the subgraph's
+  TransferPlan transfers_;
+  ProgramId program_ = 0;
+};
+
+}  // namespace nrtd::runtime

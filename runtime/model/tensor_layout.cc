@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/model/tensor_layout.h"
+
+#include <algorithm>
+
+#include "base/sizes.h"
+
+namespace nrtd::runtime {
+namespace {
+
+constexpr uint64_t kTensorAlignment = 64;
+
+class LayoutBuilder {
+ public:
+  explicit LayoutBuilder(const neff::Neff& neff) : neff_(neff), graph_(neff.graph()) {}
+
+  Result<TensorLayout> Build() {
+    for (const neff::Tensor& tensor : graph_.tensors) {
+      NRTD_ASSIGN(const uint64_t offset, Reserve(tensor.bytes));
+      tensor_offset_.push_back(offset);
+    }
+    for (const neff::Port& port : graph_.inputs)
+      layout_.inputs.push_back(MakePort(port, graph_.IsUsed(port.tensor)));
+    for (const neff::Port& port : graph_.outputs) layout_.outputs.push_back(MakePort(port, true));
+    for (uint32_t n = 0; n < graph_.nodes.size(); ++n) {
+      if (graph_.nodes[n].kind == neff::NodeKind::kKelf) NRTD_TRY(AddNode(n));
+    }
+    return std::move(layout_);
+  }
+
+ private:
+  Result<uint64_t> Reserve(uint64_t bytes) {
+    const uint64_t offset = layout_.slot_bytes;
+    if (bytes > kDramLimit - offset)
+      return Fail(Nerr::kInvalid, "the model's inputs and outputs exceed {} bytes", kDramLimit);
+    layout_.slot_bytes = AlignUp(offset + std::max<uint64_t>(bytes, 1), kTensorAlignment);
+    return offset;
+  }
+
+  TensorPort MakePort(const neff::Port& port, bool used) const {
+    const neff::Tensor& tensor = graph_.tensors[port.tensor];
+    return {port.name, tensor.dtype, tensor.shape, tensor.bytes, tensor_offset_[port.tensor], used};
+  }
+
+  Result<void> AddNode(uint32_t n) {
+    const neff::Node& node = graph_.nodes[n];
+    for (const std::vector<uint32_t>* tensors : {&node.inputs, &node.outputs}) {
+      for (uint32_t t : *tensors) {
+        layout_.node_tensors.push_back(
+            {n, graph_.tensors[t].name, graph_.tensors[t].bytes, tensor_offset_[t]});
+      }
+    }
+    // What is left are variables by which one subgraph feeds the next.
+    for (const neff::Subgraph& subgraph : neff_.kelf(node).subgraphs) {
+      for (const neff::Variable& variable : subgraph.variables) {
+        if (variable.type == neff::VariableType::kInput ||
+            variable.type == neff::VariableType::kOutput) {
+          NRTD_TRY(AddVariable(n, subgraph, variable));
+        }
+      }
+    }
+    return {};
+  }
+
+  Result<void> AddVariable(uint32_t n, const neff::Subgraph& subgraph,
+                           const neff::Variable& variable) {
+    if (auto known = layout_.Find(n, variable.name)) {
+      if ((*known)->bytes == *variable.size) return {};
+      return Fail(Nerr::kInvalid, "{}: variable '{}' has {} bytes, the graph says {}",
+                  subgraph.name, variable.name, *variable.size, (*known)->bytes);
+    }
+    NRTD_ASSIGN(const uint64_t offset, Reserve(*variable.size));
+    layout_.node_tensors.push_back({n, variable.name, *variable.size, offset});
+    return {};
+  }
+
+  static constexpr uint64_t kDramLimit = 4 * kGiB;
+
+  const neff::Neff& neff_;
+  const neff::Graph& graph_;
+  std::vector<uint64_t> tensor_offset_;
+  TensorLayout layout_;
+};
+
+}  // namespace
+
+Result<const NodeTensor*> TensorLayout::Find(uint32_t node, std::string_view name) const {
+  const auto found =
+      std::find_if(node_tensors.begin(), node_tensors.end(),
+                   [&](const NodeTensor& t) { return t.node == node && t.name == name; });
+  if (found != node_tensors.end()) return &*found;
+  return Fail(Nerr::kInvalid, "node {} has no tensor '{}'", node, name);
+}
+
+Result<TensorLayout> LayOutTensors(const neff::Neff& neff) {
+  return LayoutBuilder(neff).Build();
+}
+
+}  // namespace nrtd::runtime

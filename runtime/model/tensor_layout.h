@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where the tensors of one inference lie in its slot's host memory: what clients feed and take, and
+// what stages hand to each other.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "neff/neff.h"
+
+namespace nrtd::runtime {
+
+// One tensor as a client names it.
+struct TensorPort {
+  std::string name;
+  DType dtype = DType::kFloat32;
+  Shape shape;
+  uint64_t bytes = 0;
+  uint64_t slot_offset = 0;
+  bool used = true;  // false: the compiler folded the input away; it is accepted and ignored
+};
+
+// A variable of type input or output of one subgraph, found by its name.
+struct NodeTensor {
+  uint32_t node = 0;  // index in the graph
+  std::string name;
+  uint64_t bytes = 0;
+  uint64_t slot_offset = 0;
+};
+
+struct TensorLayout {
+  std::vector<TensorPort> inputs;
+  std::vector<TensorPort> outputs;
+  std::vector<NodeTensor> node_tensors;
+  uint64_t slot_bytes = 0;
+
+  // kInvalid when the node has no tensor of this name, naming both.
+  Result<const NodeTensor*> Find(uint32_t node, std::string_view name) const;
+};
+
+// Lays the graph's tensors out, each 64-byte aligned, and finds for each kelf node the variables
+// that stand for its inputs and outputs; data that the subgraphs of one node hand on has a place
+// too. kInvalid: an output that no node makes, or two subgraphs of one node that disagree on a
+// tensor's size.
+Result<TensorLayout> LayOutTensors(const neff::Neff& neff);
+
+}  // namespace nrtd::runtime

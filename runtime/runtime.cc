@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/runtime.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "base/timeouts.h"
+#include "neff/validator.h"
+#include "runtime/model/limits.h"
+#include "runtime/model/loader.h"
+
+namespace nrtd::runtime {
+namespace {
+
+Result<NetworkParams> ResolveParams(const LoadRequest& request) {
+  NetworkParams params;
+  params.ninfer = request.ninfer != 0 ? request.ninfer : kDefaultNinfer;
+  if (params.ninfer > kMaxNinfer) {
+    return Fail(Nerr::kInvalid, "ninfer {} is not in 1 to {}", request.ninfer, kMaxNinfer);
+  }
+  if (request.timeout_seconds > kMaxTimeoutSeconds) {
+    return Fail(Nerr::kInvalid, "timeout {} s is not in 1 to {}", request.timeout_seconds,
+                kMaxTimeoutSeconds);
+  }
+  params.timeout = request.timeout_seconds != 0 ? std::chrono::seconds(request.timeout_seconds)
+                                                : kDefaultInferenceTimeout;
+  return params;
+}
+
+}  // namespace
+
+Runtime::Runtime(std::unique_ptr<Machine> machine)
+    : machine_(std::move(machine)), groups_(machine_->core_count()) {}
+
+Runtime::~Runtime() {
+  UnloadAll();
+}
+
+Result<void> Runtime::CheckSession(SessionId session) const {
+  if (session == 0 || sessions_.Contains(session)) return {};
+  return Fail(Nerr::kInvalidHandle, "Failed to find session: {}", session);
+}
+
+Result<scheduler::GroupInfo> Runtime::CreateGroup(uint32_t core_count, SessionId session) {
+  NRTD_TRY(CheckSession(session));
+  NRTD_ASSIGN(const scheduler::GroupInfo group,
+              groups_.Create(core_count, /*implicit=*/false, session));
+  // The session may have closed while the group was made, too late for its end to see the group.
+  if (auto open = CheckSession(session); !open) {
+    (void)groups_.Destroy(group.id);
+    return tl::unexpected<Error>(std::move(open.error()));
+  }
+  return group;
+}
+
+Result<NetworkId> Runtime::Load(LoadRequest request) {
+  NRTD_TRY(CheckSession(request.session));
+  NRTD_TRY(ResolveParams(request));
+  if (request.group != 0 && !groups_.Find(request.group)) {
+    return Fail(Nerr::kInvalidHandle, "Failed to find NeuronCore group: {}", request.group);
+  }
+  NRTD_ASSIGN(const neff::Neff neff,
+              neff::ReadExecutable(std::move(request.neff), neff::kSimTarget));
+  NRTD_ASSIGN(const GroupId group, EnterGroup(request, neff.CoresRequired()));
+  auto network = Place(neff, request, group);
+  if (!network) {
+    LeaveGroup(group);
+    return tl::unexpected<Error>(std::move(network.error()));
+  }
+  return Register(*network);
+}
+
+Result<GroupId> Runtime::EnterGroup(const LoadRequest& request, uint32_t cores_required) {
+  GroupId group = request.group;
+  if (group == 0) {
+    NRTD_ASSIGN(const auto made,
+                groups_.Create(std::max(cores_required, 1U), /*implicit=*/true, request.session));
+    group = made.id;
+  }
+  NRTD_TRY(groups_.Join(group));
+  return group;
+}
+
+void Runtime::LeaveGroup(GroupId group) {
+  groups_.Leave(group);
+  groups_.DestroyImplicit(group);
+}
+
+Result<std::shared_ptr<Network>> Runtime::Place(const neff::Neff& neff, const LoadRequest& request,
+                                                GroupId group) {
+  NetworkInfo info;
+  info.name = neff.info().name.empty() ? neff.header().name : neff.info().name;
+  info.uuid = neff.UuidText();
+  info.group = group;
+  info.session = request.session;
+  info.neff_bytes = neff.FileSize();
+  NRTD_ASSIGN(info.params, ResolveParams(request));
+  const auto joined = groups_.Find(group);
+  NRTD_ASSIGN(Network::Parts parts,
+              PlaceNetwork(neff, joined->cores, info.params.ninfer, *machine_));
+  info.id = next_network_.fetch_add(1);
+  auto network = std::make_shared<Network>(std::move(info), std::move(parts), *machine_, groups_);
+  if (joined->implicit) NRTD_TRY(network->Start());
+  return network;
+}
+
+Result<NetworkId> Runtime::Register(const std::shared_ptr<Network>& network) {
+  const NetworkId id = network->info().id;
+  {
+    MutexLock lock(mutex_);
+    networks_.emplace(id, network);
+  }
+  counters_.loads.fetch_add(1, std::memory_order_relaxed);
+  if (auto open = CheckSession(network->info().session); !open) {
+    (void)Unload(id);
+    return tl::unexpected<Error>(std::move(open.error()));
+  }
+  Log(LogLevel::kInfo, "NMGR:Load", "model {} ({}) loaded on group {}", id, network->info().name,
+      network->info().group);
+  return id;
+}
+
+Result<void> Runtime::Unload(NetworkId id) {
+  NRTD_ASSIGN(std::shared_ptr<Network> network, Find(id));
+  // Posted inferences that nobody will collect any more must not hold the network.
+  cookies_.DropNetwork(id);
+  NRTD_TRY(network->Retire());
+  cookies_.DropNetwork(id);
+  {
+    MutexLock lock(mutex_);
+    networks_.erase(id);
+  }
+  const GroupId group = network->info().group;
+  network.reset();
+  LeaveGroup(group);
+  counters_.unloads.fetch_add(1, std::memory_order_relaxed);
+  Log(LogLevel::kInfo, "NMGR:Unload", "model {} unloaded", id);
+  return {};
+}
+
+Result<void> Runtime::Start(NetworkId id) {
+  NRTD_ASSIGN(const std::shared_ptr<Network> network, Find(id));
+  NRTD_TRY(network->Start());
+  counters_.starts.fetch_add(1, std::memory_order_relaxed);
+  return {};
+}
+
+Result<void> Runtime::Stop(NetworkId id) {
+  NRTD_ASSIGN(const std::shared_ptr<Network> network, Find(id));
+  NRTD_TRY(network->Stop());
+  counters_.stops.fetch_add(1, std::memory_order_relaxed);
+  return {};
+}
+
+void Runtime::UnloadAll() {
+  // Another client may unload the same network at the same moment: either of the two does it.
+  for (const auto& network : ListNetworks()) (void)Unload(network->info().id);
+  for (const auto& group : groups_.List()) (void)groups_.Destroy(group.id);
+}
+
+Result<std::shared_ptr<Network>> Runtime::Find(NetworkId id) const {
+  MutexLock lock(mutex_);
+  const auto network = networks_.find(id);
+  if (network == networks_.end()) return Fail(Nerr::kInvalidHandle, "Failed to find model: {}", id);
+  return network->second;
+}
+
+std::vector<std::shared_ptr<Network>> Runtime::ListNetworks() const {
+  MutexLock lock(mutex_);
+  std::vector<std::shared_ptr<Network>> list;
+  for (const auto& [id, network] : networks_) list.push_back(network);
+  return list;
+}
+
+void Runtime::CloseSession(SessionId session) {
+  if (!sessions_.Close(session)) return;
+  for (const auto& network : ListNetworks()) {
+    if (network->info().session == session) (void)Unload(network->info().id);
+  }
+  for (const auto& group : groups_.List()) {
+    if (group.session == session) (void)groups_.Destroy(group.id);
+  }
+  shared_memory_.ReleaseOwner(session);
+}
+
+}  // namespace nrtd::runtime

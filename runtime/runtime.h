@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Everything that the daemon does, without a socket: groups, networks, inferences, sessions, shared
+// memory. The service (runtime/service) decodes requests into calls of this and encodes what comes
+// back.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/mutex.h"
+#include "memory/shared_memory_table.h"
+#include "neff/neff.h"
+#include "runtime/machine.h"
+#include "runtime/model/cookie_table.h"
+#include "runtime/model/network.h"
+#include "runtime/session/session_table.h"
+#include "scheduler/group_table.h"
+
+namespace nrtd::runtime {
+
+struct LoadRequest {
+  neff::NeffSource neff;
+  GroupId group = 0;  // 0: a group of its own
+  SessionId session = 0;
+  uint32_t ninfer = 0;           // 0: kDefaultNinfer
+  uint32_t timeout_seconds = 0;  // 0: kDefaultInferenceTimeout
+};
+
+// Since the daemon's start (read_inference_counters and its kin).
+struct RuntimeCounters {
+  std::atomic<uint64_t> loads{0};
+  std::atomic<uint64_t> unloads{0};
+  std::atomic<uint64_t> starts{0};
+  std::atomic<uint64_t> stops{0};
+  std::atomic<uint64_t> queue_drops{0};
+};
+
+// Threadsafe.
+class Runtime {
+ public:
+  explicit Runtime(std::unique_ptr<Machine> machine);
+  ~Runtime();
+
+  // Groups. Errors of GroupTable; kInvalidHandle for a session that is not open.
+  Result<scheduler::GroupInfo> CreateGroup(uint32_t core_count, SessionId session);
+  Result<void> DestroyGroup(GroupId id) { return groups_.Destroy(id); }
+  std::vector<scheduler::GroupInfo> ListGroups() const { return groups_.List(); }
+
+  // Loads a NEFF. Without a group it gets one of its own and runs at once; otherwise it stands by.
+  // Errors of neff::ReadExecutable, GroupTable and PlaceNetwork; kInvalid for parameters out of
+  // range; kInvalidHandle for a session that is not open, or closed in the meantime. Nothing stays
+  // behind.
+  Result<NetworkId> Load(LoadRequest request);
+  // kInvalidHandle: "Failed to find model: X", which is also what a second unload gets.
+  Result<void> Unload(NetworkId id);
+  Result<void> Start(NetworkId id);
+  Result<void> Stop(NetworkId id);
+  // Every network and every group. Harmless when there is nothing.
+  void UnloadAll();
+
+  Result<std::shared_ptr<Network>> Find(NetworkId id) const;
+  std::vector<std::shared_ptr<Network>> ListNetworks() const;  // by rising id
+
+  CookieTable& cookies() { return cookies_; }
+  memory::SharedMemoryTable& shared_memory() { return shared_memory_; }
+  SessionTable& sessions() { return sessions_; }
+  RuntimeCounters& counters() { return counters_; }
+  Machine& machine() const { return *machine_; }
+
+  // kInvalidHandle when `session` is neither 0 nor open.
+  Result<void> CheckSession(SessionId session) const;
+  // Ends a session and frees everything that was made under it.
+  void CloseSession(SessionId session);
+
+ private:
+  Result<GroupId> EnterGroup(const LoadRequest& request, uint32_t cores_required);
+  void LeaveGroup(GroupId group);
+  Result<std::shared_ptr<Network>> Place(const neff::Neff& neff, const LoadRequest& request,
+                                         GroupId group);
+  Result<NetworkId> Register(const std::shared_ptr<Network>& network);
+
+  std::unique_ptr<Machine> machine_;
+  scheduler::GroupTable groups_;
+  SessionTable sessions_;
+  memory::SharedMemoryTable shared_memory_;
+  RuntimeCounters counters_;
+  std::atomic<NetworkId> next_network_{10'001};  // the first, as documented
+
+  mutable Mutex mutex_;
+  std::map<NetworkId, std::shared_ptr<Network>> networks_ NRTD_GUARDED_BY(mutex_);
+  CookieTable cookies_;  // goes first: its inferences hold networks
+};
+
+}  // namespace nrtd::runtime

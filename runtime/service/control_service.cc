@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/service/control_service.h"
+
+#include <algorithm>
+
+#include <unistd.h>
+
+#include "runtime/service/status.h"
+#include "runtime/service/version.h"
+
+namespace nrtd::service {
+namespace {
+
+using runtime::NetworkState;
+
+nrtd::v1::NetworkState ToProto(NetworkState state) {
+  switch (state) {
+    case NetworkState::kLoading:
+      return nrtd::v1::NETWORK_STATE_LOADING;
+    case NetworkState::kStandby:
+      return nrtd::v1::NETWORK_STATE_STANDBY;
+    case NetworkState::kStarting:
+      return nrtd::v1::NETWORK_STATE_STARTING;
+    case NetworkState::kRunning:
+      return nrtd::v1::NETWORK_STATE_RUNNING;
+    case NetworkState::kStopping:
+      return nrtd::v1::NETWORK_STATE_STOPPING;
+    case NetworkState::kFailed:
+      return nrtd::v1::NETWORK_STATE_FAILED;
+    case NetworkState::kUnloading:
+      return nrtd::v1::NETWORK_STATE_UNLOADING;
+  }
+  return nrtd::v1::NETWORK_STATE_UNSPECIFIED;
+}
+
+void SetVersionInfo(const runtime::VersionInfo& info, nrt::version* out) {
+  out->set_full_version(info.full);
+  out->set_major_num(info.major);
+  out->set_minor_num(info.minor);
+}
+
+void DescribeTensor(const runtime::TensorPort& port, nrtd::v1::Tensor* out) {
+  out->set_name(port.name);
+  out->set_dtype(std::string(DTypeName(port.dtype)));
+  for (int64_t dimension : port.shape) out->add_shape(dimension);
+  out->set_bytes(port.bytes);
+}
+
+}  // namespace
+
+grpc::Status ControlService::ListNetworks(grpc::ServerContext*,
+                                          const nrtd::v1::ListNetworksRequest*,
+                                          nrtd::v1::ListNetworksResponse* response) {
+  for (const auto& network : runtime_.ListNetworks()) Describe(*network, response->add_networks());
+  response->mutable_status()->set_code(0);
+  return grpc::Status::OK;
+}
+
+void ControlService::Describe(const runtime::Network& network, nrtd::v1::Network* out) const {
+  const runtime::NetworkInfo& info = network.info();
+  out->set_id(info.id);
+  out->set_name(info.name);
+  out->set_uuid(info.uuid);
+  out->set_state(ToProto(network.state()));
+  out->set_state_reason(network.failure());
+  out->set_session_id(info.session);
+  out->set_group_id(info.group);
+  out->set_ninfer(info.params.ninfer);
+  out->set_slots_in_use(network.slots_in_use());
+  out->set_timeout_ms(static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(info.params.timeout).count()));
+  out->set_inferences_done(network.inferences_done());
+  out->set_inferences_failed(network.inferences_failed());
+  out->set_core_count(static_cast<uint32_t>(network.stages().size()));
+  for (const auto& stage : network.stages()) {
+    const CoreId core = stage->channel().core().id();
+    nrtd::v1::Subgraph* subgraph = out->add_subgraphs();
+    subgraph->set_node_id(stage->options().node);
+    subgraph->set_subgraph_index(stage->options().index);
+    subgraph->set_device_index(core.device);
+    subgraph->set_device_bdf(runtime_.machine().unit(core.device).device->info().bdf);
+    subgraph->set_core_index(core.core);
+    subgraph->set_virtual_core(stage->options().core);
+    // Slots serve all stages; they are shown with the first.
+    subgraph->set_host_bytes(
+        stage == network.stages().front() ? network.slot_bytes() * info.params.ninfer : 0);
+    subgraph->set_device_bytes(stage->dram_bytes());
+  }
+  for (const auto& port : network.inputs()) DescribeTensor(port, out->add_inputs());
+  for (const auto& port : network.outputs()) DescribeTensor(port, out->add_outputs());
+}
+
+grpc::Status ControlService::ListSessions(grpc::ServerContext*,
+                                          const nrtd::v1::ListSessionsRequest*,
+                                          nrtd::v1::ListSessionsResponse* response) {
+  const auto networks = runtime_.ListNetworks();
+  const auto groups = runtime_.ListGroups();
+  for (const auto& info : runtime_.sessions().List()) {
+    nrtd::v1::Session* session = response->add_sessions();
+    session->set_id(info.id);
+    session->set_framework_name(info.framework);
+    SetVersionInfo(info.framework_version, session->mutable_framework_version());
+    SetVersionInfo(info.client_version, session->mutable_fal_version());
+    for (const auto& network : networks) {
+      if (network->info().session == info.id) session->add_network_ids(network->info().id);
+    }
+    for (const auto& group : groups) {
+      if (group.session == info.id) session->add_group_ids(group.id);
+    }
+  }
+  response->mutable_status()->set_code(0);
+  return grpc::Status::OK;
+}
+
+grpc::Status ControlService::ListDevices(grpc::ServerContext*, const nrtd::v1::ListDevicesRequest*,
+                                         nrtd::v1::ListDevicesResponse* response) {
+  runtime::Machine& machine = runtime_.machine();
+  for (uint32_t i = 0; i < machine.device_count(); ++i) DescribeDevice(i, response->add_devices());
+  const memory::PoolStats stats = machine.pool().Stats();
+  response->set_host_pool_total_bytes(stats.total_bytes);
+  response->set_host_pool_used_bytes(stats.used_bytes);
+  response->set_precision_note(machine.platform().precision());
+  response->mutable_status()->set_code(0);
+  return grpc::Status::OK;
+}
+
+void ControlService::DescribeDevice(uint32_t index, nrtd::v1::Device* out) const {
+  runtime::Machine& machine = runtime_.machine();
+  const runtime::DeviceUnit& unit = machine.unit(index);
+  const DeviceInfo& info = unit.device->info();
+  out->set_index(index);
+  out->set_bdf(info.bdf);
+  out->set_simulated(info.simulated);
+  out->set_instance_type(machine.platform().instance());
+  for (uint32_t neighbour : info.connected) out->add_connected_devices(neighbour);
+  out->set_core_count(info.cores);
+  for (const auto& channel : unit.channels) {
+    nrtd::v1::DramChannel* dram = out->add_channels();
+    dram->set_total_bytes(channel.size());
+    dram->set_used_bytes(channel.used_bytes());
+  }
+  const auto groups = runtime_.ListGroups();
+  for (uint32_t c = 0; c < machine.core_count(); ++c) {
+    Core& source = machine.channel(c).core();
+    if (source.id().device != index) continue;
+    const CoreCounters counters = source.counters();
+    nrtd::v1::Core* core = out->add_cores();
+    core->set_core_index(source.id().core);
+    core->set_virtual_core(c);
+    core->set_busy_ns(counters.busy_ns);
+    for (const auto& engine : counters.engine)
+      core->set_instructions(core->instructions() + engine.instructions);
+    for (const auto& group : groups) {
+      if (c < group.cores.first || c >= group.cores.first + group.cores.count) continue;
+      core->set_group_id(group.id);
+      core->set_network_id(group.running);
+    }
+  }
+}
+
+grpc::Status ControlService::Health(grpc::ServerContext*, const nrtd::v1::HealthRequest*,
+                                    nrtd::v1::HealthResponse* response) {
+  runtime::Machine& machine = runtime_.machine();
+  std::string failed;
+  for (const auto& network : runtime_.ListNetworks()) {
+    if (network->state() == NetworkState::kFailed)
+      failed += fmt::format("{}{}", failed.empty() ? "" : ", ", network->info().id);
+  }
+  response->set_state(failed.empty() ? "ok" : "degraded");
+  if (!failed.empty()) response->set_reason(fmt::format("failed models: {}", failed));
+  SetVersion(response->mutable_version());
+  response->set_uptime_ms(
+      static_cast<uint64_t>((machine.clock().Now() - started_) / std::chrono::milliseconds(1)));
+  response->set_pid(::getpid());
+  response->set_simulated(machine.platform().simulated());
+  response->set_address(address_);
+  response->mutable_status()->set_code(0);
+  return grpc::Status::OK;
+}
+
+}  // namespace nrtd::service

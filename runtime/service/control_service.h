@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "proto/nrtd/v1/control.grpc.pb.h"
+#include "runtime/runtime.h"
+
+namespace nrtd::service {
+
+// nrtd.v1.Control on top of Runtime: reads only.
+class ControlService final : public nrtd::v1::Control::Service {
+ public:
+  // `runtime` outlives the service; `address` is where it listens.
+  ControlService(runtime::Runtime& runtime, std::string address)
+      : runtime_(runtime),
+        address_(std::move(address)),
+        started_(runtime.machine().clock().Now()) {}
+
+  grpc::Status ListNetworks(grpc::ServerContext* context,
+                            const nrtd::v1::ListNetworksRequest* request,
+                            nrtd::v1::ListNetworksResponse* response) override;
+  grpc::Status ListSessions(grpc::ServerContext* context,
+                            const nrtd::v1::ListSessionsRequest* request,
+                            nrtd::v1::ListSessionsResponse* response) override;
+  grpc::Status ListDevices(grpc::ServerContext* context,
+                           const nrtd::v1::ListDevicesRequest* request,
+                           nrtd::v1::ListDevicesResponse* response) override;
+  grpc::Status Health(grpc::ServerContext* context, const nrtd::v1::HealthRequest* request,
+                      nrtd::v1::HealthResponse* response) override;
+
+ private:
+  void Describe(const runtime::Network& network, nrtd::v1::Network* out) const;
+  void DescribeDevice(uint32_t index, nrtd::v1::Device* out) const;
+
+  runtime::Runtime& runtime_;
+  const std::string address_;
+  const TimePoint started_;
+};
+
+}  // namespace nrtd::service

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The calls of nmgr_v1 that carry tensors.
+#include "runtime/service/nmgr_service.h"
+#include "runtime/service/status.h"
+#include "runtime/service/tensor_transfer.h"
+
+namespace nrtd::service {
+namespace {
+
+// What an inference came to. Outputs go with code 0 and with numerical errors.
+Result<void> Answer(runtime::Inference& inference, const TensorList& shm_outputs,
+                    const memory::SharedMemoryTable& shared, nrt::infer_response* response) {
+  scheduler::InferenceOutcome outcome = inference.Wait();
+  const bool numerical = outcome.code == Nerr::kInferCompletedWithNumErr;
+  if (outcome.code == Nerr::kOk || numerical)
+    NRTD_TRY(ReadOutputs(shm_outputs, shared, inference, response));
+  if (outcome.code == Nerr::kOk) return {};
+  return tl::unexpected<Error>(Error{outcome.code, std::move(outcome.detail)});
+}
+
+}  // namespace
+
+grpc::Status NmgrService::infer(Context*, const nrt::infer_request* request,
+                                nrt::infer_response* response) {
+  SetStatus(Infer(*request, response), response->mutable_status());
+  return grpc::Status::OK;
+}
+
+Result<void> NmgrService::Infer(const nrt::infer_request& request, nrt::infer_response* response) {
+  NRTD_ASSIGN(const auto network, runtime_.Find(request.h_nn().id()));
+  NRTD_TRY(CheckOutputs(request.shm_ofmap(), runtime_.shared_memory(), *network));
+  NRTD_ASSIGN(runtime::Inference inference, network->Begin());
+  NRTD_TRY(WriteInputs(request.ifmap(), runtime_.shared_memory(), inference));
+  NRTD_TRY(inference.Submit(Completion::kPolled));
+  return Answer(inference, request.shm_ofmap(), runtime_.shared_memory(), response);
+}
+
+grpc::Status NmgrService::infer_post(Context*, const nrt::infer_request* request,
+                                     nrt::infer_post_response* response) {
+  const auto cookie = Post(*request);
+  SetStatus(cookie, response->mutable_status());
+  if (cookie) response->set_cookie(*cookie);
+  return grpc::Status::OK;
+}
+
+Result<uint64_t> NmgrService::Post(const nrt::infer_request& request) {
+  NRTD_ASSIGN(const auto network, runtime_.Find(request.h_nn().id()));
+  NRTD_TRY(CheckOutputs(request.shm_ofmap(), runtime_.shared_memory(), *network));
+  NRTD_ASSIGN(runtime::Inference inference, network->Begin());
+  NRTD_TRY(WriteInputs(request.ifmap(), runtime_.shared_memory(), inference));
+  NRTD_TRY(inference.Submit(Completion::kInterrupt));
+  return runtime_.cookies().Add(std::move(inference));
+}
+
+grpc::Status NmgrService::infer_wait(Context*, const nrt::infer_wait_request* request,
+                                     nrt::infer_response* response) {
+  auto inference = runtime_.cookies().Take(request->cookie());
+  SetStatus(inference ? Collect(std::move(*inference), *request, response)
+                      : Result<void>(tl::unexpected<Error>(std::move(inference.error()))),
+            response->mutable_status());
+  return grpc::Status::OK;
+}
+
+grpc::Status NmgrService::infer_poll(Context*, const nrt::infer_wait_request* request,
+                                     nrt::infer_response* response) {
+  auto inference = runtime_.cookies().TakeIfDone(request->cookie());
+  SetStatus(inference ? Collect(std::move(*inference), *request, response)
+                      : Result<void>(tl::unexpected<Error>(std::move(inference.error()))),
+            response->mutable_status());
+  return grpc::Status::OK;
+}
+
+Result<void> NmgrService::Collect(runtime::Inference inference,
+                                  const nrt::infer_wait_request& request,
+                                  nrt::infer_response* response) {
+  return Answer(inference, request.shm_ofmap(), runtime_.shared_memory(), response);
+}
+
+grpc::Status NmgrService::infer_check_completion(Context*,
+                                                 const nrt::infer_check_completion_request*,
+                                                 nrt::infer_check_completion_response* response) {
+  SetStatus(Error{Nerr::kFail, "infer_check_completion is not implemented in this version"},
+            response->mutable_status());
+  return grpc::Status::OK;
+}
+
+}  // namespace nrtd::service

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Puts the one-field messages of a load stream together.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+#include "proto/nrt/nmgr.pb.h"
+#include "runtime/runtime.h"
+
+namespace nrtd::service {
+
+// Fields may come in any order. Memory grows with what really arrives, not with what neff_size
+// promises.
+class NeffUpload {
+ public:
+  // kInvalid: more data than neff_size or than any NEFF may have, a message without a field.
+  Result<void> Add(const nrt::load_request& message);
+  // kInvalid: neither chunks nor a path, or both; "Wrong NEFF file size" when the chunks are not
+  // what neff_size says.
+  Result<runtime::LoadRequest> Finish();
+
+ private:
+  Result<void> AddChunk(const std::string& chunk);
+
+  runtime::LoadRequest request_;
+  uint64_t declared_size_ = 0;
+  bool has_size_ = false;
+  ByteVector data_;
+  std::string path_;
+};
+
+}  // namespace nrtd::service

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/service/server.h"
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/unique_fd.h"
+#include "runtime/service/control_service.h"
+#include "runtime/service/nmgr_service.h"
+#include "runtime/service/session_service.h"
+
+namespace nrtd::service {
+namespace {
+
+constexpr std::string_view kUnixPrefix = "unix:";
+
+// The path of a unix socket's address, or "".
+std::string SocketPath(const std::string& address) {
+  if (address.starts_with(kUnixPrefix)) return address.substr(kUnixPrefix.size());
+  return "";
+}
+
+// Clears away what an earlier daemon left behind, and only that.
+Result<void> PrepareSocketPath(const std::string& path) {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof(name.sun_path)) {
+    return Fail(Nerr::kInvalid, "socket path '{}' has {} bytes, 1 to {} are possible", path,
+                path.size(), sizeof(name.sun_path) - 1);
+  }
+  std::memcpy(name.sun_path, path.c_str(), path.size() + 1);
+  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0) {
+    return Fail(Nerr::kInvalid,
+                "somebody listens on {} already: stop it, or choose another address with -g", path);
+  }
+  // ECONNREFUSED is a socket without a listener; anything that is no socket stays, and binding will
+  // fail on it.
+  if (errno == ECONNREFUSED) ::unlink(path.c_str());
+  return {};
+}
+
+}  // namespace
+
+struct Server::State {
+  State(std::string listen_address, runtime::Runtime& runtime)
+      : address(std::move(listen_address)),
+        nmgr(runtime),
+        session(runtime),
+        control(runtime, address) {}
+
+  std::string address;
+  NmgrService nmgr;
+  SessionService session;
+  ControlService control;
+  std::unique_ptr<grpc::Server> server;
+};
+
+Result<std::unique_ptr<Server>> Server::Start(const std::string& address,
+                                              runtime::Runtime& runtime) {
+  auto state =
+      std::make_unique<State>(address.starts_with('/') ? "unix:" + address : address, runtime);
+  const std::string path = SocketPath(state->address);
+  if (!path.empty() || state->address.starts_with(kUnixPrefix)) NRTD_TRY(PrepareSocketPath(path));
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(state->address, grpc::InsecureServerCredentials(), &port);
+  builder.SetMaxReceiveMessageSize(-1);
+  builder.SetMaxSendMessageSize(-1);
+  // Two daemons must never share a port by accident.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
+  builder.RegisterService(&state->nmgr);
+  builder.RegisterService(&state->session);
+  builder.RegisterService(&state->control);
+  state->server = builder.BuildAndStart();
+  if (state->server == nullptr || port == 0) {
+    return Fail(Nerr::kInvalid,
+                "cannot listen on {}: does the directory exist, and may this user write there?",
+                state->address);
+  }
+  return std::unique_ptr<Server>(new Server(std::move(state)));
+}
+
+Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Server::~Server() {
+  if (state_->server != nullptr) Shutdown(Duration::zero());
+}
+
+const std::string& Server::address() const {
+  return state_->address;
+}
+
+void Server::Shutdown(Duration grace) {
+  state_->server->Shutdown(std::chrono::system_clock::now() + grace);
+  state_->server->Wait();
+  state_->server.reset();
+  if (const std::string path = SocketPath(state_->address); !path.empty()) ::unlink(path.c_str());
+}
+
+}  // namespace nrtd::service

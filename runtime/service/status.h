@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The one place where an Error becomes an nrt.status.
+#pragma once
+
+#include "base/error.h"
+#include "proto/nrt/common.pb.h"
+
+namespace nrtd::service {
+
+inline void SetStatus(const Error& error, nrt::status* status) {
+  status->set_code(static_cast<int32_t>(error.code));
+  status->set_details(error.text);
+}
+
+// Code 0 or the error's.
+template <typename T>
+void SetStatus(const Result<T>& result, nrt::status* status) {
+  if (result) {
+    status->set_code(static_cast<int32_t>(Nerr::kOk));
+  } else {
+    SetStatus(result.error(), status);
+  }
+}
+
+}  // namespace nrtd::service

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/group_table.h"
+
+#include <algorithm>
+
+namespace nrtd::scheduler {
+
+Result<GroupInfo> GroupTable::Create(uint32_t count, bool implicit, SessionId session) {
+  MutexLock lock(mutex_);
+  const CoreRun largest = LargestFreeRun(taken_);
+  const auto run = count == 0 ? std::optional(largest) : ChooseCores(taken_, count);
+  if (!run || run->count == 0) {
+    return Fail(Nerr::kResourceNc,
+                "Requested number of NCs: {} exceeds the total available number: {}",
+                std::max(count, 1U), largest.count);
+  }
+  std::fill_n(taken_.begin() + run->first, run->count, true);
+  const GroupInfo group{.id = next_++, .cores = *run, .implicit = implicit, .session = session};
+  groups_.emplace(group.id, group);
+  return group;
+}
+
+Result<void> GroupTable::Destroy(GroupId id) {
+  MutexLock lock(mutex_);
+  const auto group = groups_.find(id);
+  if (group == groups_.end())
+    return Fail(Nerr::kInvalidHandle, "Failed to find NeuronCore group: {}", id);
+  if (group->second.networks > 0) {
+    return Fail(Nerr::kInvalid, "NeuronCore group {} holds {} loaded networks: unload them first",
+                id, group->second.networks);
+  }
+  Free(group);
+  return {};
+}
+
+void GroupTable::DestroyImplicit(GroupId id) {
+  MutexLock lock(mutex_);
+  const auto group = groups_.find(id);
+  if (group != groups_.end() && group->second.implicit && group->second.networks == 0) Free(group);
+}
+
+Result<GroupInfo> GroupTable::Join(GroupId id) {
+  MutexLock lock(mutex_);
+  const auto group = groups_.find(id);
+  if (group == groups_.end())
+    return Fail(Nerr::kInvalidHandle, "Failed to find NeuronCore group: {}", id);
+  if (group->second.implicit && group->second.networks > 0) {
+    return Fail(Nerr::kInvalid, "NeuronCore group {} was made for one network and takes no other",
+                id);
+  }
+  ++group->second.networks;
+  return group->second;
+}
+
+void GroupTable::Leave(GroupId id) {
+  MutexLock lock(mutex_);
+  const auto group = groups_.find(id);
+  if (group != groups_.end()) --group->second.networks;
+}
+
+Result<void> GroupTable::BeginRunning(GroupId id, NetworkId network) {
+  MutexLock lock(mutex_);
+  const auto group = groups_.find(id);
+  if (group == groups_.end())
+    return Fail(Nerr::kInvalidHandle, "Failed to find NeuronCore group: {}", id);
+  NetworkId& running = group->second.running;
+  if (running != 0 && running != network) {
+    return Fail(Nerr::kInvalid, "model {} is running on NeuronCore group {}: stop it first",
+                running, id);
+  }
+  running = network;
+  return {};
+}
+
+void GroupTable::EndRunning(GroupId id, NetworkId network) {
+  MutexLock lock(mutex_);
+  const auto group = groups_.find(id);
+  if (group != groups_.end() && group->second.running == network) group->second.running = 0;
+}
+
+std::optional<GroupInfo> GroupTable::Find(GroupId id) const {
+  MutexLock lock(mutex_);
+  const auto group = groups_.find(id);
+  return group != groups_.end() ? std::optional(group->second) : std::nullopt;
+}
+
+std::vector<GroupInfo> GroupTable::List() const {
+  MutexLock lock(mutex_);
+  std::vector<GroupInfo> list;
+  for (const auto& [id, group] : groups_) list.push_back(group);
+  return list;
+}
+
+void GroupTable::Free(std::map<GroupId, GroupInfo>::iterator group) {
+  const CoreRun run = group->second.cores;
+  std::fill_n(taken_.begin() + run.first, run.count, false);
+  groups_.erase(group);
+}
+
+}  // namespace nrtd::scheduler

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// NeuronCore groups: who has which cores, and which network runs in a group.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "base/error.h"
+#include "base/mutex.h"
+#include "scheduler/core_allocation.h"
+
+namespace nrtd::scheduler {
+
+using GroupId = uint32_t;    // h_eg on the wire; 0 is none, the first is 1
+using NetworkId = uint32_t;  // h_nn on the wire; 0 is none
+using SessionId = uint64_t;  // 0 is none
+
+struct GroupInfo {
+  GroupId id = 0;
+  CoreRun cores;
+  bool implicit = false;  // made by a load, for that network alone
+  SessionId session = 0;
+  uint32_t networks = 0;  // loaded, or being loaded
+  NetworkId running = 0;  // the network that has the cores; 0: none
+};
+
+// Threadsafe. A group exists from Create() to Destroy(), and cannot be destroyed while networks are
+// in it: a load joins the group before its long work and leaves it if that fails.
+class GroupTable {
+ public:
+  explicit GroupTable(uint32_t cores) : core_count_(cores), taken_(cores, false) {}
+
+  // `count` 0: the largest contiguous free run. kResourceNc: "Requested number of NCs: X exceeds
+  // the total available number: Y" where Y is the longest contiguous free run.
+  Result<GroupInfo> Create(uint32_t count, bool implicit, SessionId session);
+
+  // kInvalidHandle: no such group. kInvalid: networks are in it, or it is implicit and goes with
+  // its network.
+  Result<void> Destroy(GroupId id);
+  // The implicit group of a network that has left it.
+  void DestroyImplicit(GroupId id);
+
+  // Counts one more, one less network. kInvalidHandle: no such group; kInvalid: an implicit group
+  // takes no other network.
+  Result<GroupInfo> Join(GroupId id);
+  void Leave(GroupId id);
+
+  // Takes, gives back the right to run. kInvalid: another network of the group is running.
+  Result<void> BeginRunning(GroupId id, NetworkId network);
+  void EndRunning(GroupId id, NetworkId network);
+
+  std::optional<GroupInfo> Find(GroupId id) const;
+  std::vector<GroupInfo> List() const;  // by rising id
+  uint32_t core_count() const { return core_count_; }
+
+ private:
+  void Free(std::map<GroupId, GroupInfo>::iterator group) NRTD_REQUIRES(mutex_);
+
+  const uint32_t core_count_;
+  mutable Mutex mutex_;
+  std::vector<bool> taken_ NRTD_GUARDED_BY(mutex_);
+  std::map<GroupId, GroupInfo> groups_ NRTD_GUARDED_BY(mutex_);
+  GroupId next_ NRTD_GUARDED_BY(mutex_) = 1;
+};
+
+}  // namespace nrtd::scheduler

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A slot: room for one inference in flight, with the host memory of its tensors and, for each
+// stage, the descriptors that move them. Everything is prepared when the network is loaded; an
+// inference allocates nothing.
+//
+// The stages of a network run one after the other. Each is one subgraph on one core; what a stage
+// leaves in the slot's memory the next one reads. Stage i + 1 is submitted when stage i has ended,
+// by whoever polled stage i's core, so a pipeline keeps all its cores busy when several slots are
+// in flight.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/clock.h"
+#include "driver_shim/core_channel.h"
+#include "memory/dma_buffer.h"
+
+namespace nrtd::scheduler {
+
+// How one stage's descriptors go into its queues; the same for every inference of the slot.
+struct StagePlan {
+  CoreChannel* channel = nullptr;  // outlives the slot
+  struct Queue {
+    uint32_t queue = 0;  // the program's numbering
+    std::vector<Descriptor> descriptors;
+  };
+  std::vector<Queue> queues;
+};
+
+// How an inference ended; `stage` is where, if it failed.
+struct InferenceOutcome {
+  Nerr code = Nerr::kOk;  // as ExecutionOutcome, or kResource when a stage could not be submitted
+  std::string detail;
+  uint64_t device_ns = 0;  // all stages together
+};
+
+// Threads: one owner between SlotPool::Take() and SlotPool::Give(), apart from the completions;
+// Wait(), Done() and in_flight() by any thread.
+class Slot {
+ public:
+  // `memory` holds the tensors that the plans' descriptors name.
+  Slot(memory::DmaBuffer memory, std::vector<StagePlan> stages);
+  Slot(const Slot&) = delete;
+  Slot& operator=(const Slot&) = delete;
+
+  std::byte* data() const { return memory_.data(); }
+  uint64_t size() const { return memory_.size(); }
+
+  // Starts the inference whose inputs are in the slot's memory. The errors of CoreChannel::Submit;
+  // nothing is in flight then.
+  Result<void> Submit(Completion completion);
+
+  // Until the inference has ended (true), or the deadline has passed (false; it is still in
+  // flight).
+  bool Wait(TimePoint deadline);
+  bool Done();
+  // After Submit() and until Wait() or Done() said true.
+  bool in_flight() const { return in_flight_; }
+
+  // After Wait() or Done() said true.
+  InferenceOutcome TakeOutcome();
+
+ private:
+  class Stage final : public ExecutionListener {
+   public:
+    Stage(Slot& slot, size_t index, StagePlan plan);
+    void OnExecutionDone(Execution& execution) override;
+    Result<void> Submit() { return channel->Submit(execution, work, slot.completion_); }
+
+    Slot& slot;
+    const size_t index;
+    CoreChannel* const channel;
+    Execution execution;
+
+   private:
+    std::vector<StagePlan::Queue> queues_;
+
+   public:
+    std::vector<QueueWork> work;  // views of queues_
+  };
+
+  memory::DmaBuffer memory_;
+  std::vector<std::unique_ptr<Stage>> stages_;
+  Completion completion_ = Completion::kPolled;
+  std::atomic<bool> in_flight_ = false;
+  // The stage behind which nothing was submitted: the last one, or the one that failed. Written
+  // before that stage is seen as done.
+  std::atomic<size_t> last_stage_ = 0;
+  Result<void> submission_;  // of the stage behind last_stage_
+};
+
+}  // namespace nrtd::scheduler

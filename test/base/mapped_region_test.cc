@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/mapped_region.h"
+
+#include <type_traits>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include "base/file.h"
+#include "test/base/scratch_directory.h"
+
+namespace nrtd {
+namespace {
+
+using testing::HasSubstr;
+
+static_assert(!std::is_copy_constructible_v<MappedRegion>);
+static_assert(!std::is_copy_assignable_v<MappedRegion>);
+static_assert(std::is_nothrow_move_constructible_v<MappedRegion>);
+
+MappedRegion OnePage() {
+  auto region = MappedRegion::Map(4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  EXPECT_TRUE(region);
+  return std::move(*region);
+}
+
+bool IsMapped(std::byte* page) {
+  return ::msync(page, 4096, MS_ASYNC) == 0;
+}
+
+TEST(MappedRegion, UnmapsWhenDestroyed) {
+  std::byte* page = nullptr;
+  {
+    const MappedRegion region = OnePage();
+    page = region.data();
+    EXPECT_TRUE(IsMapped(page));
+  }
+  EXPECT_FALSE(IsMapped(page));
+}
+
+TEST(MappedRegion, AMoveKeepsAddressAndContentsAndEmptiesTheSource) {
+  MappedRegion source = OnePage();
+  std::byte* page = source.data();
+  page[7] = std::byte{1};
+  const MappedRegion target(std::move(source));
+  EXPECT_EQ(target.data(), page);
+  EXPECT_EQ(target.size(), 4096);
+  EXPECT_EQ(target.bytes()[7], std::byte{1});
+  EXPECT_FALSE(source);
+  EXPECT_EQ(source.data(), nullptr);
+  EXPECT_EQ(source.size(), 0);
+}
+
+TEST(MappedRegion, AssignmentUnmapsWhatWasThere) {
+  MappedRegion target = OnePage();
+  std::byte* old_page = target.data();
+  MappedRegion source = OnePage();
+  std::byte* new_page = source.data();
+  target = std::move(source);
+  EXPECT_EQ(target.data(), new_page);
+  EXPECT_FALSE(IsMapped(old_page));
+  EXPECT_TRUE(IsMapped(new_page));
+}
+
+TEST(MappedRegion, SelfAssignmentKeepsIt) {
+  MappedRegion region = OnePage();
+  MappedRegion& same = region;
+  region = std::move(same);
+  EXPECT_TRUE(region);
+  EXPECT_TRUE(IsMapped(region.data()));
+}
+
+TEST(MappedRegion, ImpossibleMappingsAreErrors) {
+  EXPECT_EQ(MappedRegion::Map(0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS).error().code,
+            Nerr::kInvalid);
+  const auto too_large =
+      MappedRegion::Map(uint64_t{1} << 60, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS);
+  ASSERT_FALSE(too_large);
+  EXPECT_EQ(too_large.error().code, Nerr::kResource);
+  EXPECT_THAT(too_large.error().text, HasSubstr("Cannot allocate memory"));
+}
+
+TEST(MappedRegion, AFileIsMappedWhole) {
+  const ScratchDirectory scratch;
+  ASSERT_TRUE(WriteFileAtomically(scratch.File("f"), AsBytes("content")));
+  const auto region = MappedRegion::MapFile(scratch.File("f"));
+  ASSERT_TRUE(region);
+  EXPECT_EQ(AsText(region->bytes()), "content");
+}
+
+TEST(MappedRegion, FilesThatCannotBeMappedAreNamed) {
+  const ScratchDirectory scratch;
+  ASSERT_TRUE(WriteFileAtomically(scratch.File("empty"), {}));
+  for (const std::string& path : {scratch.File("empty"), scratch.File("none"), scratch.path()}) {
+    const auto refused = MappedRegion::MapFile(path);
+    ASSERT_FALSE(refused) << path;
+    EXPECT_EQ(refused.error().code, Nerr::kInvalid);
+    EXPECT_THAT(refused.error().text, HasSubstr(path));
+  }
+}
+
+}  // namespace
+}  // namespace nrtd

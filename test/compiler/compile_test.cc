@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/compile.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "neff/validator.h"
+#include "test/compiler/cases.h"
+
+namespace nrtd::compiler {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::string kDigits = std::string(NRTD_SOURCE_DIR) + "/models/digits/digits.onnx";
+
+class CompileTest : public ::testing::Test {
+ protected:
+  neff::Neff CompileAndRead(const std::string& model, const CompileOptions& options = {}) {
+    const std::string path = folder_.File("model.neff");
+    report_ = Must(CompileOnnx(model, path, options));
+    return Must(neff::ReadExecutable(Must(ReadFile(path)), neff::kSimTarget));
+  }
+  TemporaryFolder folder_;
+  CompileReport report_;
+};
+
+// As the loader sees it: from the file alone.
+sim::ProgramContext ContextOf(const neff::Subgraph& subgraph) {
+  sim::ProgramContext context;
+  for (const neff::Variable& variable : subgraph.variables) {
+    const bool is_port =
+        variable.type == neff::VariableType::kInput || variable.type == neff::VariableType::kOutput;
+    context.variables.push_back(
+        {variable.var_id, *variable.size, !is_port, variable.type == neff::VariableType::kTmpBuf});
+  }
+  for (size_t e = 0; e < sim::kEngines; ++e) {
+    for (const neff::DmaTrigger& trigger : subgraph.engines[e].dma)
+      context.dma_ids[e].push_back(trigger.id);
+  }
+  return context;
+}
+
+TEST_F(CompileTest, EveryCaseGivesAnExecutableNeff) {
+  for (const std::string& name : CaseNames()) {
+    SCOPED_TRACE(name);
+    const neff::Neff neff = CompileAndRead(ModelOf(name));
+    EXPECT_TRUE(neff.HashMatches());
+    EXPECT_EQ(neff.CoresRequired(), 1U);
+    EXPECT_EQ(neff.UuidText(), report_.uuid);
+    EXPECT_EQ(neff.FileSize(), report_.neff_bytes);
+    EXPECT_EQ(neff.WeightBytes(), report_.weight_bytes);
+    const neff::Subgraph& subgraph = neff.kelfs().at("kelf-0.json").subgraphs.at(0);
+    ASSERT_EQ(subgraph.engines.size(), sim::kEngines);
+    const sim::ProgramContext context = ContextOf(subgraph);
+    for (size_t e = 0; e < sim::kEngines; ++e) {
+      const sim::Stream stream = Must(sim::DecodeStream(subgraph.engines[e].instructions.bytes()));
+      EXPECT_EQ(stream.engine, static_cast<sim::Engine>(e));
+      const auto valid = sim::Validate(stream, context);
+      EXPECT_TRUE(valid) << valid.error().text;
+      EXPECT_EQ(stream.instructions.size(), report_.engines[e].instructions);
+    }
+  }
+}
+
+TEST_F(CompileTest, PortsHaveTheNamesAndShapesOfTheModel) {
+  for (const std::string& name : CaseNames()) {
+    SCOPED_TRACE(name);
+    const Case expected = LoadCase(name);
+    const neff::Neff neff = CompileAndRead(expected.model);
+    const neff::Graph& graph = neff.graph();
+    ASSERT_EQ(graph.inputs.size(), expected.inputs.size());
+    ASSERT_EQ(graph.outputs.size(), expected.outputs.size());
+    const auto check = [&](const neff::Port& port, const std::map<std::string, NpyArray>& arrays) {
+      ASSERT_TRUE(arrays.contains(port.name)) << port.name;
+      EXPECT_EQ(graph.tensors[port.tensor].shape, arrays.at(port.name).shape);
+      EXPECT_EQ(graph.tensors[port.tensor].dtype, arrays.at(port.name).dtype);
+    };
+    for (const neff::Port& port : graph.inputs) check(port, expected.inputs);
+    for (const neff::Port& port : graph.outputs) check(port, expected.outputs);
+  }
+}
+
+TEST_F(CompileTest, AnUnusedInputIsAPortButNoVariable) {
+  for (const char* name : {"unused_input", "unused_input_dead_node"}) {
+    const neff::Neff neff = CompileAndRead(ModelOf(name));
+    ASSERT_EQ(neff.graph().inputs.size(), 2U);
+    EXPECT_FALSE(neff.graph().IsUsed(neff.graph().inputs[1].tensor));
+    const neff::Subgraph& subgraph = neff.kelfs().at("kelf-0.json").subgraphs[0];
+    EXPECT_EQ(subgraph.FindVariable(neff.graph().inputs[1].name), nullptr);
+    EXPECT_FALSE(report_.inputs[1].is_used);
+  }
+}
+
+TEST_F(CompileTest, TheSameModelAndOptionsGiveTheSameBytes) {
+  for (const Fp32Cast cast : {Fp32Cast::kAll, Fp32Cast::kNone}) {
+    const CompileOptions options{cast, 1};
+    Must(CompileOnnx(kDigits, folder_.File("a.neff"), options));
+    Must(CompileOnnx(kDigits, folder_.File("b.neff"), options));
+    EXPECT_EQ(Must(ReadFile(folder_.File("a.neff"))), Must(ReadFile(folder_.File("b.neff"))));
+  }
+}
+
+TEST_F(CompileTest, OtherContentsHaveAnotherUuid) {
+  std::set<std::string> uuids;
+  for (const Fp32Cast cast : {Fp32Cast::kAll, Fp32Cast::kNone}) {
+    for (const char* name : {"gemm_plain", "gemm_trans_b", "gemm_beta_zero"}) {
+      CompileAndRead(ModelOf(name), {cast, 1});
+      EXPECT_TRUE(uuids.insert(report_.uuid).second) << name;
+    }
+  }
+}
+
+TEST_F(CompileTest, CastHalvesWhatPeMultipliesBy) {
+  CompileAndRead(kDigits, {Fp32Cast::kAll, 1});
+  const uint64_t cast = report_.weight_bytes;
+  CompileAndRead(kDigits, {Fp32Cast::kMatMult, 1});
+  EXPECT_EQ(report_.weight_bytes, cast);
+  CompileAndRead(kDigits, {Fp32Cast::kNone, 1});
+  // 72 + 1152 + 2048 + 320 weights, 66 biases.
+  EXPECT_EQ(cast, 2U * 3592 + 4U * 66);
+  EXPECT_EQ(report_.weight_bytes, 4U * 3592 + 4U * 66);
+}
+
+TEST_F(CompileTest, ReportsWhatTheNetworkCosts) {
+  CompileAndRead(kDigits);
+  EXPECT_EQ(report_.name, "digits");
+  EXPECT_EQ(report_.engines[0].macs, 25408U);
+  EXPECT_EQ(report_.engines[0].tensor_instructions, 4U);
+  EXPECT_EQ(report_.engines[1].tensor_instructions, 4U);
+  EXPECT_EQ(report_.engines[2].tensor_instructions, 2U);
+  EXPECT_LT(report_.scratch_bytes, report_.unshared_bytes);
+}
+
+TEST_F(CompileTest, PipelinesAreRefusedForNow) {
+  const auto report = CompileOnnx(kDigits, folder_.File("x.neff"), {Fp32Cast::kAll, 4});
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, Nerr::kInvalid);
+  EXPECT_THAT(report.error().text, HasSubstr("a pipeline of 4 cores is not supported yet"));
+  EXPECT_FALSE(std::filesystem::exists(folder_.File("x.neff")));
+}
+
+TEST_F(CompileTest, ARefusedModelLeavesTheOldNeffAlone) {
+  const std::string path = folder_.File("model.neff");
+  Must(WriteFileAtomically(path, AsBytes("old")));
+  EXPECT_FALSE(CompileOnnx(RefusedModel("symbolic_batch"), path));
+  EXPECT_EQ(Must(ReadTextFile(path)), "old");
+}
+
+TEST_F(CompileTest, AFolderThatIsNotThereIsNamed) {
+  const auto report = CompileOnnx(kDigits, folder_.File("no/such/model.neff"));
+  ASSERT_FALSE(report);
+  EXPECT_THAT(report.error().text, HasSubstr("no/such/model.neff"));
+}
+
+TEST_F(CompileTest, WeightsAreStoredRounded) {
+  GraphWriter w;
+  const ValueId x = w.Input("x", {1, 1});
+  const ValueId weights = w.Constant("weights", {1, 1}, {1.00390625F});  // 1 + 2^-8: a tie, to even
+  const Compiled compiled =
+      Must(CompileGraph(w.Finish({w.Node("y", MatMul{}, {x, weights}, {1, 1})})));
+  ASSERT_EQ(compiled.contents.files.size(), 1U);
+  const NpyView view = Must(ParseNpy(compiled.contents.files.begin()->second.bytes()));
+  EXPECT_EQ(view.dtype, DType::kBFloat16);
+  EXPECT_EQ(LoadAt<uint16_t>(view.data, 0), 0x3f80);
+}
+
+}  // namespace
+}  // namespace nrtd::compiler

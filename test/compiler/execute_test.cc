@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Compiles, loads and runs: the numbers must be those of ONNX Runtime, which made the references.
+#include <algorithm>
+#include <cmath>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "compiler/compile.h"
+#include "neff/validator.h"
+#include "test/compiler/cases.h"
+#include "test/compiler/neff_runner.h"
+
+namespace nrtd::compiler {
+namespace {
+
+// Of float32 sums in another order.
+constexpr double kExact = 1e-5;
+// Of operands with 8 significant bits: 2^-9 each, which add up over the layers of a case.
+constexpr double kRounded = 2e-2;
+
+neff::Neff Compile(const std::string& model, Fp32Cast cast) {
+  const TemporaryFolder folder;
+  const std::string path = folder.File("model.neff");
+  Must(CompileOnnx(model, path, {cast, 1}));
+  return Must(neff::ReadExecutable(Must(ReadFile(path)), neff::kSimTarget));
+}
+
+std::vector<float> Floats(const NpyArray& array) {
+  std::vector<float> values(array.data.size() / sizeof(float));
+  std::memcpy(values.data(), array.data.data(), values.size() * sizeof(float));
+  return values;
+}
+
+// The largest difference, relative to the largest magnitude.
+double Distance(const NpyArray& actual, const NpyArray& expected) {
+  const std::vector<float> a = Floats(actual);
+  const std::vector<float> b = Floats(expected);
+  if (a.size() != b.size()) return INFINITY;
+  double difference = 0;
+  double magnitude = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (std::isnan(a[i]) || std::isnan(b[i])) return INFINITY;
+    difference = std::max(difference, std::fabs(double{a[i]} - double{b[i]}));
+    magnitude = std::max(magnitude, std::fabs(double{b[i]}));
+  }
+  return magnitude == 0 ? difference : difference / magnitude;
+}
+
+class Execute : public ::testing::TestWithParam<std::string> {
+ protected:
+  void ExpectReference(Fp32Cast cast, double tolerance) {
+    const Case expected = LoadCase(GetParam());
+    const neff::Neff neff = Compile(expected.model, cast);
+    SimulatedCore core;
+    NeffRunner runner(core, neff);
+    // Twice: an execution must leave nothing behind that the next one stumbles over.
+    for (int round = 0; round < 2; ++round) {
+      const auto outputs = runner.Run(expected.inputs);
+      ASSERT_EQ(outputs.size(), expected.outputs.size());
+      for (const auto& [name, array] : expected.outputs) {
+        EXPECT_EQ(outputs.at(name).shape, array.shape);
+        EXPECT_LE(Distance(outputs.at(name), array), tolerance) << name;
+      }
+    }
+  }
+};
+
+TEST_P(Execute, InFloat32AsOnnxRuntime) {
+  ExpectReference(Fp32Cast::kNone, kExact);
+}
+
+TEST_P(Execute, InBFloat16CloseToOnnxRuntime) {
+  ExpectReference(Fp32Cast::kAll, kRounded);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, Execute, ::testing::ValuesIn(CaseNames()),
+                         [](const auto& test) { return test.param; });
+
+class Digits : public ::testing::TestWithParam<Fp32Cast> {};
+
+// All 360 held-out images, one after the other.
+TEST_P(Digits, AreReadAsOnnxRuntimeReadsThem) {
+  const std::string folder = std::string(NRTD_SOURCE_DIR) + "/models/digits/";
+  const NpyArray images = Must(ReadNpyFile(folder + "images.npy"));
+  const NpyArray labels = Must(ReadNpyFile(folder + "labels.npy"));
+  const NpyArray reference = Must(ReadNpyFile(folder + "reference_output.npy"));
+  const neff::Neff neff = Compile(folder + "digits.onnx", GetParam());
+  SimulatedCore core;
+  NeffRunner runner(core, neff);
+  constexpr size_t kImageBytes = 64 * sizeof(float);
+  constexpr size_t kOutputBytes = 10 * sizeof(float);
+  const auto count = static_cast<size_t>(images.shape[0]);
+  ASSERT_EQ(count, 360U);
+  size_t same = 0;
+  size_t right = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const auto part = [&](const NpyArray& array, size_t bytes) {
+      return ByteVector(array.data.begin() + static_cast<std::ptrdiff_t>(i * bytes),
+                        array.data.begin() + static_cast<std::ptrdiff_t>((i + 1) * bytes));
+    };
+    const NpyArray image{DType::kFloat32, {1, 1, 8, 8}, part(images, kImageBytes)};
+    const NpyArray expected{DType::kFloat32, {1, 10}, part(reference, kOutputBytes)};
+    const NpyArray output = runner.Run({{"input:0", image}}).at("output:0");
+    if (GetParam() == Fp32Cast::kNone) {
+      EXPECT_LE(Distance(output, expected), kExact) << i;
+    }
+    const auto best = [](const NpyArray& array) {
+      const std::vector<float> values = Floats(array);
+      return std::max_element(values.begin(), values.end()) - values.begin();
+    };
+    same += best(output) == best(expected) ? 1 : 0;
+    right += best(output) == LoadAt<int64_t>(labels.data, i * sizeof(int64_t)) ? 1 : 0;
+  }
+  EXPECT_EQ(same, count);
+  EXPECT_GE(static_cast<double>(right), 0.97 * static_cast<double>(count));
+}
+
+INSTANTIATE_TEST_SUITE_P(Casts, Digits, ::testing::Values(Fp32Cast::kNone, Fp32Cast::kAll),
+                         [](const auto& test) {
+                           return test.param == Fp32Cast::kNone ? "None" : "All";
+                         });
+
+}  // namespace
+}  // namespace nrtd::compiler

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "test/compiler/neff_runner.h"
+
+#include <bit>
+#include <cstring>
+#include <set>
+
+#include "test/compiler/cases.h"
+
+namespace nrtd::compiler {
+
+SimulatedCore::SimulatedCore() {
+  memory::PoolOptions options;
+  options.pages_per_device = 4;
+  options.only_small_pages = true;
+  pool = Must(memory::HugePagePool::Create(options));
+  platform = Must(sim::SimPlatform::Create("inf1.xlarge"));
+  for (const memory::PoolPage& page : pool->pages())
+    Must(platform->device(0).MapHostMemory(page.bus_address, page.data, page.length));
+  copier = Must(MemoryCopier::Create(platform->device(0), *pool, clock));
+  channel = Must(CoreChannel::Create(platform->device(0).core(0), *pool, clock));
+}
+
+NeffRunner::NeffRunner(SimulatedCore& core, const neff::Neff& neff) : core_(core), neff_(neff) {
+  const neff::Subgraph& subgraph = neff.kelfs().begin()->second.subgraphs.at(0);
+  for (const neff::Variable& variable : subgraph.variables) Place(variable);
+  for (uint32_t e = 0; e < kCoreEngines; ++e) {
+    image_.instructions[e] = subgraph.engines[e].instructions.bytes();
+    std::set<std::string> queues;
+    for (const neff::DmaTrigger& trigger : subgraph.engines[e].dma) queues.insert(trigger.queue);
+    for (const std::string& queue : queues) AddQueue(e, subgraph, queue);
+  }
+  program_ = Must(core.platform->device(0).core(0).LoadProgram(image_));
+  std::vector<uint32_t> capacities;
+  for (const auto& queue : queues_)
+    capacities.push_back(std::bit_ceil(static_cast<uint32_t>(queue.size()) + 1));
+  Must(core.channel->Start(program_, capacities));
+}
+
+NeffRunner::~NeffRunner() {
+  core_.channel->Stop();
+  core_.platform->device(0).core(0).UnloadProgram(program_);
+  core_.platform->device(0).DiscardDram(DramAddress(0, 0, 0), next_);
+}
+
+void NeffRunner::Place(const neff::Variable& variable) {
+  const bool in_dram =
+      variable.type == neff::VariableType::kFile || variable.type == neff::VariableType::kTmpBuf;
+  BusAddress address = 0;
+  if (in_dram) {
+    address = DramAddress(0, 0, next_);
+    next_ += (*variable.size + 63) / 64 * 64;
+    addresses_[variable.var_id] = address;
+    // Scratch memory must not matter: what was there before is NaN.
+    const ByteVector noise(*variable.size, std::byte{0xff});
+    Must(core_.copier->Write(
+        address, variable.type == neff::VariableType::kFile ? variable.data : ByteSpan(noise)));
+  } else {
+    auto buffer = Must(core_.pool->Allocate(*variable.size));
+    addresses_[variable.var_id] = buffer.BusAddress(0);
+    host_buffers_.emplace(variable.name, std::move(buffer));
+  }
+  image_.variables.push_back({variable.var_id, *variable.size, in_dram ? address : 0, in_dram,
+                              variable.type == neff::VariableType::kTmpBuf});
+}
+
+BusAddress NeffRunner::AddressOf(const neff::Subgraph& subgraph,
+                                 const neff::AccessPattern& pattern) const {
+  return addresses_.at(subgraph.variables[pattern.variable].var_id) + pattern.offset;
+}
+
+void NeffRunner::AddQueue(uint32_t engine, const neff::Subgraph& subgraph,
+                          const std::string& queue) {
+  const auto number = static_cast<uint32_t>(queues_.size());
+  std::vector<Descriptor> descriptors;
+  for (const neff::DmaTrigger& trigger : subgraph.engines[engine].dma) {
+    if (trigger.queue != queue) continue;
+    descriptors.push_back({.source = AddressOf(subgraph, trigger.desc.from),
+                           .destination = AddressOf(subgraph, trigger.desc.to),
+                           .length = static_cast<uint32_t>(trigger.desc.from.sizes.at(0)),
+                           .semaphore = static_cast<uint8_t>(*trigger.semaphore)});
+    auto& bindings = image_.triggers;
+    if (!bindings.empty() && bindings.back().queue == number && bindings.back().id == trigger.id) {
+      ++bindings.back().descriptors;
+    } else {
+      bindings.push_back({static_cast<CoreEngine>(engine), trigger.id, number, 1});
+    }
+    const neff::Variable& from = subgraph.variables[trigger.desc.from.variable];
+    const neff::Variable& to = subgraph.variables[trigger.desc.to.variable];
+    // Looked at for NaN, as the runtime does for outputs of float32.
+    const auto& graph = neff_.graph();
+    for (const neff::Port& port : graph.outputs) {
+      if (to.type == neff::VariableType::kOutput && port.name == to.name &&
+          graph.tensors[port.tensor].dtype == DType::kFloat32)
+        image_.output_var_ids.push_back(from.var_id);
+    }
+  }
+  queues_.push_back(std::move(descriptors));
+}
+
+std::map<std::string, NpyArray> NeffRunner::Run(const std::map<std::string, NpyArray>& inputs) {
+  for (const auto& [name, array] : inputs) {
+    const auto buffer = host_buffers_.find(name);
+    if (buffer != host_buffers_.end())
+      std::memcpy(buffer->second.data(), array.data.data(), array.data.size());
+  }
+  std::vector<QueueWork> work;
+  for (uint32_t q = 0; q < queues_.size(); ++q) work.push_back({q, queues_[q]});
+  Execution execution;
+  Must(core_.channel->Submit(execution, work, Completion::kPolled));
+  if (!core_.channel->Wait(execution, core_.clock.Now() + std::chrono::seconds(60)))
+    throw std::runtime_error("the execution did not end");
+  if (execution.outcome().code != Nerr::kOk)
+    throw std::runtime_error(NerrName(execution.outcome().code) + ": " +
+                             execution.outcome().detail);
+  std::map<std::string, NpyArray> outputs;
+  for (const neff::Port& port : neff_.graph().outputs) {
+    const neff::Tensor& tensor = neff_.graph().tensors[port.tensor];
+    const auto* data = reinterpret_cast<const std::byte*>(host_buffers_.at(port.name).data());
+    outputs[port.name] = {tensor.dtype, tensor.shape, ByteVector(data, data + tensor.bytes)};
+  }
+  return outputs;
+}
+
+}  // namespace nrtd::compiler

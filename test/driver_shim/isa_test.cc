@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "driver_shim/sim/isa.h"
+
+#include <functional>
+#include <random>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace nrtd::sim {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr uint32_t kWeights = 1;
+constexpr uint32_t kTemporary = 2;
+constexpr uint32_t kHostInput = 3;
+
+ProgramContext Context() {
+  ProgramContext context;
+  context.variables = {{kWeights, 4096, true, false},
+                       {kTemporary, 65536, true, true},
+                       {kHostInput, 4096, false, false}};
+  context.dma_ids[static_cast<size_t>(Engine::kPool)] = {0, 1};
+  return context;
+}
+
+Operand Temp(std::vector<int64_t> dims, uint64_t offset = 0) {
+  return DenseOperand(kTemporary, DType::kFloat32, offset, std::move(dims));
+}
+
+Conv2d GoodConv() {
+  Conv2d conv;
+  conv.input = Temp({1, 2, 8, 8});
+  conv.weights = DenseOperand(kWeights, DType::kBFloat16, 0, {4, 2, 3, 3});
+  conv.bias = DenseOperand(kWeights, DType::kFloat32, 1024, {4});
+  conv.output = Temp({1, 4, 8, 8}, 4096);
+  conv.pads = {1, 1, 1, 1};
+  conv.precision = Precision::kBFloat16;
+  return conv;
+}
+
+std::vector<Stream> OneOfEverything() {
+  MatMul matmul;
+  matmul.a = Temp({2, 3, 4});
+  matmul.b = Temp({1, 4, 5}, 1024);
+  matmul.c = Temp({2, 3, 5}, 2048);
+  return {
+      {Engine::kPe, {SemaphoreWait{0, 1}, GoodConv(), matmul, SemaphoreSignal{1}, End{}}},
+      {Engine::kAct,
+       {Notify{42}, Activation{Temp({7}), Temp({7}), Function::kClip, -1.5F, 2.5F},
+        Softmax{Temp({2, 3}), Temp({2, 3}), 1}, End{}}},
+      {Engine::kPool,
+       {DmaTrigger{1},
+        Pool2d{Temp({1, 1, 4, 4}), Temp({1, 1, 2, 2}, 256), PoolKind::kMax, {2, 2}, {2, 2}},
+        Binary{Temp({2, 3}), Temp({1, 3}, 64), Temp({2, 3}, 128), BinaryFunction::kMultiply},
+        Copy{Temp({4, 2}), Temp({4, 2}, 512)}, End{}}},
+  };
+}
+
+TEST(IsaTest, EveryInstructionSurvivesEncodingAndDecoding) {
+  for (const Stream& stream : OneOfEverything()) {
+    const auto decoded = DecodeStream(EncodeStream(stream));
+    ASSERT_TRUE(decoded) << decoded.error().text;
+    EXPECT_EQ(*decoded, stream);
+    const auto valid = Validate(stream, Context());
+    EXPECT_TRUE(valid) << valid.error().text;
+  }
+}
+
+TEST(IsaTest, AStreamCutAnywhereIsRefused) {
+  for (const Stream& stream : OneOfEverything()) {
+    const ByteVector bytes = EncodeStream(stream);
+    for (size_t size = 0; size < bytes.size(); ++size) {
+      EXPECT_FALSE(DecodeStream(ByteSpan(bytes).first(size))) << size;
+    }
+  }
+}
+
+TEST(IsaTest, FlippedBytesAreRefusedOrDecodeToSomethingThatEncodesAgain) {
+  std::mt19937 random(7);
+  for (const Stream& stream : OneOfEverything()) {
+    const ByteVector bytes = EncodeStream(stream);
+    for (int i = 0; i < 2000; ++i) {
+      ByteVector damaged = bytes;
+      damaged[random() % damaged.size()] ^= static_cast<std::byte>(1U << (random() % 8));
+      const auto decoded = DecodeStream(damaged);
+      if (!decoded) continue;
+      (void)Validate(*decoded, Context());
+      EXPECT_TRUE(DecodeStream(EncodeStream(*decoded)));
+    }
+  }
+}
+
+TEST(IsaTest, TheHeaderIsChecked) {
+  struct Case {
+    size_t offset;
+    uint8_t value;
+    Nerr code;
+    const char* text;
+  };
+  const Case cases[] = {
+      {0, 'X', Nerr::kInvalid, "magic"},
+      {4, 9, Nerr::kUnsupportedVersion, "version 9.0"},
+      {6, 7, Nerr::kUnsupportedVersion, "version 1.7"},
+      {8, 3, Nerr::kInvalid, "unknown engine 3"},
+      {12, 0, Nerr::kInvalid, "0 instructions"},
+      {12, 9, Nerr::kInvalid, "End must be the last"},
+      {16, 99, Nerr::kInvalid, "unknown opcode 99"},
+      {16, static_cast<uint8_t>(Opcode::kSoftmax), Nerr::kInvalid,
+       "Softmax does not run on engine pe"},
+      {20, 3, Nerr::kInvalid, "size 3"},
+  };
+  for (const Case& c : cases) {
+    ByteVector bytes = EncodeStream({Engine::kPe, {SemaphoreSignal{1}, End{}}});
+    bytes[c.offset] = static_cast<std::byte>(c.value);
+    const auto decoded = DecodeStream(bytes);
+    ASSERT_FALSE(decoded) << c.text;
+    EXPECT_EQ(decoded.error().code, c.code) << c.text;
+    EXPECT_THAT(decoded.error().text, HasSubstr(c.text));
+  }
+}
+
+// Each case damages one thing of a good instruction.
+struct BadCase {
+  const char* text;
+  std::function<Instruction()> make;
+};
+
+template <typename I>
+BadCase Damage(const char* text, I good, std::function<void(I&)> damage) {
+  return {text, [good, damage]() mutable {
+            damage(good);
+            return Instruction(good);
+          }};
+}
+
+TEST(IsaTest, WhatDoesNotFitItsSurroundingsIsRefusedWithTheReason) {
+  MatMul matmul;
+  matmul.a = Temp({2, 3, 4});
+  matmul.b = Temp({1, 4, 5}, 1024);
+  matmul.c = Temp({2, 3, 5}, 2048);
+  const Activation relu{Temp({16}), Temp({16})};
+  const Copy copy{Temp({16}), Temp({16}, 64)};
+  const Binary add{Temp({2, 3}), Temp({1, 3}, 64), Temp({2, 3}, 128)};
+  const Pool2d pool{Temp({1, 1, 4, 4}), Temp({1, 1, 2, 2}, 256), PoolKind::kMax, {2, 2}, {2, 2}};
+  const BadCase cases[] = {
+      {"semaphore 32",
+       [] {
+         return SemaphoreWait{32, 1};
+       }},
+      {"DMA id 7", [] { return DmaTrigger{7}; }},
+      Damage<Activation>("unknown variable 77", relu, [](auto& i) { i.input.var_id = 77; }),
+      Damage<Activation>("only DMA may touch", relu, [](auto& i) { i.input.var_id = kHostInput; }),
+      Damage<Activation>("read-only", relu, [](auto& i) { i.output.var_id = kWeights; }),
+      Damage<Activation>("must be 4 byte aligned", relu, [](auto& i) { i.input.offset = 2; }),
+      Damage<Activation>("needs bytes 65536", relu, [](auto& i) { i.input.offset = 65536; }),
+      Damage<Activation>("needs bytes", relu, [](auto& i) { i.input.offset = ~uint64_t{0} - 3; }),
+      Damage<Activation>("dimension 0", relu, [](auto& i) { i.input.dims = i.output.dims = {0}; }),
+      Damage<Activation>("stride -1", relu, [](auto& i) { i.input.strides = {-1}; }),
+      Damage<Activation>("spans more", relu,
+                         [](auto& i) {
+                           i.input.dims = i.output.dims = {1 << 30};
+                           i.input.strides = {1 << 30};
+                         }),
+      Damage<Activation>("expected float32", relu, [](auto& i) { i.input.dtype = DType::kInt32; }),
+      Damage<Activation>("does not fit", relu, [](auto& i) { i.input.dims = {15}; }),
+      Damage<Activation>("overlaps itself", relu, [](auto& i) { i.output.strides = {0}; }),
+      Damage<Conv2d>("groups", GoodConv(), [](auto& i) { i.groups = 3; }),
+      Damage<Conv2d>("groups", GoodConv(), [](auto& i) { i.groups = 0; }),
+      Damage<Conv2d>("does not give", GoodConv(),
+                     [](auto& i) {
+                       i.pads = {0, 0, 0, 0};
+                     }),
+      Damage<Conv2d>("stride 0", GoodConv(), [](auto& i) { i.strides[0] = 0; }),
+      Damage<Conv2d>("dilation -2", GoodConv(), [](auto& i) { i.dilations[1] = -2; }),
+      Damage<Conv2d>("pad -1", GoodConv(), [](auto& i) { i.pads[3] = -1; }),
+      Damage<Conv2d>("rank 3", GoodConv(),
+                     [](auto& i) {
+                       i.input = Temp({2, 8, 8});
+                     }),
+      Damage<Conv2d>("bias", GoodConv(), [](auto& i) { i.bias->dims = {3}; }),
+      Damage<Conv2d>("bfloat16 in a file variable", GoodConv(),
+                     [](auto& i) { i.weights.var_id = kTemporary; }),
+      Damage<MatMul>("does not fit", matmul,
+                     [](auto& i) {
+                       i.b = Temp({1, 3, 5}, 1024);
+                     }),
+      Damage<MatMul>("does not fit", matmul,
+                     [](auto& i) {
+                       i.a = Temp({3, 3, 4});
+                     }),
+      Damage<MatMul>("rank 1", matmul, [](auto& i) { i.c = Temp({5}); }),
+      Damage<Pool2d>("does not give", pool,
+                     [](auto& i) {
+                       i.kernel = {3, 3};
+                     }),
+      Damage<Pool2d>("without an element", pool,
+                     [](auto& i) {
+                       i.pads = {2, 0, 0, 0};
+                     }),
+      Damage<Binary>("does not fit", add,
+                     [](auto& i) {
+                       i.b = Temp({2, 2}, 64);
+                     }),
+      Damage<Binary>("does not fit", add,
+                     [](auto& i) {
+                       i.a = Temp({1, 3});
+                     }),
+      Damage<Copy>("cannot cast", copy, [](auto& i) { i.input.dtype = DType::kInt32; }),
+      {"axis 2", [] { return Softmax{Temp({2, 3}), Temp({2, 3}), 2}; }},
+      {"axis -1", [] { return Softmax{Temp({2, 3}), Temp({2, 3}), -1}; }},
+  };
+  for (const BadCase& c : cases) {
+    const Instruction instruction = c.make();
+    const auto opcode = OpcodeOf(instruction);
+    for (Engine engine : {Engine::kPe, Engine::kAct, Engine::kPool}) {
+      if (!RunsOn(opcode, engine)) continue;
+      const auto valid = Validate({engine, {instruction, End{}}}, Context());
+      ASSERT_FALSE(valid) << c.text;
+      EXPECT_EQ(valid.error().code, Nerr::kInvalid);
+      EXPECT_THAT(valid.error().text, HasSubstr(c.text));
+      EXPECT_THAT(valid.error().text, HasSubstr("instruction 0"));
+    }
+  }
+}
+
+TEST(IsaTest, CountsMultiplyAccumulates) {
+  EXPECT_EQ(MacCount(GoodConv()), 4U * 8 * 8 * 2 * 3 * 3);
+  MatMul matmul;
+  matmul.a = Temp({2, 3, 4});
+  matmul.c = Temp({2, 3, 5});
+  EXPECT_EQ(MacCount(matmul), 2U * 3 * 5 * 4);
+  EXPECT_EQ(MacCount(End{}), 0U);
+}
+
+}  // namespace
+}  // namespace nrtd::sim

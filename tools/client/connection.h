@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The gRPC side of Daemon. Only the files of this folder include it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <grpcpp/grpcpp.h>
+
+#include "proto/nrt/nmgr_service.grpc.pb.h"
+#include "proto/nrtd/v1/control.grpc.pb.h"
+#include "tools/client/daemon.h"
+
+namespace nrtd::client {
+
+struct Connection {
+  std::string address;
+  std::unique_ptr<nrt::nmgr_v1::Stub> nmgr;
+  std::unique_ptr<v1::Control::Stub> control;
+
+  // Success if the call reached the daemon.
+  Result<void> CheckTransport(std::string_view call, const grpc::Status& status) const;
+};
+
+// "load: NERR_INVALID (2): Wrong NEFF file size", with that code; success for code 0.
+Result<void> CheckStatus(std::string_view call, const nrt::status& status);
+
+inline void SetTimeout(grpc::ClientContext& context, Duration timeout) {
+  context.set_deadline(std::chrono::system_clock::now() +
+                       std::chrono::duration_cast<std::chrono::microseconds>(timeout));
+}
+
+}  // namespace nrtd::client

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A client of one daemon: what every tool here talks through. gRPC stays behind it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/sizes.h"
+#include "proto/nrt/nmgr.pb.h"
+#include "proto/nrtd/v1/control.pb.h"
+
+namespace nrtd::client {
+
+// From connect() to the first answer. A daemon that is there answers get_version in a millisecond;
+// a person at a terminal gives up soon after this.
+inline constexpr Duration kConnectTimeout = std::chrono::seconds(3);
+// Calls that only read or book-keep. They wait for no device, but perhaps for a load that holds a
+// lock.
+inline constexpr Duration kListTimeout = std::chrono::seconds(10);
+// Load, start, stop, unload and infer have no deadline here: the daemon has its own.
+
+// What the TensorFlow plugin sends at once.
+inline constexpr uint64_t kNeffChunk = kMiB;
+
+struct ConnectOptions {
+  Duration timeout = kConnectTimeout;
+  // Keep trying until `timeout` where nothing listens yet, rather than failing at once.
+  bool wait_for_daemon = false;
+  // Use a connection of its own, where gRPC would share one among all clients of an address.
+  bool own_connection = false;
+};
+
+struct LoadOptions {
+  std::string neff_path;
+  bool by_path = false;  // send the absolute path and let the daemon read the file
+  std::optional<uint32_t> group_id;
+  std::optional<uint64_t> session_id;
+  std::optional<uint32_t> ninfer;
+  std::optional<uint32_t> timeout_s;
+};
+
+struct Connection;
+
+// The text of every Error is ready to print behind the tool's name:
+//   "load: NERR_INVALID (2): Wrong NEFF file size"          the daemon's answer; code is its code
+//   "nothing answers at unix:/run/neuron.sock: ..."         code is kFail
+// A method of the control service fails with kUnsupportedVersion if the daemon has no such service.
+//
+// Threadsafe after Connect(); calls block the calling thread.
+class Daemon {
+ public:
+  // Fails unless something at `address`, as ResolveAddress gives it, answers a call in time.
+  static Result<Daemon> Connect(const std::string& address, const ConnectOptions& options = {});
+
+  Daemon(Daemon&&) noexcept;
+  Daemon& operator=(Daemon&&) noexcept;
+  ~Daemon();
+
+  const std::string& address() const;
+
+  // Streams a NEFF in the order of the TensorFlow plugin: group, session, size, parameters, chunks
+  // of kNeffChunk. Returns the network's id. kInvalid if the file cannot be read.
+  Result<uint32_t> Load(const LoadOptions& options);
+  Result<void> Unload(uint32_t network_id);
+  Result<void> Start(uint32_t network_id);
+  Result<void> Stop(uint32_t network_id);
+  // `response` is filled in with whatever came, also when the result is an Error: outputs come with
+  // kInferCompletedWithNumErr.
+  Result<void> Infer(const nrt::infer_request& request, nrt::infer_response& response);
+
+  Result<nrt::create_eg_response> CreateGroup(uint32_t core_count);  // 0: as large as possible
+  Result<void> DestroyGroup(uint32_t group_id);
+  Result<nrt::out_list_egs> ListGroups();
+  Result<void> UnloadAll();
+  Result<uint64_t> CoreBusyNs(uint32_t virtual_core);
+
+  Result<v1::ListNetworksResponse> ListNetworks();
+  Result<v1::ListDevicesResponse> ListDevices();
+  Result<v1::HealthResponse> Health();
+  // kInvalidHandle if the daemon has no such network.
+  Result<v1::Network> FindNetwork(uint32_t network_id);
+
+ private:
+  explicit Daemon(std::unique_ptr<Connection> connection);
+  std::unique_ptr<Connection> connection_;
+};
+
+}  // namespace nrtd::client

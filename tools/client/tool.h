@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the main() of every tool does: parse, run, print one line if it failed, exit.
+// Exit codes: 0 success, 1 the work failed, 2 wrong usage.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace nrtd::client {
+
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+
+// -a/--address into `address`; what it leaves empty, ResolveAddress fills in.
+void AddAddressOption(CLI::App& app, std::string& address);
+
+// Parses the command line; for --help prints it; for wrong usage prints what is wrong. Otherwise
+// calls `run` and prints its Error as "<app's name>: <text>" on stderr. Returns the exit code.
+int RunTool(CLI::App& app, int argc, const char* const* argv,
+            const std::function<Result<void>()>& run);
+
+// Indented, with a newline; bytes that are no UTF-8 are replaced rather than thrown at the caller.
+std::string JsonText(const nlohmann::json& value);
+// The same on one line.
+std::string JsonLine(const nlohmann::json& value);
+
+}  // namespace nrtd::client
