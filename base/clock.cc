@@ -46,8 +46,8 @@ void ManualClock::Advance(Duration by) NRTD_NO_THREAD_SAFETY_ANALYSIS {
   // its objects outlive the clock's users by the test's construction.
   for (const Waiter& waiter : waiters) {
     waiter.mutex->Lock();
+    waiter.condition->NotifyAll();  // with the lock: the condition may go as soon as it is woken
     waiter.mutex->Unlock();
-    waiter.condition->NotifyAll();
   }
 }
 

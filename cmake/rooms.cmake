@@ -29,6 +29,9 @@ if(NRTD_LLD)
   add_link_options(-fuse-ld=lld)
 endif()
 
+# What users run, without the tests: the target of ./dev demo and ./dev bench.
+add_custom_target(binaries)
+
 # nrtd_library(<room> SOURCES ... [PUBLIC targets...] [PRIVATE targets...])
 function(nrtd_library room)
   cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
@@ -42,6 +45,7 @@ function(nrtd_binary name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE nrtd_flags ${ARG_LINKS})
+  add_dependencies(binaries ${name})
 endfunction()
 
 # nrtd_test(<room> SOURCES ... LINKS ... [LABEL unit|integration]): one GoogleTest binary a room.

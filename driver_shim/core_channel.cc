@@ -141,7 +141,7 @@ Result<void> CoreChannel::Submit(Execution& execution, std::span<const QueueWork
   tail_ = &execution;
   stalled_ = false;
   core_.RingDoorbell(kExecutionQueue, 1);
-  if (ThreadHasWork()) thread_wake_.NotifyOne();
+  HandOver();
   return {};
 }
 
@@ -167,6 +167,13 @@ bool CoreChannel::Done(const Execution& execution) {
   return execution.state_ == Execution::State::kDone;
 }
 
+void CoreChannel::Drive(Execution& execution) {
+  MutexLock lock(mutex_);
+  if (execution.state_ != Execution::State::kQueued) return;
+  execution.completion_ = Completion::kInterrupt;
+  HandOver();
+}
+
 void CoreChannel::Reset(Nerr code, const std::string& detail) {
   MutexLock lock(mutex_);
   AcquirePolling();
@@ -189,25 +196,39 @@ void CoreChannel::AcquirePolling() {
   polling_ = true;
 }
 
-// Whoever stops polling sees to it that somebody goes on where there is work left: the thread that
-// waits for the oldest execution, or else the completion thread.
 void CoreChannel::ReleasePolling() {
   polling_ = false;
   polling_free_.NotifyOne();
-  if (head_ == nullptr || stalled_) return;
-  if (head_->waiters_ > 0) {
-    head_->done_.NotifyOne();
+  HandOver();
+}
+
+// Sees to it that somebody goes on where there is work left: a thread that waits, or else the
+// completion thread. An execution that nobody waits for may stand in front of one that has a
+// waiter.
+void CoreChannel::HandOver() {
+  if (polling_ || stalled_) return;
+  if (Execution* awaited = OldestAwaited()) {
+    awaited->done_.NotifyOne();
   } else if (ThreadHasWork()) {
     thread_wake_.NotifyOne();
   }
 }
 
+// Short: where several are in flight, the oldest usually is the one that has a waiter.
+Execution* CoreChannel::OldestAwaited() const {
+  Execution* execution = head_;
+  while (execution != nullptr && execution->waiters_ == 0) execution = execution->next_;
+  return execution;
+}
+
 void CoreChannel::PollOnce() {
+  const uint64_t submitted = next_tag_;
   mutex_.Unlock();
   const Progress progress = core_.Poll();
   mutex_.Lock();
   Collect();
-  if (progress != Progress::kAdvanced) stalled_ = true;
+  // The core may have looked before a submission that came in the meantime.
+  if (progress != Progress::kAdvanced && next_tag_ == submitted) stalled_ = true;
   Announce();
 }
 
@@ -264,8 +285,11 @@ void CoreChannel::Announce() {
 }
 
 bool CoreChannel::ThreadHasWork() const {
-  return head_ != nullptr && !polling_ && !stalled_ && head_->waiters_ == 0 &&
-         head_->completion_ == Completion::kInterrupt;
+  if (polling_ || stalled_ || OldestAwaited() != nullptr) return false;
+  for (const Execution* execution = head_; execution != nullptr; execution = execution->next_) {
+    if (execution->completion_ == Completion::kInterrupt) return true;
+  }
+  return false;
 }
 
 void CoreChannel::RunCompletionThread() {

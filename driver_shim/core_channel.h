@@ -6,7 +6,8 @@
 // A core is polled by one thread at a time. An execution submitted with Completion::kPolled is
 // driven by whoever calls Wait() for it: no hand-over between threads lies between a request and
 // its answer. One submitted with kInterrupt is driven by the channel's own completion thread, so
-// that it goes on when nobody waits. Executions end in the order in which they were submitted.
+// that it goes on when nobody waits. Executions end in the order in which they were submitted:
+// whoever drives one drives those in front of it.
 #pragma once
 
 #include <memory>
@@ -106,6 +107,9 @@ class CoreChannel {
   bool Wait(Execution& execution, TimePoint deadline);
   // Without waiting or polling.
   bool Done(const Execution& execution);
+  // From now on the execution goes on though nobody waits, as if it had been submitted with
+  // kInterrupt. Nothing happens when it is not in flight.
+  void Drive(Execution& execution);
 
   // Resets the core. Every execution in flight ends with `code` and `detail`; the program has to be
   // started again.
@@ -120,6 +124,8 @@ class CoreChannel {
   void Collect() NRTD_REQUIRES(mutex_);
   void FinishHead(Nerr code, std::string detail, uint64_t device_ns) NRTD_REQUIRES(mutex_);
   void Announce() NRTD_REQUIRES(mutex_);
+  void HandOver() NRTD_REQUIRES(mutex_);
+  Execution* OldestAwaited() const NRTD_REQUIRES(mutex_);
   bool ThreadHasWork() const NRTD_REQUIRES(mutex_);
   void RunCompletionThread();
 

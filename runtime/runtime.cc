@@ -72,19 +72,20 @@ Result<NetworkId> Runtime::Load(LoadRequest request) {
 }
 
 Result<GroupId> Runtime::EnterGroup(const LoadRequest& request, uint32_t cores_required) {
-  GroupId group = request.group;
-  if (group == 0) {
-    NRTD_ASSIGN(const auto made,
-                groups_.Create(std::max(cores_required, 1U), /*implicit=*/true, request.session));
-    group = made.id;
+  if (request.group != 0) {
+    NRTD_TRY(groups_.Join(request.group));
+    return request.group;
   }
-  NRTD_TRY(groups_.Join(group));
-  return group;
+  NRTD_ASSIGN(const auto made,
+              groups_.Create(std::max(cores_required, 1U), /*implicit=*/true, request.session));
+  return made.id;
 }
 
-void Runtime::LeaveGroup(GroupId group) {
-  groups_.Leave(group);
-  groups_.DestroyImplicit(group);
+void Runtime::LeaveGroup(GroupId id) {
+  groups_.Leave(id);
+  // A session that closed while this network was in its group could not take the group along.
+  const auto group = groups_.Find(id);
+  if (group && !CheckSession(group->session)) (void)groups_.Destroy(id);
 }
 
 Result<std::shared_ptr<Network>> Runtime::Place(const neff::Neff& neff, const LoadRequest& request,
@@ -112,7 +113,8 @@ Result<NetworkId> Runtime::Register(const std::shared_ptr<Network>& network) {
     networks_.emplace(id, network);
   }
   counters_.loads.fetch_add(1, std::memory_order_relaxed);
-  if (auto open = CheckSession(network->info().session); !open) {
+  // A session may have closed during the load, too early to see the network.
+  if (auto open = CheckOwners(*network); !open) {
     (void)Unload(id);
     return tl::unexpected<Error>(std::move(open.error()));
   }
@@ -121,12 +123,19 @@ Result<NetworkId> Runtime::Register(const std::shared_ptr<Network>& network) {
   return id;
 }
 
+Result<void> Runtime::CheckOwners(const Network& network) const {
+  NRTD_TRY(CheckSession(network.info().session));
+  const auto group = groups_.Find(network.info().group);
+  return group ? CheckSession(group->session) : Result<void>();
+}
+
 Result<void> Runtime::Unload(NetworkId id) {
-  NRTD_ASSIGN(std::shared_ptr<Network> network, Find(id));
+  NRTD_ASSIGN(std::shared_ptr<Network> network, ClaimForUnload(id));
   // Posted inferences that nobody will collect any more must not hold the network.
   cookies_.DropNetwork(id);
-  NRTD_TRY(network->Retire());
+  auto retired = network->Retire();
   cookies_.DropNetwork(id);
+  network->AwaitReleased();
   {
     MutexLock lock(mutex_);
     networks_.erase(id);
@@ -136,7 +145,19 @@ Result<void> Runtime::Unload(NetworkId id) {
   LeaveGroup(group);
   counters_.unloads.fetch_add(1, std::memory_order_relaxed);
   Log(LogLevel::kInfo, "NMGR:Unload", "model {} unloaded", id);
-  return {};
+  MutexLock lock(mutex_);
+  unloading_.erase(id);
+  unloaded_.NotifyAll();
+  return retired;
+}
+
+Result<std::shared_ptr<Network>> Runtime::ClaimForUnload(NetworkId id) {
+  MutexLock lock(mutex_);
+  while (unloading_.contains(id)) unloaded_.Wait(mutex_);
+  const auto network = networks_.find(id);
+  if (network == networks_.end()) return Fail(Nerr::kInvalidHandle, "Failed to find model: {}", id);
+  unloading_.insert(id);
+  return network->second;
 }
 
 Result<void> Runtime::Start(NetworkId id) {
@@ -154,8 +175,14 @@ Result<void> Runtime::Stop(NetworkId id) {
 }
 
 void Runtime::UnloadAll() {
-  // Another client may unload the same network at the same moment: either of the two does it.
-  for (const auto& network : ListNetworks()) (void)Unload(network->info().id);
+  std::set<NetworkId> ids;
+  {
+    MutexLock lock(mutex_);
+    // Those that others unload right now hold their groups until they are done: waited for, too.
+    ids = unloading_;
+    for (const auto& [id, network] : networks_) ids.insert(id);
+  }
+  for (const NetworkId id : ids) (void)Unload(id);
   for (const auto& group : groups_.List()) (void)groups_.Destroy(group.id);
 }
 
@@ -176,7 +203,9 @@ std::vector<std::shared_ptr<Network>> Runtime::ListNetworks() const {
 void Runtime::CloseSession(SessionId session) {
   if (!sessions_.Close(session)) return;
   for (const auto& network : ListNetworks()) {
-    if (network->info().session == session) (void)Unload(network->info().id);
+    const auto group = groups_.Find(network->info().group);
+    if (network->info().session == session || (group && group->session == session))
+      (void)Unload(network->info().id);
   }
   for (const auto& group : groups_.List()) {
     if (group.session == session) (void)groups_.Destroy(group.id);

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,7 +57,8 @@ class Runtime {
   // range; kInvalidHandle for a session that is not open, or closed in the meantime. Nothing stays
   // behind.
   Result<NetworkId> Load(LoadRequest request);
-  // kInvalidHandle: "Failed to find model: X", which is also what a second unload gets.
+  // kInvalidHandle: "Failed to find model: X", which is also what a second unload gets; one that
+  // comes during the first returns when that is done.
   Result<void> Unload(NetworkId id);
   Result<void> Start(NetworkId id);
   Result<void> Stop(NetworkId id);
@@ -74,7 +76,8 @@ class Runtime {
 
   // kInvalidHandle when `session` is neither 0 nor open.
   Result<void> CheckSession(SessionId session) const;
-  // Ends a session and frees everything that was made under it.
+  // Ends a session and frees everything that was made under it, and networks of others in its
+  // groups with them.
   void CloseSession(SessionId session);
 
  private:
@@ -83,6 +86,8 @@ class Runtime {
   Result<std::shared_ptr<Network>> Place(const neff::Neff& neff, const LoadRequest& request,
                                          GroupId group);
   Result<NetworkId> Register(const std::shared_ptr<Network>& network);
+  Result<std::shared_ptr<Network>> ClaimForUnload(NetworkId id);
+  Result<void> CheckOwners(const Network& network) const;
 
   std::unique_ptr<Machine> machine_;
   scheduler::GroupTable groups_;
@@ -93,6 +98,8 @@ class Runtime {
 
   mutable Mutex mutex_;
   std::map<NetworkId, std::shared_ptr<Network>> networks_ NRTD_GUARDED_BY(mutex_);
+  std::set<NetworkId> unloading_ NRTD_GUARDED_BY(mutex_);  // somebody unloads them now
+  CondVar unloaded_;
   CookieTable cookies_;  // goes first: its inferences hold networks
 };
 

@@ -15,7 +15,11 @@ Result<GroupInfo> GroupTable::Create(uint32_t count, bool implicit, SessionId se
                 std::max(count, 1U), largest.count);
   }
   std::fill_n(taken_.begin() + run->first, run->count, true);
-  const GroupInfo group{.id = next_++, .cores = *run, .implicit = implicit, .session = session};
+  const GroupInfo group{.id = next_++,
+                        .cores = *run,
+                        .implicit = implicit,
+                        .session = session,
+                        .networks = implicit ? 1U : 0U};
   groups_.emplace(group.id, group);
   return group;
 }
@@ -33,18 +37,12 @@ Result<void> GroupTable::Destroy(GroupId id) {
   return {};
 }
 
-void GroupTable::DestroyImplicit(GroupId id) {
-  MutexLock lock(mutex_);
-  const auto group = groups_.find(id);
-  if (group != groups_.end() && group->second.implicit && group->second.networks == 0) Free(group);
-}
-
 Result<GroupInfo> GroupTable::Join(GroupId id) {
   MutexLock lock(mutex_);
   const auto group = groups_.find(id);
   if (group == groups_.end())
     return Fail(Nerr::kInvalidHandle, "Failed to find NeuronCore group: {}", id);
-  if (group->second.implicit && group->second.networks > 0) {
+  if (group->second.implicit) {
     return Fail(Nerr::kInvalid, "NeuronCore group {} was made for one network and takes no other",
                 id);
   }
@@ -55,7 +53,9 @@ Result<GroupInfo> GroupTable::Join(GroupId id) {
 void GroupTable::Leave(GroupId id) {
   MutexLock lock(mutex_);
   const auto group = groups_.find(id);
-  if (group != groups_.end()) --group->second.networks;
+  if (group == groups_.end()) return;
+  --group->second.networks;
+  if (group->second.implicit) Free(group);
 }
 
 Result<void> GroupTable::BeginRunning(GroupId id, NetworkId network) {

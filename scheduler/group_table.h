@@ -33,18 +33,16 @@ class GroupTable {
  public:
   explicit GroupTable(uint32_t cores) : core_count_(cores), taken_(cores, false) {}
 
-  // `count` 0: the largest contiguous free run. kResourceNc: "Requested number of NCs: X exceeds
+  // An implicit group holds its network from the start. `count` 0: the largest contiguous free run.
+  // kResourceNc: "Requested number of NCs: X exceeds
   // the total available number: Y" where Y is the longest contiguous free run.
   Result<GroupInfo> Create(uint32_t count, bool implicit, SessionId session);
 
-  // kInvalidHandle: no such group. kInvalid: networks are in it, or it is implicit and goes with
-  // its network.
+  // kInvalidHandle: no such group. kInvalid: networks are in it.
   Result<void> Destroy(GroupId id);
-  // The implicit group of a network that has left it.
-  void DestroyImplicit(GroupId id);
 
-  // Counts one more, one less network. kInvalidHandle: no such group; kInvalid: an implicit group
-  // takes no other network.
+  // Counts one more, one less network; an implicit group goes with its network. kInvalidHandle: no
+  // such group; kInvalid: an implicit group takes no other network.
   Result<GroupInfo> Join(GroupId id);
   void Leave(GroupId id);
 

@@ -22,12 +22,21 @@ Slot::Stage::Stage(Slot& owner, size_t stage_index, StagePlan plan)
   for (const StagePlan::Queue& queue : queues_) work.push_back({queue.queue, queue.descriptors});
 }
 
+Result<void> Slot::Stage::Submit() {
+  const Completion completion = slot.completion_;
+  NRTD_TRY(channel->Submit(execution, work, completion));
+  // It was let go in the meantime, perhaps before there was anything here to drive.
+  if (slot.completion_ != completion) channel->Drive(execution);
+  return {};
+}
+
+// This stage is not seen as done before the call returns, so the slot stays in flight all the
+// while.
 void Slot::Stage::OnExecutionDone(Execution& ended) {
   if (index + 1 == slot.stages_.size() || !CarriesOutputs(ended.outcome().code)) return;
   slot.last_stage_ = index + 1;
   auto submitted = slot.stages_[index + 1]->Submit();
-  if (submitted)
-    return;  // from here on the next stage may have ended already: nothing of the slot is ours
+  if (submitted) return;
   slot.submission_ = std::move(submitted);
   slot.last_stage_ = index;
 }
@@ -63,6 +72,11 @@ bool Slot::Done() {
     if (i == last_stage_) in_flight_ = false;
   }
   return true;
+}
+
+void Slot::LetGo() {
+  completion_ = Completion::kInterrupt;
+  for (const auto& stage : stages_) stage->channel->Drive(stage->execution);
 }
 
 InferenceOutcome Slot::TakeOutcome() {

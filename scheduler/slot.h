@@ -39,7 +39,7 @@ struct InferenceOutcome {
 };
 
 // Threads: one owner between SlotPool::Take() and SlotPool::Give(), apart from the completions;
-// Wait(), Done() and in_flight() by any thread.
+// Wait(), Done(), in_flight() and LetGo() by any thread.
 class Slot {
  public:
   // `memory` holds the tensors that the plans' descriptors name.
@@ -60,6 +60,8 @@ class Slot {
   bool Done();
   // After Submit() and until Wait() or Done() said true.
   bool in_flight() const { return in_flight_; }
+  // The inference goes on, all its stages, though nobody waits for it any more.
+  void LetGo();
 
   // After Wait() or Done() said true.
   InferenceOutcome TakeOutcome();
@@ -69,7 +71,7 @@ class Slot {
    public:
     Stage(Slot& slot, size_t index, StagePlan plan);
     void OnExecutionDone(Execution& execution) override;
-    Result<void> Submit() { return channel->Submit(execution, work, slot.completion_); }
+    Result<void> Submit();
 
     Slot& slot;
     const size_t index;
@@ -85,7 +87,7 @@ class Slot {
 
   memory::DmaBuffer memory_;
   std::vector<std::unique_ptr<Stage>> stages_;
-  Completion completion_ = Completion::kPolled;
+  std::atomic<Completion> completion_ = Completion::kPolled;
   std::atomic<bool> in_flight_ = false;
   // The stage behind which nothing was submitted: the last one, or the one that failed. Written
   // before that stage is seen as done.

@@ -28,6 +28,7 @@ void SlotPool::Give(Slot* slot) {
 }
 
 void SlotPool::Abandon(Slot* slot) {
+  slot->LetGo();
   MutexLock lock(mutex_);
   abandoned_.push_back(slot);
   Reap();
@@ -49,6 +50,7 @@ bool SlotPool::AwaitAllFree(Clock& clock, TimePoint deadline) {
         return false;
       }
       free_.push_back(slot);
+      given_.NotifyAll();  // another thread may wait for the same
     }
     if (free_.size() == slots_.size()) return true;
     if (clock.Now() >= deadline) return false;

@@ -158,6 +158,8 @@ class Preparer {
 Result<std::unique_ptr<PreparedProgram>> PrepareProgram(const ProgramImage& image,
                                                         const AddressSpace& space,
                                                         WeightCache& weights) {
+  // oneDNN plans for the number of threads that it sees now; a core computes on one.
+  UseOneThread();
   return Preparer(image, space, weights).Run();
 }
 

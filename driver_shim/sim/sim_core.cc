@@ -8,10 +8,6 @@
 
 #include "base/sizes.h"
 
-// From the OpenMP runtime that oneDNN uses; declared here because its header comes with the
-// compiler, not the library.
-extern "C" void omp_set_num_threads(int count);
-
 namespace nrtd::sim {
 namespace {
 
@@ -105,8 +101,7 @@ Progress SimCore::Poll() {
     return execution_ || queues_[kExecutionQueue]->HasAvailable() ? Progress::kBlocked
                                                                   : Progress::kIdle;
   }
-  // Set at every call because it belongs to the calling thread, and any thread may poll.
-  omp_set_num_threads(1);
+  UseOneThread();
   if (!execution_ && !Begin()) return Progress::kIdle;
   const uint64_t start = NowNs();
   const Progress progress = active_ != nullptr ? Work() : Progress::kAdvanced;
@@ -121,7 +116,7 @@ Progress SimCore::Poll() {
 bool SimCore::Begin() {
   const auto descriptor = queues_[kExecutionQueue]->Take();
   if (!descriptor) return false;
-  execution_.emplace();
+  execution_ = Execution{};
   execution_->tag = descriptor->tag;
   fault_ = {};
   for (auto& semaphore : semaphores_) semaphore.store(0, std::memory_order_relaxed);

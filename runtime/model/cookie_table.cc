@@ -16,7 +16,9 @@ tl::unexpected<Error> NoSuchCookie(uint64_t cookie) {
 uint64_t CookieTable::Add(Inference inference) {
   MutexLock lock(mutex_);
   const uint64_t cookie = next_++;
-  inferences_.emplace(cookie, std::move(inference));
+  // Unloading begins before the last DropNetwork(): nobody would ever drop this one.
+  if (inference.network().state() != NetworkState::kUnloading)
+    inferences_.emplace(cookie, std::move(inference));
   return cookie;
 }
 

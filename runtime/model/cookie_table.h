@@ -15,6 +15,7 @@ namespace nrtd::runtime {
 // it. Threadsafe.
 class CookieTable {
  public:
+  // A cookie whose network is being unloaded names nothing: the inference is dropped.
   uint64_t Add(Inference inference);
   // kInvalidHandle: never given out, or used up, or its network was unloaded.
   Result<Inference> Take(uint64_t cookie);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/model/loader.h"
 
+#include <algorithm>
+
 #include "memory/hugepage_pool.h"
 
 namespace nrtd::runtime {
@@ -13,6 +15,13 @@ Result<void> CheckNodes(const neff::Graph& graph) {
           Nerr::kFail,
           "node '{}' runs function '{}' on the host CPU, which this version does not execute",
           node.name, node.func_name);
+    }
+    if (node.is_param && graph.IsUsed(node.outputs.front())) {
+      return Fail(
+          Nerr::kFail,
+          "node '{}' is a parameter of the graph, which this version does not load: make it "
+          "a file variable",
+          node.name);
     }
   }
   return {};
@@ -28,6 +37,8 @@ Result<std::vector<std::unique_ptr<scheduler::Slot>>> MakeSlots(const Network::P
   const uint64_t alignment = bytes > memory::kHugePageSize ? memory::kHugePageSize : 64;
   for (uint32_t i = 0; i < ninfer; ++i) {
     NRTD_ASSIGN(memory::DmaBuffer buffer, pool.Allocate(bytes, alignment));
+    // It holds what another network, perhaps another client's, left there.
+    std::fill(buffer.bytes().begin(), buffer.bytes().end(), std::byte{0});
     std::vector<scheduler::StagePlan> plans;
     for (const auto& stage : parts.stages) {
       plans.push_back({&stage->channel(), BindToSlot(stage->transfers(), buffer)});

@@ -49,6 +49,7 @@ Result<void> Network::Transit(NetworkState to) {
 Result<void> Network::Start() {
   {
     MutexLock lock(mutex_);
+    if (retiring_) return Fail(Nerr::kInvalid, "model {} is being unloaded", info_.id);
     if (state_ == NetworkState::kRunning) return {};
     NRTD_TRY(Transit(NetworkState::kStarting));
   }
@@ -66,6 +67,7 @@ Result<void> Network::Start() {
   MutexLock lock(mutex_);
   // Nothing was running, so nothing has failed: a start that was refused leaves it where it was.
   state_ = started ? NetworkState::kRunning : NetworkState::kStandby;
+  settled_.NotifyAll();
   return started;
 }
 
@@ -75,33 +77,54 @@ Result<void> Network::Stop() {
     if (state_ == NetworkState::kStandby) return {};
     NRTD_TRY(Transit(NetworkState::kStopping));
   }
+  return FinishStop();
+}
+
+Result<void> Network::FinishStop() {
   auto idle = AwaitIdle();
   if (!idle) {
-    FailAll(idle.error().text);
+    FailAll(idle.error().text, nullptr);
     return idle;
   }
-  StopStages();
   MutexLock lock(mutex_);
-  return Transit(NetworkState::kStandby);
+  // An inference's deadline may have failed the network meanwhile: the cores may be another's by
+  // now.
+  if (state_ == NetworkState::kFailed)
+    return Fail(Nerr::kTimeout, "model {} failed while stopping: {}", info_.id, failure_);
+  lock.Unlock();
+  StopStages();
+  lock.Lock();
+  state_ = NetworkState::kStandby;
+  settled_.NotifyAll();
+  return {};
 }
 
 Result<void> Network::Retire() {
-  if (state() == NetworkState::kRunning) {
-    // A stop that runs into its bound leaves the network Failed with its cores reset: it can go all
-    // the same.
-    if (auto stopped = Stop(); !stopped && state() != NetworkState::kFailed) return stopped;
-  }
+  bool running = false;
   {
     MutexLock lock(mutex_);
-    NRTD_TRY(Transit(NetworkState::kUnloading));
+    if (retiring_) return Fail(Nerr::kInvalid, "model {} is being unloaded", info_.id);
+    retiring_ = true;
+    while (state_ == NetworkState::kStarting || state_ == NetworkState::kStopping || resetting_)
+      settled_.Wait(mutex_);
+    running = state_ == NetworkState::kRunning;
+    if (running) NRTD_TRY(Transit(NetworkState::kStopping));
   }
+  // A stop that runs into its bound leaves the network Failed with its cores reset: it can go all
+  // the same.
+  if (running) (void)FinishStop();
+  MutexLock lock(mutex_);
+  while (resetting_) settled_.Wait(mutex_);
+  return Transit(NetworkState::kUnloading);
+}
+
+void Network::AwaitReleased() {
   const TimePoint deadline = machine_.clock().Now() + kDrainMargin;
   if (!slots_.AwaitAllFree(machine_.clock(), deadline)) {
     Log(LogLevel::kWarning, "NMGR:Unload",
         "model {}: {} inferences still hold their slots; freed when they let go", info_.id,
         slots_.in_use());
   }
-  return {};
 }
 
 Result<Inference> Network::Begin() {
@@ -148,16 +171,26 @@ Result<void> Network::AwaitIdle() {
   return {};
 }
 
-void Network::FailAll(const std::string& reason) {
+// `overdue` is the inference whose deadline has passed, null for all. While it is in flight the run
+// that it belongs to cannot have ended; if it has ended after all, the cores may be another
+// network's.
+void Network::FailAll(const std::string& reason, scheduler::Slot* overdue) {
   {
     MutexLock lock(mutex_);
-    if (state_ == NetworkState::kFailed) return;
+    if (state_ != NetworkState::kRunning && state_ != NetworkState::kStopping) return;
+    if (overdue != nullptr && overdue->Done()) return;
     state_ = NetworkState::kFailed;
+    resetting_ = true;
     failure_ = reason;
   }
   Log(LogLevel::kError, "NMGR:FailModel", "model {} ({}): {}", info_.id, info_.name, reason);
+  // In the order of the stages: what one of them has handed on by the time that it is reset, the
+  // next one's reset ends.
   for (const auto& stage : stages_) stage->channel().Reset(Nerr::kTimeout, reason);
   groups_.EndRunning(info_.group, info_.id);
+  MutexLock lock(mutex_);
+  resetting_ = false;
+  settled_.NotifyAll();
 }
 
 void Network::StopStages() {
@@ -219,9 +252,11 @@ Result<void> Inference::Submit(Completion completion) {
 
 scheduler::InferenceOutcome Inference::Wait() {
   if (!slot_->Wait(deadline_)) {
-    network_->FailAll(fmt::format(
-        "an inference took longer than its timeout of {} s",
-        std::chrono::duration_cast<std::chrono::seconds>(network_->info().params.timeout).count()));
+    const Duration timeout = network_->info().params.timeout;
+    network_->FailAll(
+        fmt::format("an inference took longer than its timeout of {} s",
+                    std::chrono::duration_cast<std::chrono::seconds>(timeout).count()),
+        slot_);
     // The reset has ended it; if another thread is in the middle of that, it ends in a moment.
     slot_->Wait(TimePoint::max());
   }
@@ -231,7 +266,7 @@ scheduler::InferenceOutcome Inference::Wait() {
 }
 
 bool Inference::Done() {
-  return slot_->Done();
+  return slot_->Done() || network_->machine_.clock().Now() >= deadline_;
 }
 
 }  // namespace nrtd::runtime

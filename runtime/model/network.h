@@ -72,9 +72,12 @@ class Network : public std::enable_shared_from_this<Network> {
   // Running -> Standby, when what is in flight has ended. kTimeout when it does not, which leaves
   // the network Failed.
   Result<void> Stop();
-  // Stops it if it runs, whatever state it is in, and lets no inference begin any more. Waits until
-  // no slot is taken. kInvalid when somebody else is starting, stopping or unloading it now.
+  // -> Unloading: waits for whoever starts or stops it now, stops it if it runs, and lets no
+  // inference begin any more. The cores are free of it then. kInvalid when it was retired already.
   Result<void> Retire();
+  // After Retire(): until no slot is taken, for a moment only; whoever keeps one longer keeps the
+  // network's memory as well.
+  void AwaitReleased();
 
   // Takes a slot. kQueueFull: none is free; kFailedState: the network failed; kInvalid: it is not
   // running.
@@ -84,8 +87,9 @@ class Network : public std::enable_shared_from_this<Network> {
   friend class Inference;
   Result<void> Transit(NetworkState to) NRTD_REQUIRES(mutex_);
   Result<void> Submit(scheduler::Slot& slot, Completion completion);
+  Result<void> FinishStop();
   Result<void> AwaitIdle();
-  void FailAll(const std::string& reason);
+  void FailAll(const std::string& reason, scheduler::Slot* overdue);
   void StopStages();
   void CountOutcome(const scheduler::InferenceOutcome& outcome);
 
@@ -101,6 +105,10 @@ class Network : public std::enable_shared_from_this<Network> {
   mutable Mutex mutex_;
   NetworkState state_ NRTD_GUARDED_BY(mutex_) = NetworkState::kStandby;
   std::string failure_ NRTD_GUARDED_BY(mutex_);
+  bool retiring_ NRTD_GUARDED_BY(mutex_) = false;
+  // Failed, but its cores are being reset still: they belong to it until that is over.
+  bool resetting_ NRTD_GUARDED_BY(mutex_) = false;
+  CondVar settled_;  // a start, a stop or a reset has come to its end
   std::atomic<uint64_t> done_{0};
   std::atomic<uint64_t> failed_{0};
 };
@@ -126,6 +134,7 @@ class Inference {
   // flight at Submit(), this one included. When the deadline passes the network's cores are reset,
   // the network is Failed, and the code is kTimeout.
   scheduler::InferenceOutcome Wait();
+  // Would Wait() return at once: has it ended, or has its deadline passed?
   bool Done();
 
  private:

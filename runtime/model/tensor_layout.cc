@@ -45,11 +45,9 @@ class LayoutBuilder {
   Result<void> AddNode(uint32_t n) {
     const neff::Node& node = graph_.nodes[n];
     for (const std::vector<uint32_t>* tensors : {&node.inputs, &node.outputs}) {
-      for (uint32_t t : *tensors) {
-        layout_.node_tensors.push_back(
-            {n, graph_.tensors[t].name, graph_.tensors[t].bytes, tensor_offset_[t]});
-      }
+      for (uint32_t t : *tensors) NRTD_TRY(AddTensor(n, t));
     }
+    for (uint32_t t : node.outputs) NRTD_TRY(CheckIsMade(node, graph_.tensors[t].name));
     // What is left are variables by which one subgraph feeds the next.
     for (const neff::Subgraph& subgraph : neff_.kelf(node).subgraphs) {
       for (const neff::Variable& variable : subgraph.variables) {
@@ -60,6 +58,26 @@ class LayoutBuilder {
       }
     }
     return {};
+  }
+
+  Result<void> AddTensor(uint32_t n, uint32_t t) {
+    const neff::Tensor& tensor = graph_.tensors[t];
+    if (auto known = layout_.Find(n, tensor.name)) {
+      if ((*known)->slot_offset == tensor_offset_[t]) return {};
+      return Fail(Nerr::kInvalid, "node '{}' has two tensors '{}': no variable can stand for both",
+                  graph_.nodes[n].name, tensor.name);
+    }
+    layout_.node_tensors.push_back({n, tensor.name, tensor.bytes, tensor_offset_[t]});
+    return {};
+  }
+
+  Result<void> CheckIsMade(const neff::Node& node, const std::string& tensor) const {
+    for (const neff::Subgraph& subgraph : neff_.kelf(node).subgraphs) {
+      const neff::Variable* variable = subgraph.FindVariable(tensor);
+      if (variable != nullptr && variable->type == neff::VariableType::kOutput) return {};
+    }
+    return Fail(Nerr::kInvalid, "no subgraph of node '{}' makes its output '{}'", node.name,
+                tensor);
   }
 
   Result<void> AddVariable(uint32_t n, const neff::Subgraph& subgraph,

@@ -44,8 +44,8 @@ struct TensorLayout {
 
 // Lays the graph's tensors out, each 64-byte aligned, and finds for each kelf node the variables
 // that stand for its inputs and outputs; data that the subgraphs of one node hand on has a place
-// too. kInvalid: an output that no node makes, or two subgraphs of one node that disagree on a
-// tensor's size.
+// too. kInvalid: an output that no subgraph of its node makes, two tensors of one node with one
+// name, or two subgraphs of one node that disagree on a tensor's size.
 Result<TensorLayout> LayOutTensors(const neff::Neff& neff);
 
 }  // namespace nrtd::runtime

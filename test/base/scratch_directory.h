@@ -12,7 +12,7 @@ namespace nrtd {
 // An empty directory that goes with its files when this is destroyed.
 class ScratchDirectory {
  public:
-  ScratchDirectory() : path_(testing::TempDir() + "nrtd_base_XXXXXX") {
+  ScratchDirectory() : path_(::testing::TempDir() + "nrtd_base_XXXXXX") {
     if (::mkdtemp(path_.data()) == nullptr) ADD_FAILURE() << "cannot create " << path_;
   }
   ~ScratchDirectory() {

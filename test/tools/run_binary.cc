@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "test/tools/recording_daemon.h"
+#include "test/base/scratch_directory.h"
 
 namespace nrtd::testing {
 namespace {
@@ -36,7 +36,7 @@ std::vector<std::string> Environment(const std::vector<std::string>& variables) 
 
 Finished RunBinary(const std::string& name, const std::vector<std::string>& arguments,
                    const std::vector<std::string>& variables) {
-  const TemporaryFolder folder;
+  const ScratchDirectory folder;
   const std::string out = folder.File("out");
   const std::string err = folder.File("err");
   std::vector<std::string> command = {std::string(NRTD_BINARY_DIR) + "/" + name};

@@ -3,6 +3,10 @@
 
 #include "driver_shim/sim/kernels/onednn.h"
 
+// From the OpenMP runtime that oneDNN uses; declared here because its header comes with the
+// compiler, not the library.
+extern "C" void omp_set_num_threads(int count);
+
 namespace nrtd::sim {
 namespace {
 
@@ -40,6 +44,10 @@ Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
   } catch (const std::bad_alloc&) {
     return Fail(Nerr::kResource, "{}: out of host memory", OpcodeName(OpcodeOf(instruction)));
   }
+}
+
+void UseOneThread() {
+  omp_set_num_threads(1);
 }
 
 bool HasNativeBFloat16() {

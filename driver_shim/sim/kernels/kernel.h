@@ -30,7 +30,7 @@ class Scratch {
 
  private:
   struct Free {
-    void operator()(std::byte* data) const { std::free(data); }
+    void operator()(std::byte* memory) const { std::free(memory); }
   };
   std::unique_ptr<std::byte, Free> data_;
   uint64_t size_ = 0;
@@ -50,6 +50,11 @@ struct KernelContext {
 // implementation for it.
 Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
                                            const KernelContext& context);
+
+// Keeps oneDNN from starting a team of threads for the calling one. The setting belongs to the
+// thread, and any thread may prepare or poll, so both call this first; it is a store to a
+// thread-local variable.
+void UseOneThread();
 
 // Does this CPU multiply bfloat16? If not, PE rounds operands to bfloat16 and multiplies in
 // float32, which gives the same products.

@@ -19,7 +19,7 @@ namespace nrtd::sim {
 // 64-byte aligned memory.
 struct PackedWeights {
   struct Free {
-    void operator()(std::byte* data) const { std::free(data); }
+    void operator()(std::byte* memory) const { std::free(memory); }
   };
   std::unique_ptr<std::byte, Free> data;
   uint64_t size = 0;

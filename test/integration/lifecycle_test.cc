@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How the daemon comes up, refuses to, and goes.
+#include <csignal>
+#include <filesystem>
+
+#include "base/file.h"
+#include "test/integration/daemon_test.h"
+
+namespace nrtd::integration {
+namespace {
+
+using ::testing::HasSubstr;
+
+class LifecycleTest : public DaemonTest {
+ protected:
+  uint64_t FreeHugePages() { return Must(memory::ReadHugePageCounts()).free; }
+};
+
+TEST_F(LifecycleTest, ASecondDaemonOnTheSameSocketIsRefused) {
+  NRTD_REQUIRE_HUGE_PAGES(kTestHugePages);
+  const uint32_t network = Load({.neff = digits_neff()});
+  DaemonProcess second(Arguments());
+  EXPECT_EQ(second.AwaitExit(), 1);
+  EXPECT_THAT(second.Log(), HasSubstr("somebody listens on " + SocketPath() + " already"));
+  ExpectReads(network);
+  EXPECT_EQ(RtdClient(address()).Health().pid(), daemon().pid());
+}
+
+TEST_F(LifecycleTest, ASocketThatACrashLeftBehindIsReplaced) {
+  client_.reset();
+  daemon().Signal(SIGKILL);
+  EXPECT_EQ(daemon().AwaitExit(), -1);
+  ASSERT_TRUE(std::filesystem::is_socket(SocketPath()));
+  StartDaemon();
+  ExpectReads(Load({.neff = digits_neff()}));
+}
+
+TEST_F(LifecycleTest, WhatIsNoSocketIsLeftAlone) {
+  client_.reset();
+  ASSERT_EQ(daemon().Stop(), 0);
+  WriteText(SocketPath(), "precious");
+  DaemonProcess second(Arguments());
+  EXPECT_EQ(second.AwaitExit(), 1);
+  EXPECT_THAT(second.Log(), HasSubstr("cannot listen on " + address()));
+  EXPECT_EQ(Must(ReadTextFile(SocketPath())), "precious");
+  daemon_.reset();
+}
+
+// Alone on the machine (alone.cmake): other daemons take huge pages too.
+TEST_F(LifecycleTest, SigtermGivesBackEverything) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    client_.reset();
+    daemon_.reset();
+    const uint64_t before = FreeHugePages();
+    StartDaemon();
+    EXPECT_EQ(FreeHugePages(), before - kTestHugePages);
+    const uint32_t network = Load({.neff = SlowNeff(), .timeout_s = 60});
+    const std::string zeros(kSlowSide * kSlowSide * sizeof(float), '\0');
+    ASSERT_THAT(client().Post(InferRequest(network, {{"x", zeros}})), IsOk());
+    const auto session = client().OpenSession();
+    session->Read();
+    daemon().Signal(signal);
+    EXPECT_EQ(daemon().AwaitExit(), 0);
+    EXPECT_FALSE(std::filesystem::exists(SocketPath()));
+    EXPECT_EQ(FreeHugePages(), before);
+  }
+  daemon_.reset();
+}
+
+TEST_F(LifecycleTest, TheLogSaysWhatIsServedAndThatItIsSimulated) {
+  const std::string log = daemon().Log();
+  EXPECT_THAT(log, HasSubstr("Server listening on " + address()));
+  EXPECT_THAT(log, HasSubstr("Initialized Inferentia: "));
+  EXPECT_THAT(log, HasSubstr("SIMULATED inf1.xlarge"));
+  const v1::HealthResponse health = client().Health();
+  EXPECT_EQ(health.state(), "ok");
+  EXPECT_EQ(health.address(), address());
+  EXPECT_TRUE(health.simulated());
+}
+
+// Needs no huge pages, so it is not skipped without.
+class StartTest : public LifecycleTest {
+ protected:
+  void SetUp() override {}
+};
+
+TEST_F(StartTest, TooFewHugePagesEndItWithTheCommandThatMendsIt) {
+  daemon_ = std::make_unique<DaemonProcess>(std::vector<std::string>{
+      "--sim", "inf1.xlarge", "-g", address(), "-x", "--hugepages", "60000"});
+  EXPECT_EQ(daemon().AwaitExit(), 1);
+  EXPECT_THAT(daemon().Log(), HasSubstr("Attempt to preallocate 60000 hugetlb pages failed!"));
+  EXPECT_THAT(daemon().Log(), HasSubstr("sysctl -w vm.nr_hugepages="));
+  EXPECT_FALSE(std::filesystem::exists(SocketPath()));
+  daemon_.reset();
+}
+
+TEST_F(StartTest, WithoutHugePagesItServesOnSmallOnesIfAllowed) {
+  // The daemon inherits this thread's mounts: where huge pages are, they are hidden from it.
+  std::unique_ptr<memory::PrivateMount> hidden;
+  if (memory::HasFreeHugePages(kTestHugePages)) {
+    hidden = std::make_unique<memory::PrivateMount>("/sys/kernel/mm/hugepages", "tmpfs");
+    if (!hidden->mounted()) GTEST_SKIP() << "hiding the machine's huge pages takes root";
+  }
+  DaemonProcess refused(Arguments());
+  EXPECT_EQ(refused.AwaitExit(), 1);
+  StartDaemon({"--allow-small-pages"});
+  EXPECT_THAT(daemon().Log(), HasSubstr("using ordinary pages"));
+  EXPECT_EQ(daemon().StatusBytes("HugetlbPages"), 0U);
+  ExpectReads(Load({.neff = digits_neff()}));
+}
+
+TEST_F(StartTest, WithoutADeviceItRefusesClearly) {
+  daemon_ = std::make_unique<DaemonProcess>(
+      std::vector<std::string>{"-g", address(), "-x", "--sim", "inf1.huge"});
+  EXPECT_EQ(daemon().AwaitExit(), 1);
+  EXPECT_THAT(daemon().Log(), HasSubstr("inf1.huge"));
+  daemon_.reset();
+}
+
+TEST_F(StartTest, AMissingFolderForTheSocketEndsIt) {
+  NRTD_REQUIRE_HUGE_PAGES(kTestHugePages);
+  const std::string nowhere = "unix:" + File("missing/nrtd.sock");
+  daemon_ = std::make_unique<DaemonProcess>(
+      std::vector<std::string>{"--sim", "inf1.xlarge", "-g", nowhere, "-x", "--hugepages", "16"});
+  EXPECT_EQ(daemon().AwaitExit(), 1);
+  EXPECT_THAT(daemon().Log(), HasSubstr("cannot listen on " + nowhere));
+  daemon_.reset();
+}
+
+}  // namespace
+}  // namespace nrtd::integration

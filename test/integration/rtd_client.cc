@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "test/integration/rtd_client.h"
+
+#include <atomic>
+#include <chrono>
+#include <stdexcept>
+
+#include <grpcpp/grpcpp.h>
+
+#include "proto/nrt/nmgr_service.grpc.pb.h"
+#include "proto/nrt/nmgr_session_service.grpc.pb.h"
+#include "proto/nrtd/v1/control.grpc.pb.h"
+
+namespace nrtd::integration {
+namespace {
+
+constexpr std::chrono::seconds kAnswerTimeout(120);
+
+void SetDeadline(grpc::ClientContext& context) {
+  context.set_deadline(std::chrono::system_clock::now() + kAnswerTimeout);
+}
+
+void Check(const grpc::Status& status) {
+  if (status.ok()) return;
+  throw std::runtime_error("gRPC status " + std::to_string(status.error_code()) + ": " +
+                           status.error_message());
+}
+
+template <typename Stub, typename Request, typename Response>
+Response Call(Stub& stub,
+              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+              const Request& request = {}) {
+  grpc::ClientContext context;
+  SetDeadline(context);
+  Response response;
+  Check((stub.*method)(&context, request, &response));
+  return response;
+}
+
+template <typename Request>
+Request WithNetwork(uint32_t network) {
+  Request request;
+  request.mutable_h_nn()->set_id(network);
+  return request;
+}
+
+nrt::infer_wait_request WithCookie(uint64_t cookie) {
+  nrt::infer_wait_request request;
+  request.set_cookie(cookie);
+  return request;
+}
+
+std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
+  // Channels of equal arguments share a connection, so these differ.
+  static std::atomic<int> number{0};
+  grpc::ChannelArguments arguments;
+  arguments.SetInt("nrtd.connection", ++number);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetMaxReceiveMessageSize(-1);
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+using Nmgr = nrt::nmgr_v1::Stub;
+using Control = v1::Control::Stub;
+
+}  // namespace
+
+struct RtdClient::Stubs {
+  explicit Stubs(const std::string& address) : channel(OpenChannel(address)) {}
+  std::shared_ptr<grpc::Channel> channel;
+  Nmgr nmgr{channel};
+  nrt::nmgr_session_manager::Stub sessions{channel};
+  Control control{channel};
+};
+
+RtdClient::RtdClient(const std::string& address) : stubs_(std::make_unique<Stubs>(address)) {}
+RtdClient::~RtdClient() = default;
+
+nrt::load_response RtdClient::Load(const std::vector<nrt::load_request>& messages) {
+  grpc::ClientContext context;
+  SetDeadline(context);
+  nrt::load_response response;
+  const auto writer = stubs_->nmgr.load(&context, &response);
+  for (const nrt::load_request& message : messages) {
+    if (!writer->Write(message)) break;  // the daemon has answered already
+  }
+  writer->WritesDone();
+  Check(writer->Finish());
+  return response;
+}
+
+nrt::unload_response RtdClient::Unload(uint32_t network) {
+  return Call(stubs_->nmgr, &Nmgr::unload, WithNetwork<nrt::unload_request>(network));
+}
+nrt::start_response RtdClient::Start(uint32_t network) {
+  return Call(stubs_->nmgr, &Nmgr::start, WithNetwork<nrt::start_request>(network));
+}
+nrt::stop_response RtdClient::Stop(uint32_t network) {
+  return Call(stubs_->nmgr, &Nmgr::stop, WithNetwork<nrt::stop_request>(network));
+}
+nrt::status RtdClient::UnloadAll() {
+  return Call(stubs_->nmgr, &Nmgr::unload_all);
+}
+
+nrt::infer_response RtdClient::Infer(const nrt::infer_request& request) {
+  return Call(stubs_->nmgr, &Nmgr::infer, request);
+}
+nrt::infer_post_response RtdClient::Post(const nrt::infer_request& request) {
+  return Call(stubs_->nmgr, &Nmgr::infer_post, request);
+}
+nrt::infer_response RtdClient::Wait(const nrt::infer_wait_request& request) {
+  return Call(stubs_->nmgr, &Nmgr::infer_wait, request);
+}
+nrt::infer_response RtdClient::Wait(uint64_t cookie) {
+  return Wait(WithCookie(cookie));
+}
+nrt::infer_response RtdClient::Poll(uint64_t cookie) {
+  return Call(stubs_->nmgr, &Nmgr::infer_poll, WithCookie(cookie));
+}
+
+nrt::create_eg_response RtdClient::CreateGroup(uint32_t cores, uint64_t session) {
+  nrt::create_eg_request request;
+  request.set_nc_count(cores);
+  request.set_session_id(session);
+  return Call(stubs_->nmgr, &Nmgr::create_eg, request);
+}
+nrt::destroy_eg_response RtdClient::DestroyGroup(uint32_t group) {
+  nrt::destroy_eg_request request;
+  request.mutable_h_eg()->set_id(group);
+  return Call(stubs_->nmgr, &Nmgr::destroy_eg, request);
+}
+nrt::out_list_egs RtdClient::ListGroups() {
+  return Call(stubs_->nmgr, &Nmgr::list_egs);
+}
+
+nrt::shm_map_response RtdClient::Map(const nrt::shm_map_request& request) {
+  return Call(stubs_->nmgr, &Nmgr::shm_map, request);
+}
+nrt::shm_unmap_response RtdClient::Unmap(const std::string& path) {
+  nrt::shm_unmap_request request;
+  request.set_path(path);
+  return Call(stubs_->nmgr, &Nmgr::shm_unmap, request);
+}
+
+nrt::get_version_response RtdClient::GetVersion() {
+  return Call(stubs_->nmgr, &Nmgr::get_version);
+}
+nrt::read_nc_time_in_use_response RtdClient::CoreTime(uint32_t core) {
+  nrt::read_nc_time_in_use_request request;
+  request.set_vnc_id(core);
+  return Call(stubs_->nmgr, &Nmgr::read_nc_time_in_use, request);
+}
+
+v1::ListNetworksResponse RtdClient::ListNetworks() {
+  return Call(stubs_->control, &Control::ListNetworks);
+}
+v1::ListSessionsResponse RtdClient::ListSessions() {
+  return Call(stubs_->control, &Control::ListSessions);
+}
+v1::ListDevicesResponse RtdClient::ListDevices() {
+  return Call(stubs_->control, &Control::ListDevices);
+}
+v1::HealthResponse RtdClient::Health() {
+  return Call(stubs_->control, &Control::Health);
+}
+
+std::map<std::string, nrt::status> RtdClient::UnimplementedCalls() {
+  Nmgr& nmgr = stubs_->nmgr;
+  return {
+      {"read_nc_counters", Call(nmgr, &Nmgr::read_nc_counters).status()},
+      {"read_all_counters", Call(nmgr, &Nmgr::read_all_counters).status()},
+      {"read_all_metrics", Call(nmgr, &Nmgr::read_all_metrics).status()},
+      {"get_hw_counters", Call(nmgr, &Nmgr::get_hw_counters).status()},
+      {"get_all_hw_counters", Call(nmgr, &Nmgr::get_all_hw_counters).status()},
+      {"random_seed", Call(nmgr, &Nmgr::random_seed).status()},
+      {"set_static_transfer_adjustment",
+       Call(nmgr, &Nmgr::set_static_transfer_adjustment).status()},
+      {"infer_check_completion", Call(nmgr, &Nmgr::infer_check_completion).status()},
+  };
+}
+
+int RtdClient::ReadInferenceCounters() {
+  grpc::ClientContext context;
+  SetDeadline(context);
+  nrt::read_inference_counters_response response;
+  return stubs_->nmgr.read_inference_counters(&context, {}, &response).error_code();
+}
+
+struct SessionStream::Impl {
+  grpc::ClientContext context;
+  std::unique_ptr<
+      grpc::ClientReaderWriter<nrt::session_monitor_request, nrt::session_monitor_response>>
+      stream;
+  bool finished = false;
+};
+
+std::unique_ptr<SessionStream> RtdClient::OpenSession() {
+  auto impl = std::make_unique<SessionStream::Impl>();
+  SetDeadline(impl->context);
+  impl->stream = stubs_->sessions.session_monitor(&impl->context);
+  return std::make_unique<SessionStream>(std::move(impl));
+}
+
+SessionStream::SessionStream(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+SessionStream::~SessionStream() {
+  if (impl_->finished) return;
+  impl_->context.TryCancel();
+  (void)impl_->stream->Finish();
+}
+
+nrt::session_monitor_response SessionStream::Read() {
+  nrt::session_monitor_response response;
+  if (!impl_->stream->Read(&response)) throw std::runtime_error("the session's stream has ended");
+  return response;
+}
+
+bool SessionStream::AtEnd() {
+  nrt::session_monitor_response response;
+  return !impl_->stream->Read(&response);
+}
+
+void SessionStream::Write(const nrt::session_monitor_request& request) {
+  if (!impl_->stream->Write(request)) throw std::runtime_error("the session's stream has ended");
+}
+
+void SessionStream::WritesDone() {
+  impl_->stream->WritesDone();
+}
+
+int SessionStream::Finish() {
+  impl_->finished = true;
+  return impl_->stream->Finish().error_code();
+}
+
+}  // namespace nrtd::integration

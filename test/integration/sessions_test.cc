@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <csignal>
+#include <thread>
+
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "test/integration/daemon_test.h"
+#include "test/memory/client_shm.h"
+
+namespace nrtd::integration {
+namespace {
+
+nrt::session_monitor_request PluginRequest() {
+  nrt::session_monitor_request request;
+  request.set_framework_name("tensorflow");
+  request.mutable_framework_version()->set_full_version("1.15.5");
+  request.mutable_framework_version()->set_major_num(1);
+  request.mutable_framework_version()->set_minor_num(15);
+  request.mutable_fal_version()->set_full_version("1.2.3.0");
+  return request;
+}
+
+// session-client as a child process.
+class ClientProcess {
+ public:
+  ClientProcess(const std::string& address, const std::string& neff, const std::string& shm) {
+    std::vector<std::string> words = {std::string(NRTD_TEST_BINARY_DIR) + "/session-client",
+                                      address, neff, shm};
+    std::vector<char*> pointers;
+    for (std::string& word : words) pointers.push_back(word.data());
+    pointers.push_back(nullptr);
+    int input[2];
+    int output[2];
+    if (::pipe2(input, O_CLOEXEC) != 0 || ::pipe2(output, O_CLOEXEC) != 0)
+      throw std::runtime_error("pipe");
+    input_ = UniqueFd(input[1]);
+    output_ = UniqueFd(output[0]);
+    const UniqueFd child_input(input[0]);
+    const UniqueFd child_output(output[1]);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, child_input.get(), STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, child_output.get(), STDOUT_FILENO);
+    const int error =
+        posix_spawn(&pid_, pointers[0], &actions, nullptr, pointers.data(), ::environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (error != 0) throw std::runtime_error("cannot run " + words[0]);
+  }
+  ~ClientProcess() { Kill(); }
+
+  // What it made its things under; 0 when it failed.
+  uint64_t AwaitSession() {
+    std::string text;
+    char letter = 0;
+    while (::read(output_.get(), &letter, 1) == 1 && letter != '\n') text += letter;
+    return text.empty() ? 0 : std::stoull(text);
+  }
+  void Kill() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+
+ private:
+  pid_t pid_ = -1;
+  UniqueFd input_;
+  UniqueFd output_;
+};
+
+class SessionsTest : public DaemonTest {
+ protected:
+  nrt::shm_map_response Map(const std::string& path, uint64_t session) {
+    nrt::shm_map_request request;
+    request.set_path(path);
+    request.set_mmap_prot(PROT_READ | PROT_WRITE);
+    request.set_session_id(session);
+    return client().Map(request);
+  }
+  // Maps of this shared memory that the daemon holds.
+  size_t MapsOf(const std::string& name) {
+    const std::string maps = Must(ReadTextFile(fmt::format("/proc/{}/maps", daemon().pid())));
+    size_t count = 0;
+    for (size_t at = maps.find(name); at != std::string::npos; at = maps.find(name, at + 1))
+      ++count;
+    return count;
+  }
+  void AwaitUsage(const Usage& usage) {
+    Await("everything to be freed", [&] { return ReadUsage(client()) == usage; });
+    EXPECT_EQ(ReadUsage(client()), usage);
+  }
+};
+
+TEST_F(SessionsTest, TheProbeReadsBeforeItWritesAnything) {
+  const auto probe = client().OpenSession();
+  const auto answer = probe->Read();
+  EXPECT_NE(answer.session_id(), 0U);
+  EXPECT_EQ(answer.runtime_version().major_num(), 1U);
+  EXPECT_FALSE(answer.runtime_version().full_version().empty());
+  probe->WritesDone();
+  EXPECT_TRUE(probe->AtEnd());
+  EXPECT_EQ(probe->Finish(), 0);
+  Await("the end of the session", [&] { return client().ListSessions().sessions().empty(); });
+}
+
+TEST_F(SessionsTest, TheRealStreamIsAnsweredOnceAndKept) {
+  const auto first = client().OpenSession();
+  first->Write(PluginRequest());
+  const uint64_t id = first->Read().session_id();
+  const auto second = client().OpenSession();
+  EXPECT_NE(second->Read().session_id(), id);
+  Await("what the client said of itself", [&] {
+    const auto sessions = client().ListSessions();
+    return sessions.sessions_size() == 2 && !sessions.sessions(0).framework_name().empty();
+  });
+  const v1::Session session = client().ListSessions().sessions(0);
+  EXPECT_EQ(session.id(), id);
+  EXPECT_EQ(session.framework_name(), "tensorflow");
+  EXPECT_EQ(session.framework_version().full_version(), "1.15.5");
+  EXPECT_EQ(session.fal_version().full_version(), "1.2.3.0");
+  first->WritesDone();
+  EXPECT_TRUE(first->AtEnd());  // one answer to one request, and none besides
+  EXPECT_EQ(first->Finish(), 0);
+}
+
+TEST_F(SessionsTest, WhatWasMadeUnderASessionGoesWithItsStreamAndNothingElseDoes) {
+  const uint32_t others = Load({.neff = digits_neff()});
+  const Usage before = ReadUsage(client());
+  memory::ClientShm shm(4096);
+  for (const bool politely : {true, false}) {
+    auto stream = client().OpenSession();
+    stream->Write(PluginRequest());
+    const uint64_t session = stream->Read().session_id();
+    const auto group = client().CreateGroup(2, session);
+    ASSERT_THAT(group, IsOk());
+    const uint32_t explicit_one =
+        Load({.neff = digits_neff(), .group = group.h_eg().id(), .session = session});
+    ASSERT_THAT(client().Start(explicit_one), IsOk());
+    const uint32_t implicit_one = Load({.neff = digits_neff(), .session = session});
+    ASSERT_THAT(Map(shm.name(), session), IsOk());
+    EXPECT_EQ(MapsOf(shm.name()), 1U);
+    ASSERT_THAT(client().Post(InferRequest(implicit_one, digits().Input(0))), IsOk());
+    EXPECT_NE(ReadUsage(client()), before);
+    const v1::Session listed = client().ListSessions().sessions(0);
+    EXPECT_THAT(listed.network_ids(), ::testing::ElementsAre(explicit_one, implicit_one));
+    EXPECT_EQ(listed.group_ids_size(), 2);
+    EXPECT_THAT(listed.mappings(), ::testing::ElementsAre(shm.name()));
+    if (politely) {
+      stream->WritesDone();
+      EXPECT_EQ(stream->Finish(), 0);
+    }
+    stream.reset();
+    AwaitUsage(before);
+    Await("the end of the mapping", [&] { return MapsOf(shm.name()) == 0; });
+    EXPECT_THAT(client().Infer(InferRequest(explicit_one, digits().Input(0))),
+                HasStatus(3, fmt::format("Failed to find model: {}", explicit_one)));
+    ExpectReads(others);
+  }
+}
+
+TEST_F(SessionsTest, AClientThatIsKilledKeepsNothing) {
+  WriteText(File("digits.neff"), digits_neff());
+  WriteText(File("slow.neff"), SlowNeff());
+  const uint32_t others = Load({.neff = digits_neff()});
+  const Usage before = ReadUsage(client());
+  // With nothing, and with much, in flight.
+  for (const char* neff : {"digits.neff", "slow.neff"}) {
+    memory::ClientShm shm(4096);
+    ClientProcess process(address(), File(neff), shm.name());
+    const uint64_t session = process.AwaitSession();
+    ASSERT_NE(session, 0U);
+    EXPECT_EQ(ReadUsage(client()).networks, before.networks + 1);
+    EXPECT_EQ(ReadUsage(client()).groups, before.groups + 2);
+    EXPECT_EQ(MapsOf(shm.name()), 1U);
+    process.Kill();
+    AwaitUsage(before);
+    Await("the end of the mapping", [&] { return MapsOf(shm.name()) == 0; });
+    Await("the end of the session", [&] { return client().ListSessions().sessions().empty(); });
+    ExpectReads(others);
+  }
+}
+
+// The client dies while another of its calls is still being served.
+TEST_F(SessionsTest, ASessionThatEndsWhileItsNetworkStopsLeavesNothing) {
+  const Usage before = ReadUsage(client());
+  auto stream = client().OpenSession();
+  const uint64_t session = stream->Read().session_id();
+  const uint32_t group = client().CreateGroup(1, session).h_eg().id();
+  const uint32_t network =
+      Load({.neff = SlowNeff(), .group = group, .session = session, .ninfer = 4, .timeout_s = 60});
+  ASSERT_THAT(client().Start(network), IsOk());
+  const std::string zeros(kSlowSide * kSlowSide * sizeof(float), '\0');
+  for (int i = 0; i < 4; ++i)
+    ASSERT_THAT(client().Post(InferRequest(network, {{"x", zeros}})), IsOk());
+  std::thread stopper([&] { RtdClient(address()).Stop(network); });
+  Await("the stop",
+        [&] { return client().ListNetworks().networks(0).state() == v1::NETWORK_STATE_STOPPING; });
+  stream.reset();
+  stopper.join();
+  AwaitUsage(before);
+}
+
+TEST_F(SessionsTest, ASessionThatEndsWhileItsNetworkIsUnloadedLeavesNothing) {
+  const Usage before = ReadUsage(client());
+  auto stream = client().OpenSession();
+  const uint64_t session = stream->Read().session_id();
+  const uint32_t group = client().CreateGroup(1, session).h_eg().id();
+  const uint32_t network =
+      Load({.neff = SlowNeff(), .group = group, .session = session, .ninfer = 4, .timeout_s = 60});
+  ASSERT_THAT(client().Start(network), IsOk());
+  const std::string zeros(kSlowSide * kSlowSide * sizeof(float), '\0');
+  for (int i = 0; i < 4; ++i)
+    ASSERT_THAT(client().Post(InferRequest(network, {{"x", zeros}})), IsOk());
+  std::thread unloader([&] { RtdClient(address()).Unload(network); });
+  Await("the unload", [&] {
+    const auto networks = client().ListNetworks();
+    return networks.networks_size() == 1 &&
+           networks.networks(0).state() != v1::NETWORK_STATE_RUNNING;
+  });
+  stream.reset();
+  unloader.join();
+  AwaitUsage(before);
+}
+
+TEST_F(SessionsTest, ASessionThatEndsWhileItLoadsLeavesNothing) {
+  const Usage before = ReadUsage(client());
+  const std::string neff = SlowNeff();
+  for (int round = 0; round < 10; ++round) {
+    auto stream = client().OpenSession();
+    const uint64_t session = stream->Read().session_id();
+    const uint32_t group = client().CreateGroup(1, session).h_eg().id();
+    std::thread loader([&] {
+      RtdClient(address()).Load(LoadMessages({.neff = neff, .group = group, .session = session}));
+    });
+    // The load takes DRAM first of all; it may also be over already.
+    Await("the load", [&] { return ReadUsage(client()).dram_bytes > before.dram_bytes; });
+    stream.reset();
+    loader.join();
+    AwaitUsage(before);
+  }
+}
+
+TEST_F(SessionsTest, ManySessionsAtOnceAreToldApart) {
+  std::vector<std::unique_ptr<SessionStream>> streams;
+  std::vector<uint64_t> ids;
+  for (int i = 0; i < 50; ++i) {
+    streams.push_back(client().OpenSession());
+    ids.push_back(streams.back()->Read().session_id());
+  }
+  std::sort(ids.begin(), ids.end());
+  EXPECT_EQ(std::unique(ids.begin(), ids.end()), ids.end());
+  EXPECT_EQ(client().ListSessions().sessions_size(), 50);
+  for (auto& stream : streams) {
+    stream->WritesDone();
+    EXPECT_EQ(stream->Finish(), 0);
+  }
+  Await("the end of the sessions", [&] { return client().ListSessions().sessions().empty(); });
+}
+
+TEST_F(SessionsTest, TheDaemonStopsWhileASessionIsOpen) {
+  const auto stream = client().OpenSession();
+  const uint64_t session = stream->Read().session_id();
+  Load({.neff = digits_neff(), .session = session});
+  // TearDown stops the daemon; `stream` lives until then.
+  EXPECT_EQ(daemon().Stop(), 0);
+  EXPECT_TRUE(stream->AtEnd());
+  daemon_.reset();
+}
+
+}  // namespace
+}  // namespace nrtd::integration

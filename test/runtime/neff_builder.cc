@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "test/runtime/neff_builder.h"
+
+#include "base/file.h"
+#include "base/npy.h"
+#include "compiler/compile.h"
+#include "neff/validator.h"
+#include "test/base/scratch_directory.h"
+#include "test/driver_shim/sim_fixture.h"
+
+namespace nrtd::runtime {
+namespace {
+
+using sim::Must;
+
+constexpr uint32_t kInput = 0;  // var_ids, and indices
+constexpr uint32_t kOutput = 1;
+constexpr uint32_t kData = 2;
+
+neff::Variable MakeVariable(const std::string& name, neff::VariableType type, uint32_t id,
+                            uint64_t size) {
+  neff::Variable variable;
+  variable.name = name;
+  variable.type = type;
+  variable.var_id = id;
+  variable.size = size;
+  return variable;
+}
+
+neff::QueueSet MakeQueue(const std::string& name, const std::string& type) {
+  neff::QueueSet queue;
+  queue.name = name;
+  queue.type = type;
+  queue.owner = "pool";
+  return queue;
+}
+
+neff::DmaTrigger MakeTrigger(uint32_t id, const std::string& queue, uint32_t from, uint32_t to,
+                             uint64_t bytes) {
+  neff::DmaTrigger trigger;
+  trigger.id = id;
+  trigger.queue = queue;
+  trigger.semaphore = id;
+  trigger.desc.from = neff::AccessPattern::Contiguous(from, 0, bytes);
+  trigger.desc.to = neff::AccessPattern::Contiguous(to, 0, bytes);
+  return trigger;
+}
+
+neff::EngineProgram MakeEngine(sim::Engine engine, std::vector<sim::Instruction> instructions) {
+  neff::EngineProgram program;
+  program.engine = sim::EngineName(engine);
+  program.json_file = program.engine + ".json";
+  program.instruction_file = program.engine + ".bin";
+  instructions.push_back(sim::End{});
+  program.instructions = neff::Blob::Own(sim::EncodeStream({engine, std::move(instructions)}));
+  return program;
+}
+
+neff::Subgraph MakeStage(const std::string& name, const std::string& input,
+                         const std::string& output, uint32_t count, const StageSpec& spec) {
+  using neff::VariableType;
+  const uint64_t bytes = count * sizeof(float);
+  neff::Subgraph stage;
+  stage.name = name;
+  stage.definition = name + "/def.json";
+  stage.version = "0.5";
+  stage.variables = {MakeVariable(input, VariableType::kInput, kInput, bytes),
+                     MakeVariable(output, VariableType::kOutput, kOutput, bytes),
+                     MakeVariable("data", VariableType::kTmpBuf, kData, bytes)};
+  if (!spec.weights.empty()) {
+    stage.variables.push_back(MakeVariable("weights", VariableType::kFile,
+                                           static_cast<uint32_t>(stage.variables.size()),
+                                           spec.weights.size() * sizeof(float)));
+    stage.variables.back().file_name = "weights.npy";
+  }
+  if (spec.scratch_bytes > 0) {
+    stage.variables.push_back(MakeVariable("scratch", VariableType::kTmpBuf,
+                                           static_cast<uint32_t>(stage.variables.size()),
+                                           spec.scratch_bytes));
+  }
+  stage.queues = {MakeQueue("qIn", "in"), MakeQueue("qOut", "out")};
+  const sim::Operand x = sim::DenseOperand(kData, DType::kFloat32, 0, {count});
+  neff::EngineProgram pool = MakeEngine(
+      sim::Engine::kPool,
+      {sim::DmaTrigger{0}, sim::SemaphoreWait{2, 1}, sim::DmaTrigger{1}, sim::SemaphoreWait{1, 1}});
+  pool.dma = {MakeTrigger(0, "qIn", kInput, kData, bytes),
+              MakeTrigger(1, "qOut", kData, kOutput, bytes)};
+  stage.engines = {
+      MakeEngine(sim::Engine::kPe, {}),
+      MakeEngine(sim::Engine::kAct, {sim::SemaphoreWait{0, 1},
+                                     sim::Activation{x, x, spec.function, spec.alpha, spec.beta},
+                                     sim::SemaphoreSignal{2}}),
+      std::move(pool)};
+  return stage;
+}
+
+neff::Tensor MakeTensor(const std::string& name, uint32_t count, uint32_t index) {
+  return {name, DType::kFloat32, {count}, count * sizeof(float), index, index};
+}
+
+}  // namespace
+
+neff::NeffContents PipelineContents(const PipelineSpec& spec) {
+  neff::NeffContents contents;
+  contents.header.name = spec.name;
+  contents.header.build_version = "test";
+  neff::Node input;
+  input.name = "x";
+  input.outputs = {0};
+  neff::Node kelf;
+  kelf.kind = neff::NodeKind::kKelf;
+  kelf.name = "node";
+  kelf.func_name = neff::kKelfFunction;
+  kelf.kelf = "kelf-0.json";
+  kelf.inputs = {0};
+  kelf.outputs = {1};
+  contents.graph.nodes = {input, kelf};
+  contents.graph.tensors = {MakeTensor("x", spec.count, 0), MakeTensor("y", spec.count, 1)};
+  contents.graph.inputs = {{"x", 0}};
+  contents.graph.outputs = {{"y", 1}};
+  neff::Kelf program{"0.5", std::string(neff::kSimTarget), {}};
+  const size_t stages = spec.stages.size();
+  for (size_t i = 0; i < stages; ++i) {
+    const StageSpec& stage = spec.stages[i];
+    program.subgraphs.push_back(
+        MakeStage(fmt::format("sg{:02}", i), i == 0 ? "x" : fmt::format("t{}", i - 1),
+                  i + 1 == stages ? "y" : fmt::format("t{}", i), spec.count, stage));
+    if (!stage.weights.empty()) {
+      const Shape shape = {static_cast<int64_t>(stage.weights.size())};
+      contents.files[program.subgraphs.back().PathOf("weights.npy")] = neff::Blob::Own(
+          SerializeNpy(DType::kFloat32, shape, std::as_bytes(std::span(stage.weights))));
+    }
+  }
+  contents.kelfs["kelf-0.json"] = std::move(program);
+  return contents;
+}
+
+ByteVector NeffBytes(const neff::NeffContents& contents) {
+  return Must(neff::SerializeNeff(contents));
+}
+
+ByteVector PipelineNeff(const PipelineSpec& spec) {
+  return NeffBytes(PipelineContents(spec));
+}
+
+neff::Neff Executable(const neff::NeffContents& contents) {
+  return Must(neff::ReadExecutable(NeffBytes(contents), neff::kSimTarget));
+}
+
+PipelineSpec DoublingSpec(size_t stages, uint32_t count) {
+  PipelineSpec spec;
+  spec.count = count;
+  StageSpec stage;
+  stage.alpha = 2;
+  stage.beta = 1;
+  spec.stages.assign(stages, stage);
+  return spec;
+}
+
+float Doubled(float value, size_t stages) {
+  for (size_t i = 0; i < stages; ++i) value = 2 * value + 1;
+  return value;
+}
+
+const ByteVector& DigitsNeff() {
+  static const ByteVector neff = [] {
+    const ScratchDirectory folder;
+    const std::string path = folder.File("digits.neff");
+    Must(compiler::CompileOnnx(std::string(NRTD_SOURCE_DIR) + "/models/digits/digits.onnx", path));
+    return Must(ReadFile(path));
+  }();
+  return neff;
+}
+
+}  // namespace nrtd::runtime

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Small NEFFs for the simulated target, written by hand: a pipeline of stages, each a subgraph on a
+// core of its own that applies one function to a vector.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "driver_shim/sim/isa.h"
+#include "neff/neff.h"
+#include "neff/writer.h"
+
+namespace nrtd::runtime {
+
+struct StageSpec {
+  sim::Function function = sim::Function::kLinear;
+  float alpha = 1;  // kLinear: alpha x + beta
+  float beta = 0;
+  uint64_t scratch_bytes = 0;       // of another tmp-buf variable, which nothing uses
+  std::vector<float> weights = {};  // of a file variable, which nothing uses
+};
+
+struct PipelineSpec {
+  std::string name = "pipeline";
+  uint32_t count = 4;  // floats of every tensor
+  std::vector<StageSpec> stages = {StageSpec{}};
+};
+
+// One kelf node; input "x", output "y"; stage i hands "t<i>" to stage i + 1.
+neff::NeffContents PipelineContents(const PipelineSpec& spec);
+ByteVector PipelineNeff(const PipelineSpec& spec);
+ByteVector NeffBytes(const neff::NeffContents& contents);
+neff::Neff Executable(const neff::NeffContents& contents);
+
+// `stages` stages, each of which computes 2 x + 1.
+PipelineSpec DoublingSpec(size_t stages, uint32_t count = 4);
+float Doubled(float value, size_t stages);
+
+// models/digits, compiled.
+const ByteVector& DigitsNeff();
+
+}  // namespace nrtd::runtime
