@@ -7,13 +7,15 @@
 
 namespace nrtd {
 
-// A transfer of one 2 MiB staging buffer takes under 1 ms at PCIe speed; three orders above that, the engine is dead.
+// A transfer of one 2 MiB staging buffer takes under 1 ms at PCIe speed; three orders above that,
+// the engine is dead.
 inline constexpr Duration kDmaTransferTimeout = std::chrono::seconds(2);
 
 // model_params.timeout of a load that names none (REFERENCE: 2 s an inference).
 inline constexpr Duration kDefaultInferenceTimeout = std::chrono::seconds(2);
 
-// How long a stop waits for inferences in flight beyond their own time-out: they end by then, whatever happens.
+// How long a stop waits for inferences in flight beyond their own time-out: they end by then,
+// whatever happens.
 inline constexpr Duration kDrainMargin = std::chrono::seconds(1);
 
 }  // namespace nrtd

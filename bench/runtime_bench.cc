@@ -54,7 +54,8 @@ void Infer(benchmark::State& state, Loaded& loaded, Completion completion) {
     std::memcpy(output.data(), inference.output(0).data(), output.size());
   }
   const auto busy = static_cast<double>(core.counters().busy_ns - busy_before);
-  state.counters["core_busy_us"] = benchmark::Counter(busy / 1e3, benchmark::Counter::kAvgIterations);
+  state.counters["core_busy_us"] =
+      benchmark::Counter(busy / 1e3, benchmark::Counter::kAvgIterations);
 }
 
 }  // namespace
@@ -68,8 +69,10 @@ int main(int argc, char** argv) {
     return 2;
   }
   nrtd::Loaded loaded(argv[1]);
-  benchmark::RegisterBenchmark("infer/polled", [&](auto& s) { nrtd::Infer(s, loaded, Completion::kPolled); });
-  benchmark::RegisterBenchmark("infer/interrupt", [&](auto& s) { nrtd::Infer(s, loaded, Completion::kInterrupt); });
+  benchmark::RegisterBenchmark("infer/polled",
+                               [&](auto& s) { nrtd::Infer(s, loaded, Completion::kPolled); });
+  benchmark::RegisterBenchmark("infer/interrupt",
+                               [&](auto& s) { nrtd::Infer(s, loaded, Completion::kInterrupt); });
   benchmark::RunSpecifiedBenchmarks();
   loaded.network.reset();
 }

@@ -36,7 +36,8 @@ std::vector<nrt::load_request> LoadMessages(const std::string& neff, uint64_t se
 nrt::infer_request Zeros(RtdClient& client, uint32_t network) {
   nrt::infer_request request;
   request.mutable_h_nn()->set_id(network);
-  for (const v1::Network& known : client.ListNetworks().networks()) {
+  const auto listed = client.ListNetworks();
+  for (const v1::Network& known : listed.networks()) {
     if (known.id() != network) continue;
     for (const v1::Tensor& tensor : known.inputs()) {
       nrt::infer_io& input = *request.add_ifmap();
