@@ -44,7 +44,7 @@ struct Row {
 
 // `neff` with a number of its header replaced.
 std::string WithField(std::string neff, size_t offset, uint64_t value) {
-  std::memcpy(neff.data() + offset, &value, sizeof(value));
+  neff.replace(offset, sizeof(value), reinterpret_cast<const char*>(&value), sizeof(value));
   return neff;
 }
 
@@ -167,7 +167,7 @@ std::vector<Row> NeffRows() {
       {"more DRAM than a device has", 4, "Failed to allocate buffer in MLA DRAM for",
        [](S s) { return s.Load(HugeVariable()); }},
       {"more host memory than the pool has", 4, "Failed to alloc hugetlb",
-       [](S s) { return s.Load({.neff = SlowNeff(), .ninfer = 1024}); }},
+       [](S s) { return s.Load(LoadParts{.neff = SlowNeff(), .ninfer = 1024}); }},
   };
 }
 
@@ -208,14 +208,14 @@ std::vector<Row> HandleRows() {
   const std::string missing = "Failed to find model: 77";
   return {
       {"load into an unknown group", 3, "99",
-       [](S s) { return s.Load({.neff = s.digits_neff, .group = 99}); }},
+       [](S s) { return s.Load(LoadParts{.neff = s.digits_neff, .group = 99}); }},
       {"load into another network's implicit group", 2, "takes no other",
        [](S s) {
          return s.Load(
-             {.neff = s.digits_neff, .group = s.client.ListGroups().eg_info(0).eg().id()});
+             LoadParts{.neff = s.digits_neff, .group = s.client.ListGroups().eg_info(0).eg().id()});
        }},
       {"load under an unknown session", 3, "Failed to find session: 999",
-       [](S s) { return s.Load({.neff = s.digits_neff, .session = 999}); }},
+       [](S s) { return s.Load(LoadParts{.neff = s.digits_neff, .session = 999}); }},
       {"group under an unknown session", 3, "Failed to find session: 999",
        [](S s) { return s.client.CreateGroup(1, 999).status(); }},
       {"shared memory under an unknown session", 3, "Failed to find session: 999",
@@ -231,11 +231,11 @@ std::vector<Row> HandleRows() {
       {"2^32 - 1 cores", 9, "Requested number of NCs: 4294967295 exceeds",
        [](S s) { return s.client.CreateGroup(UINT32_MAX).status(); }},
       {"ninfer out of range", 2, "ninfer 1025",
-       [](S s) { return s.Load({.neff = s.digits_neff, .ninfer = 1025}); }},
+       [](S s) { return s.Load(LoadParts{.neff = s.digits_neff, .ninfer = 1025}); }},
       {"ninfer of 2^32 - 1", 2, "ninfer 4294967295",
-       [](S s) { return s.Load({.neff = s.digits_neff, .ninfer = UINT32_MAX}); }},
+       [](S s) { return s.Load(LoadParts{.neff = s.digits_neff, .ninfer = UINT32_MAX}); }},
       {"timeout out of range", 2, "timeout 86401",
-       [](S s) { return s.Load({.neff = s.digits_neff, .timeout_s = 86'401}); }},
+       [](S s) { return s.Load(LoadParts{.neff = s.digits_neff, .timeout_s = 86'401}); }},
       {"infer on an unknown model", 3, missing, [](S s) { return s.Infer(77, {}); }},
       {"infer on handle 0", 3, "Failed to find model: 0", [](S s) { return s.Infer(0, {}); }},
       {"post on an unknown model", 3, missing,

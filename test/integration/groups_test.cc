@@ -7,7 +7,8 @@ namespace {
 class GroupsTest : public DaemonTest {
  protected:
   v1::NetworkState StateOf(uint32_t network) {
-    for (const v1::Network& known : client().ListNetworks().networks()) {
+    const auto listed = client().ListNetworks();
+    for (const v1::Network& known : listed.networks()) {
       if (known.id() == network) return known.state();
     }
     return v1::NETWORK_STATE_UNSPECIFIED;

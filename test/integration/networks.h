@@ -41,7 +41,7 @@ void WriteText(const std::string& path, const std::string& text);
 
 // A load as the TensorFlow plugin streams it: group, session, size, parameters, chunks of 1 MiB.
 struct LoadParts {
-  std::string neff;
+  std::string neff = {};
   uint32_t group = 0;
   uint64_t session = 0;
   uint32_t ninfer = 0;     // 0: not said

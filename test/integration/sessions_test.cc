@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "test/integration/daemon_test.h"
 #include "test/memory/client_shm.h"
 
