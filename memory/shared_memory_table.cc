@@ -130,4 +130,16 @@ uint64_t SharedMemoryTable::bytes() const {
   return bytes;
 }
 
+std::vector<std::string> SharedMemoryTable::PathsOf(OwnerId owner) const {
+  MutexLock lock(mutex_);
+  std::vector<std::string> paths;
+  for (const auto& [path, generations] : paths_) {
+    const bool has = std::any_of(generations.begin(), generations.end(), [&](const Mapping& m) {
+      return std::find(m.owners.begin(), m.owners.end(), owner) != m.owners.end();
+    });
+    if (has) paths.push_back(path);
+  }
+  return paths;
+}
+
 }  // namespace nrtd::memory

@@ -48,6 +48,8 @@ class SharedMemoryTable {
   // Takes back everything.
   uint64_t ReleaseAll();
 
+  // The paths that this owner has mapped, sorted, each once.
+  std::vector<std::string> PathsOf(OwnerId owner) const;
   // Map calls of the path that were not taken back.
   uint64_t MapCount(std::string_view path) const;
   // Mappings held, and their bytes.

@@ -16,6 +16,8 @@ Result<void> CheckNodes(const neff::Graph& graph) {
           "node '{}' runs function '{}' on the host CPU, which this version does not execute",
           node.name, node.func_name);
     }
+  }
+  for (const neff::Node& node : graph.nodes) {
     if (node.is_param && graph.IsUsed(node.outputs.front())) {
       return Fail(
           Nerr::kFail,

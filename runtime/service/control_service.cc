@@ -107,6 +107,7 @@ grpc::Status ControlService::ListSessions(grpc::ServerContext*,
     for (const auto& group : groups) {
       if (group.session == info.id) session->add_group_ids(group.id);
     }
+    for (const auto& path : runtime_.shared_memory().PathsOf(info.id)) session->add_mappings(path);
   }
   response->mutable_status()->set_code(0);
   return grpc::Status::OK;

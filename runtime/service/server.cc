@@ -7,6 +7,7 @@
 
 #include <grpcpp/grpcpp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "base/unique_fd.h"
@@ -39,9 +40,16 @@ Result<void> PrepareSocketPath(const std::string& path) {
     return Fail(Nerr::kInvalid,
                 "somebody listens on {} already: stop it, or choose another address with -g", path);
   }
-  // ECONNREFUSED is a socket without a listener; anything that is no socket stays, and binding will
-  // fail on it.
-  if (errno == ECONNREFUSED) ::unlink(path.c_str());
+  // ECONNREFUSED is a socket without a listener, or no socket at all: that one is somebody's file
+  // and stays.
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return {};
+  if (!S_ISSOCK(info.st_mode)) {
+    return Fail(Nerr::kInvalid,
+                "cannot listen on unix:{}: it exists and is no socket; remove it or choose another",
+                path);
+  }
+  ::unlink(path.c_str());
   return {};
 }
 
