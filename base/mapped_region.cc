@@ -33,7 +33,8 @@ Result<MappedRegion> MappedRegion::Map(uint64_t size, int protection, int flags,
 }
 
 Result<MappedRegion> MappedRegion::MapFile(const std::string& path) {
-  UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Without O_NONBLOCK the open of a FIFO waits for its writer, for ever if there is none.
+  UniqueFd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (!file) return Fail(Nerr::kInvalid, "cannot open {}: {}", path, ErrnoText(errno));
   struct stat info {};
   if (::fstat(file.get(), &info) != 0)

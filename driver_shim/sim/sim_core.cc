@@ -104,6 +104,7 @@ Progress SimCore::Poll() {
   UseOneThread();
   if (!execution_ && !Begin()) return Progress::kIdle;
   const uint64_t start = NowNs();
+  execution_->clock_ns = start;
   const Progress progress = active_ != nullptr ? Work() : Progress::kAdvanced;
   const uint64_t worked = NowNs() - start;
   Count(busy_ns_, worked);
@@ -200,9 +201,11 @@ bool SimCore::RunStep(Engine engine, const Step& step) {
     default:
       break;
   }
-  const uint64_t start = NowNs();
   const bool ok = step.kernel->Run();
-  const uint64_t elapsed = NowNs() - start;
+  // One reading of the clock an instruction: what lay between counts for the one that follows it.
+  const uint64_t now = NowNs();
+  const uint64_t elapsed = now - execution_->clock_ns;
+  execution_->clock_ns = now;
   // While one engine works, the two others wait for it or stand idle behind their End.
   for (size_t e = 0; e < kEngines; ++e) {
     if (e == static_cast<size_t>(engine)) {

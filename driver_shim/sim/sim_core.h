@@ -48,6 +48,7 @@ class SimCore final : public Core {
     uint64_t tag = 0;
     std::array<size_t, kEngines> next{};  // index of each stream's next step
     uint64_t worked_ns = 0;
+    uint64_t clock_ns = 0;  // the last reading
   };
   // What one engine's turn came to.
   enum class Turn { kEnded, kBlocked, kFailed };

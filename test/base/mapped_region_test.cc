@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "test/base/scratch_directory.h"
@@ -98,6 +99,16 @@ TEST(MappedRegion, FilesThatCannotBeMappedAreNamed) {
     EXPECT_EQ(refused.error().code, Nerr::kInvalid);
     EXPECT_THAT(refused.error().text, HasSubstr(path));
   }
+}
+
+TEST(MappedRegion, AFifoIsRefusedWithoutWaitingForItsWriter) {
+  const ScratchDirectory scratch;
+  const std::string fifo = scratch.File("fifo");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const auto refused = MappedRegion::MapFile(fifo);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Nerr::kInvalid);
+  EXPECT_THAT(refused.error().text, HasSubstr("not a regular file"));
 }
 
 }  // namespace

@@ -27,9 +27,11 @@ void ForEach(const std::vector<int64_t>& dims,
   }
 }
 
-class KernelTest : public ::testing::Test {
+// Both with the kernels of our own for small tensors and with the library's alone.
+class KernelTest : public ::testing::TestWithParam<bool> {
  protected:
   KernelTest() : memory_(1 << 16), constants_(1 << 14) {
+    UseOneThread();
     std::mt19937 random(42);
     std::normal_distribution<float> normal;
     for (float& value : memory_) value = normal(random);
@@ -70,7 +72,8 @@ class KernelTest : public ::testing::Test {
                                     },
                                 .constant = [](uint32_t var_id) { return var_id == kConst; },
                                 .weights = &weights_,
-                                .scratch = &scratch};
+                                .scratch = &scratch,
+                                .small_kernels = GetParam()};
     auto kernel = MakeKernel(instruction, kernels);
     ASSERT_TRUE(kernel) << kernel.error().text;
     ASSERT_TRUE((*kernel)->Run());
@@ -143,17 +146,17 @@ Conv2d SmallConv() {
   return conv;
 }
 
-TEST_F(KernelTest, ConvolvesInFloat32) {
+TEST_P(KernelTest, ConvolvesInFloat32) {
   CheckConv(SmallConv());
 }
 
-TEST_F(KernelTest, ConvolvesWithOperandsRoundedToBFloat16) {
+TEST_P(KernelTest, ConvolvesWithOperandsRoundedToBFloat16) {
   Conv2d conv = SmallConv();
   conv.precision = Precision::kBFloat16;
   CheckConv(conv);
 }
 
-TEST_F(KernelTest, ConvolvesWithWeightsThatChange) {
+TEST_P(KernelTest, ConvolvesWithWeightsThatChange) {
   for (Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
     Conv2d conv = SmallConv();
     conv.weights.var_id = kVar;
@@ -163,7 +166,7 @@ TEST_F(KernelTest, ConvolvesWithWeightsThatChange) {
   }
 }
 
-TEST_F(KernelTest, ConvolvesWithStridesDilationsGroupsAndUnevenPads) {
+TEST_P(KernelTest, ConvolvesWithStridesDilationsGroupsAndUnevenPads) {
   Conv2d conv = SmallConv();
   conv.weights.dims = {6, 2, 3, 2};
   conv.weights = DenseOperand(kConst, DType::kFloat32, 0, conv.weights.dims);
@@ -176,14 +179,14 @@ TEST_F(KernelTest, ConvolvesWithStridesDilationsGroupsAndUnevenPads) {
   CheckConv(conv);
 }
 
-TEST_F(KernelTest, ConvolvesChannelsLast) {
+TEST_P(KernelTest, ConvolvesChannelsLast) {
   Conv2d conv = SmallConv();
   conv.input.strides = {4 * 9 * 7, 1, 7 * 4, 4};
   conv.output.strides = {6 * 9 * 7, 1, 7 * 6, 6};
   CheckConv(conv);
 }
 
-TEST_F(KernelTest, MultipliesMatricesInEveryForm) {
+TEST_P(KernelTest, MultipliesMatricesInEveryForm) {
   struct Case {
     const char* name;
     Operand a, b;
@@ -228,7 +231,7 @@ TEST_F(KernelTest, MultipliesMatricesInEveryForm) {
   }
 }
 
-TEST_F(KernelTest, WeightsStoredInBFloat16GiveWhatRoundedOnesGive) {
+TEST_P(KernelTest, WeightsStoredInBFloat16GiveWhatRoundedOnesGive) {
   // 18 weights, stored as bfloat16 in the second half of the constants.
   auto* stored = reinterpret_cast<uint16_t*>(constants_.data() + 8000);
   for (int i = 0; i < 18; ++i) stored[i] = FloatToBFloat16(constants_[i]);
@@ -241,7 +244,7 @@ TEST_F(KernelTest, WeightsStoredInBFloat16GiveWhatRoundedOnesGive) {
   EXPECT_EQ(std::vector<float>(memory_.begin() + 3000, memory_.begin() + 3030), first);
 }
 
-TEST_F(KernelTest, ReplicasShareOneCopyOfPackedWeights) {
+TEST_P(KernelTest, ReplicasShareOneCopyOfPackedWeights) {
   const MatMul matmul{Temp({5, 3}), Const({3, 6}), std::nullopt, Temp({5, 6}, 3000),
                       Precision::kFloat32};
   Scratch scratch;
@@ -253,7 +256,8 @@ TEST_F(KernelTest, ReplicasShareOneCopyOfPackedWeights) {
                                   },
                               .constant = [](uint32_t var_id) { return var_id == kConst; },
                               .weights = &weights_,
-                              .scratch = &scratch};
+                              .scratch = &scratch,
+                              .small_kernels = GetParam()};
   auto one = MakeKernel(matmul, context);
   const uint64_t bytes = weights_.bytes();
   EXPECT_GE(bytes, 3U * 6 * 4);
@@ -265,7 +269,7 @@ TEST_F(KernelTest, ReplicasShareOneCopyOfPackedWeights) {
   EXPECT_EQ(weights_.bytes(), 0U);
 }
 
-TEST_F(KernelTest, AppliesEveryFunction) {
+TEST_P(KernelTest, AppliesEveryFunction) {
   struct Case {
     Function function;
     float alpha, beta;
@@ -301,7 +305,7 @@ TEST_F(KernelTest, AppliesEveryFunction) {
   }
 }
 
-TEST_F(KernelTest, AppliesFunctionsBetweenLayoutsAndInPlace) {
+TEST_P(KernelTest, AppliesFunctionsBetweenLayoutsAndInPlace) {
   const Operand in = Temp({4, 25});
   Operand out = Temp({4, 25}, 1000);
   out.strides = {1, 4};
@@ -314,7 +318,7 @@ TEST_F(KernelTest, AppliesFunctionsBetweenLayoutsAndInPlace) {
       in, [&](const auto& index) { return std::abs(before[At(in, index)]); }, 0);
 }
 
-TEST_F(KernelTest, SoftmaxSumsToOneOverItsAxis) {
+TEST_P(KernelTest, SoftmaxSumsToOneOverItsAxis) {
   for (int64_t axis : {0, 1, 2}) {
     const Operand in = Temp({3, 4, 5});
     const Operand out = Temp({3, 4, 5}, 1000);
@@ -335,7 +339,7 @@ TEST_F(KernelTest, SoftmaxSumsToOneOverItsAxis) {
   }
 }
 
-TEST_F(KernelTest, PoolsInEveryKind) {
+TEST_P(KernelTest, PoolsInEveryKind) {
   for (PoolKind kind :
        {PoolKind::kMax, PoolKind::kAverageExcludePad, PoolKind::kAverageIncludePad}) {
     Pool2d pool{Temp({2, 3, 7, 6}), Temp({2, 3, 4, 3}, 4000), kind, {3, 2}, {2, 2}, {1, 0, 1, 0}};
@@ -365,7 +369,7 @@ TEST_F(KernelTest, PoolsInEveryKind) {
   }
 }
 
-TEST_F(KernelTest, CombinesPairsAndRepeats) {
+TEST_P(KernelTest, CombinesPairsAndRepeats) {
   const std::function<double(double, double)> want[] = {
       [](double a, double b) { return a + b; },
       [](double a, double b) { return a - b; },
@@ -388,7 +392,7 @@ TEST_F(KernelTest, CombinesPairsAndRepeats) {
   }
 }
 
-TEST_F(KernelTest, CopiesTransposedSlicedRepeatedAndCast) {
+TEST_P(KernelTest, CopiesTransposedSlicedRepeatedAndCast) {
   Operand out = Temp({3, 4}, 1000);
   Operand transposed = Temp({3, 4});
   transposed.strides = {1, 3};
@@ -419,6 +423,9 @@ TEST_F(KernelTest, CopiesTransposedSlicedRepeatedAndCast) {
                         reinterpret_cast<const std::byte*>(before.data()) + 3, 10),
             0);
 }
+
+INSTANTIATE_TEST_SUITE_P(Kernels, KernelTest, testing::Bool(),
+                         [](const auto& kind) { return kind.param ? "Small" : "Library"; });
 
 }  // namespace
 }  // namespace nrtd::sim

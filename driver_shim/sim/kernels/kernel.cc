@@ -2,6 +2,7 @@
 #include "driver_shim/sim/kernels/kernel.h"
 
 #include "driver_shim/sim/kernels/onednn.h"
+#include "driver_shim/sim/kernels/small.h"
 
 // From the OpenMP runtime that oneDNN uses; declared here because its header comes with the
 // compiler, not the library.
@@ -10,15 +11,33 @@ extern "C" void omp_set_num_threads(int count);
 namespace nrtd::sim {
 namespace {
 
+// A small kernel where there is one and it is better, the library's otherwise.
 struct Maker {
   const KernelContext& context;
-  std::unique_ptr<Kernel> operator()(const Conv2d& i) const { return MakeConv2d(i, context); }
-  std::unique_ptr<Kernel> operator()(const MatMul& i) const { return MakeMatMul(i, context); }
-  std::unique_ptr<Kernel> operator()(const Activation& i) const {
-    return MakeActivation(i, context);
+
+  template <typename I>
+  using Make = std::unique_ptr<Kernel> (*)(const I&, const KernelContext&);
+  template <typename I>
+  std::unique_ptr<Kernel> Choose(const I& i, Make<I> small, Make<I> library) const {
+    auto kernel = context.small_kernels ? small(i, context) : nullptr;
+    return kernel != nullptr ? std::move(kernel) : library(i, context);
   }
-  std::unique_ptr<Kernel> operator()(const Softmax& i) const { return MakeSoftmax(i, context); }
-  std::unique_ptr<Kernel> operator()(const Pool2d& i) const { return MakePool2d(i, context); }
+
+  std::unique_ptr<Kernel> operator()(const Conv2d& i) const {
+    return Choose(i, MakeSmallConv2d, MakeConv2d);
+  }
+  std::unique_ptr<Kernel> operator()(const MatMul& i) const {
+    return Choose(i, MakeSmallMatMul, MakeMatMul);
+  }
+  std::unique_ptr<Kernel> operator()(const Activation& i) const {
+    return Choose(i, MakeSmallActivation, MakeActivation);
+  }
+  std::unique_ptr<Kernel> operator()(const Softmax& i) const {
+    return Choose(i, MakeSmallSoftmax, MakeSoftmax);
+  }
+  std::unique_ptr<Kernel> operator()(const Pool2d& i) const {
+    return Choose(i, MakeSmallPool2d, MakePool2d);
+  }
   std::unique_ptr<Kernel> operator()(const Binary& i) const { return MakeBinary(i, context); }
   std::unique_ptr<Kernel> operator()(const Copy& i) const { return MakeCopy(i, context); }
   template <typename Control>
@@ -44,6 +63,12 @@ Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
   } catch (const std::bad_alloc&) {
     return Fail(Nerr::kResource, "{}: out of host memory", OpcodeName(OpcodeOf(instruction)));
   }
+}
+
+void Scratch::Reserve(uint64_t bytes) {
+  if (bytes <= size_) return;
+  data_.reset(AllocateAligned(bytes));
+  size_ = bytes;
 }
 
 void UseOneThread() {

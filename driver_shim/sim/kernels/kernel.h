@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A tensor instruction, prepared: operands resolved to memory, oneDNN primitive built, weights
-// packed. Made when a program is loaded, run once an execution.
+// A tensor instruction, prepared: operands resolved to memory, oneDNN primitive built (or a kernel
+// of our own chosen, see small.h), weights packed. Made when a program is loaded, run once an
+// execution.
 #pragma once
 
 #include <functional>
@@ -44,6 +45,7 @@ struct KernelContext {
   std::function<bool(uint32_t var_id)> constant;
   WeightCache* weights = nullptr;
   Scratch* scratch = nullptr;
+  bool small_kernels = true;  // false: oneDNN whatever the size, for tests and benchmarks
 };
 
 // The instruction is a tensor instruction that Validate() accepts. kInvalid when oneDNN has no

@@ -6,9 +6,8 @@
 // are converted and oneDNN's bfloat16 primitives run; elsewhere operands are rounded to bfloat16
 // but stay float32 in memory, and the float32 primitive runs. A product of two bfloat16 values is
 // exact in float32, so only the order of additions differs.
-#include <cstring>
-
 #include "driver_shim/sim/kernels/onednn.h"
+#include "driver_shim/sim/kernels/operand_values.h"
 
 namespace nrtd::sim {
 namespace {
@@ -17,19 +16,6 @@ using dnnl::memory;
 using DataType = memory::data_type;
 
 constexpr uint64_t kAlignment = 64;
-
-// Rounds a run of floats to bfloat16, keeping them as floats. Written for the vectoriser: no branch
-// in the common case.
-void RoundRun(const float* from, float* to, uint64_t count) {
-  for (uint64_t i = 0; i < count; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, from + i, sizeof(bits));
-    const uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) & 0xffff0000U;
-    const bool nan = (bits & 0x7fffffffU) > 0x7f800000U;
-    const uint32_t result = nan ? bits : rounded;
-    std::memcpy(to + i, &result, sizeof(result));
-  }
-}
 
 // An operand that changes from execution to execution, in the form that the primitive reads.
 class LiveOperand {
@@ -84,24 +70,6 @@ class LiveOperand {
 
 DataType ComputeType(Precision precision) {
   return precision == Precision::kBFloat16 && HasNativeBFloat16() ? DataType::bf16 : DataType::f32;
-}
-
-// The operand's values as floats with the operand's strides, rounded if the precision says so.
-std::vector<float> ExpandWeights(const Operand& operand, Precision precision,
-                                 const std::byte* data) {
-  std::vector<float> values(SpanElements(operand));
-  if (operand.dtype == DType::kBFloat16) {
-    for (size_t i = 0; i < values.size(); ++i) {
-      uint16_t bits;
-      std::memcpy(&bits, data + i * sizeof(bits), sizeof(bits));
-      values[i] = BFloat16ToFloat(bits);
-    }
-  } else if (precision == Precision::kBFloat16) {
-    RoundRun(reinterpret_cast<const float*>(data), values.data(), values.size());
-  } else {
-    std::memcpy(values.data(), data, values.size() * sizeof(float));
-  }
-  return values;
 }
 
 // Constant weights in the layout that the primitive asks for. `plain` describes the operand as

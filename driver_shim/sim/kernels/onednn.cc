@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/kernels/onednn.h"
 
-#include <cstdlib>
-
-#include "base/sizes.h"
-
 namespace nrtd::sim {
 
 const dnnl::engine& CpuEngine() {
@@ -15,14 +11,6 @@ const dnnl::engine& CpuEngine() {
 dnnl::memory::desc OperandDesc(const Operand& operand, dnnl::memory::data_type type) {
   return {dnnl::memory::dims(operand.dims.begin(), operand.dims.end()), type,
           dnnl::memory::dims(operand.strides.begin(), operand.strides.end())};
-}
-
-uint64_t SpanElements(const Operand& operand) {
-  uint64_t last = 0;
-  for (size_t d = 0; d < operand.dims.size(); ++d) {
-    last += static_cast<uint64_t>((operand.dims[d] - 1) * operand.strides[d]);
-  }
-  return last + 1;
 }
 
 dnnl::primitive_attr KernelAttr() {
@@ -65,19 +53,6 @@ void ReorderNow(const dnnl::memory::desc& from, const void* source, const dnnl::
   dnnl::memory output(to, CpuEngine(), target);
   dnnl::reorder(input, output).execute(stream, input, output);
   stream.wait();
-}
-
-std::byte* AllocateAligned(uint64_t size) {
-  if (size == 0) return nullptr;
-  void* data = std::aligned_alloc(64, AlignUp(size, 64));
-  if (data == nullptr) throw std::bad_alloc();
-  return static_cast<std::byte*>(data);
-}
-
-void Scratch::Reserve(uint64_t bytes) {
-  if (bytes <= size_) return;
-  data_.reset(AllocateAligned(bytes));
-  size_ = bytes;
 }
 
 }  // namespace nrtd::sim

@@ -21,9 +21,6 @@ const dnnl::engine& CpuEngine();
 dnnl::memory::desc OperandDesc(const Operand& operand,
                                dnnl::memory::data_type type = dnnl::memory::data_type::f32);
 
-// Elements from the operand's first to its last, gaps included.
-uint64_t SpanElements(const Operand& operand);
-
 // Attributes of every primitive here: scratch memory is the program's, not the library's, because
 // the library's is bound to the thread that made the primitive.
 dnnl::primitive_attr KernelAttr();
@@ -57,9 +54,6 @@ class BoundPrimitive {
 // Runs a reorder once, for packing. Throws dnnl::error.
 void ReorderNow(const dnnl::memory::desc& from, const void* source, const dnnl::memory::desc& to,
                 void* target);
-
-// memory of `size` bytes aligned to 64. Null only for size 0.
-std::byte* AllocateAligned(uint64_t size);
 
 // Per family; they throw dnnl::error.
 std::unique_ptr<Kernel> MakeConv2d(const Conv2d& conv, const KernelContext& context);

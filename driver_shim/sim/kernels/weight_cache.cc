@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/kernels/weight_cache.h"
 
+#include <cstdlib>
+#include <new>
+
 #include "base/digest.h"
+#include "base/sizes.h"
 
 namespace nrtd::sim {
+
+std::byte* AllocateAligned(uint64_t size) {
+  if (size == 0) return nullptr;
+  void* data = std::aligned_alloc(64, AlignUp(size, 64));
+  if (data == nullptr) throw std::bad_alloc();
+  return static_cast<std::byte*>(data);
+}
 
 Result<std::shared_ptr<const PackedWeights>> WeightCache::Get(ByteSpan source,
                                                               const std::string& form,

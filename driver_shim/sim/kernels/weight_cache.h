@@ -16,7 +16,11 @@
 
 namespace nrtd::sim {
 
-// 64-byte aligned memory.
+// Memory of `size` bytes aligned to 64, for std::free(). Null only for size 0; throws
+// std::bad_alloc.
+std::byte* AllocateAligned(uint64_t size);
+
+// From AllocateAligned().
 struct PackedWeights {
   struct Free {
     void operator()(std::byte* memory) const { std::free(memory); }
