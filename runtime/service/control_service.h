@@ -4,13 +4,15 @@
 #include <chrono>
 #include <string>
 
-#include "proto/nrtd/v1/control.grpc.pb.h"
+#include <grpcpp/server_context.h>
+
+#include "proto/nrtd/v1/control.pb.h"
 #include "runtime/runtime.h"
 
 namespace nrtd::service {
 
 // nrtd.v1.Control on top of Runtime: reads only.
-class ControlService final : public nrtd::v1::Control::Service {
+class ControlService {
  public:
   // `runtime` outlives the service; `address` is where it listens.
   ControlService(runtime::Runtime& runtime, std::string address)
@@ -20,15 +22,15 @@ class ControlService final : public nrtd::v1::Control::Service {
 
   grpc::Status ListNetworks(grpc::ServerContext* context,
                             const nrtd::v1::ListNetworksRequest* request,
-                            nrtd::v1::ListNetworksResponse* response) override;
+                            nrtd::v1::ListNetworksResponse* response);
   grpc::Status ListSessions(grpc::ServerContext* context,
                             const nrtd::v1::ListSessionsRequest* request,
-                            nrtd::v1::ListSessionsResponse* response) override;
+                            nrtd::v1::ListSessionsResponse* response);
   grpc::Status ListDevices(grpc::ServerContext* context,
                            const nrtd::v1::ListDevicesRequest* request,
-                           nrtd::v1::ListDevicesResponse* response) override;
+                           nrtd::v1::ListDevicesResponse* response);
   grpc::Status Health(grpc::ServerContext* context, const nrtd::v1::HealthRequest* request,
-                      nrtd::v1::HealthResponse* response) override;
+                      nrtd::v1::HealthResponse* response);
 
  private:
   void Describe(const runtime::Network& network, nrtd::v1::Network* out) const;

@@ -5,7 +5,6 @@
 
 #include <sys/mman.h>
 
-#include "runtime/service/neff_upload.h"
 #include "runtime/service/status.h"
 #include "runtime/service/version.h"
 
@@ -18,26 +17,17 @@ Error NotImplemented(std::string_view call) {
 
 }  // namespace
 
-grpc::Status NmgrService::load(Context*, grpc::ServerReader<nrt::load_request>* reader,
-                               nrt::load_response* response) {
-  const auto id = Load(*reader);
-  SetStatus(id, response->mutable_status());
-  if (id) response->mutable_h_nn()->set_id(*id);
-  return grpc::Status::OK;
-}
-
-Result<runtime::NetworkId> NmgrService::Load(grpc::ServerReader<nrt::load_request>& reader) {
-  NeffUpload upload;
-  nrt::load_request message;
-  Result<void> added;
-  // The rest of a stream that went wrong is read and dropped, so that the client gets to see the
-  // answer.
-  while (reader.Read(&message)) {
-    if (added) added = upload.Add(message);
-  }
-  NRTD_TRY(added);
-  NRTD_ASSIGN(runtime::LoadRequest request, upload.Finish());
-  return runtime_.Load(std::move(request));
+nrt::load_response NmgrService::Load(Result<void> added, NeffUpload upload) {
+  const auto load = [&]() -> Result<runtime::NetworkId> {
+    NRTD_TRY(added);
+    NRTD_ASSIGN(runtime::LoadRequest request, upload.Finish());
+    return runtime_.Load(std::move(request));
+  };
+  const auto id = load();
+  nrt::load_response response;
+  SetStatus(id, response.mutable_status());
+  if (id) response.mutable_h_nn()->set_id(*id);
+  return response;
 }
 
 grpc::Status NmgrService::unload(Context*, const nrt::unload_request* request,

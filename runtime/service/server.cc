@@ -11,9 +11,7 @@
 #include <sys/un.h>
 
 #include "base/unique_fd.h"
-#include "runtime/service/control_service.h"
-#include "runtime/service/nmgr_service.h"
-#include "runtime/service/session_service.h"
+#include "runtime/service/methods.h"
 
 namespace nrtd::service {
 namespace {
@@ -57,15 +55,15 @@ Result<void> PrepareSocketPath(const std::string& path) {
 
 struct Server::State {
   State(std::string listen_address, runtime::Runtime& runtime)
-      : address(std::move(listen_address)),
-        nmgr(runtime),
-        session(runtime),
-        control(runtime, address) {}
+      : address(std::move(listen_address)), nmgr(runtime), control(runtime, address) {}
 
   std::string address;
   NmgrService nmgr;
-  SessionService session;
   ControlService control;
+  nrt::nmgr_v1::AsyncService nmgr_calls;
+  nrt::nmgr_session_manager::AsyncService session_calls;
+  nrtd::v1::Control::AsyncService control_calls;
+  std::unique_ptr<CallQueue> queue;
   std::unique_ptr<grpc::Server> server;
 };
 
@@ -82,16 +80,20 @@ Result<std::unique_ptr<Server>> Server::Start(const std::string& address,
   builder.SetMaxSendMessageSize(-1);
   // Two daemons must never share a port by accident.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
-  builder.RegisterService(&state->nmgr);
-  builder.RegisterService(&state->session);
-  builder.RegisterService(&state->control);
+  builder.RegisterService(&state->nmgr_calls);
+  builder.RegisterService(&state->session_calls);
+  builder.RegisterService(&state->control_calls);
+  state->queue = std::make_unique<CallQueue>(builder.AddCompletionQueue());
   state->server = builder.BuildAndStart();
   if (state->server == nullptr || port == 0) {
     return Fail(Nerr::kInvalid,
                 "cannot listen on {}: does the directory exist, and may this user write there?",
                 state->address);
   }
+  ServeNmgr(*state->queue, state->nmgr_calls, state->nmgr);
+  ServeSessions(*state->queue, state->session_calls, runtime);
+  ServeControl(*state->queue, state->control_calls, state->control);
+  state->queue->Start();
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 
@@ -107,7 +109,7 @@ const std::string& Server::address() const {
 
 void Server::Shutdown(Duration grace) {
   state_->server->Shutdown(std::chrono::system_clock::now() + grace);
-  state_->server->Wait();
+  state_->queue->Stop();
   state_->server.reset();
   if (const std::string path = SocketPath(state_->address); !path.empty()) ::unlink(path.c_str());
 }

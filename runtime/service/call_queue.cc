@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/service/call_queue.h"
+
+#include <thread>
+
+namespace nrtd::service {
+namespace {
+
+// Two, so that one reads the sockets while the other handles what it read.
+constexpr uint32_t kFirstThreads = 2;
+// A thread that would be one more of those that wait ends. Enough that a usual number of clients
+// makes no threads come and go.
+constexpr uint32_t kMostWaiting = 16;
+
+}  // namespace
+
+Call::Call(CallQueue& queue) : queue_(queue) {
+  MutexLock lock(queue_.mutex_);
+  ++queue_.calls_;
+}
+
+Call::~Call() {
+  MutexLock lock(queue_.mutex_);
+  if (--queue_.calls_ == 0) queue_.changed_.NotifyAll();
+}
+
+CallQueue::CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue)
+    : completions_(std::move(completion_queue)) {}
+
+CallQueue::~CallQueue() = default;
+
+void CallQueue::Start() {
+  MutexLock lock(mutex_);
+  for (uint32_t i = 0; i < kFirstThreads; ++i) AddThread();
+}
+
+void CallQueue::Stop() {
+  MutexLock lock(mutex_);
+  while (calls_ != 0) changed_.Wait(mutex_);
+  completions_->Shutdown();
+  while (threads_ != 0) changed_.Wait(mutex_);
+}
+
+// Detached: Stop() counts them.
+void CallQueue::AddThread() {
+  ++threads_;
+  waiting_.fetch_add(1, std::memory_order_relaxed);
+  std::thread([this] { Run(); }).detach();
+}
+
+void CallQueue::Run() {
+  void* tag = nullptr;
+  bool ok = false;
+  while (completions_->Next(&tag, &ok)) {
+    if (waiting_.fetch_sub(1, std::memory_order_relaxed) == 1) {
+      MutexLock lock(mutex_);
+      AddThread();
+    }
+    static_cast<Call*>(tag)->Proceed(ok);
+    if (waiting_.fetch_add(1, std::memory_order_relaxed) >= kMostWaiting) break;
+  }
+  MutexLock lock(mutex_);
+  waiting_.fetch_sub(1, std::memory_order_relaxed);
+  --threads_;
+  // With the lock held: Stop() may destroy this as soon as it has it.
+  changed_.NotifyAll();
+}
+
+}  // namespace nrtd::service

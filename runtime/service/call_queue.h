@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// gRPC's completion queue and the threads that wait on it.
+//
+// A thread that takes an event out of the queue decodes the request, handles it, even if that
+// blocks, and encodes the answer: no hand-over between threads lies on the way of an inference.
+// There is one queue for everything, because a thread that waits on any queue of a gRPC server also
+// reads sockets for all others, and then has to pass on what it read: with the callback interface
+// for one of the services, every inference took two more context switches and four clients got half
+// of the throughput.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include <grpcpp/completion_queue.h>
+
+#include "base/mutex.h"
+
+namespace nrtd::service {
+
+class CallQueue;
+
+// One call under way, or waited for: what the queue's events point to. Owns itself; Proceed() may
+// delete it.
+class Call {
+ public:
+  explicit Call(CallQueue& queue);
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // The operation that was started with this call as its tag has ended. `ok` as CompletionQueue::
+  // Next() gives it. Of one call, one operation is under way at a time.
+  virtual void Proceed(bool ok) = 0;
+
+ protected:
+  virtual ~Call();
+  CallQueue& queue() const { return queue_; }
+
+ private:
+  CallQueue& queue_;
+};
+
+// Threadsafe.
+class CallQueue {
+ public:
+  // The server is built with `completion_queue`.
+  explicit CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue);
+  // Stopped before.
+  ~CallQueue();
+
+  grpc::ServerCompletionQueue* completions() { return completions_.get(); }
+
+  // Takes events from now on. More threads come when all are busy, and go when they idle.
+  void Start();
+  // Waits until every call has ended, then ends the threads. The server was shut down, so that none
+  // begins.
+  void Stop();
+
+ private:
+  friend class Call;
+  void AddThread() NRTD_REQUIRES(mutex_);
+  void Run();
+
+  const std::unique_ptr<grpc::ServerCompletionQueue> completions_;
+  Mutex mutex_;
+  CondVar changed_;
+  uint64_t calls_ NRTD_GUARDED_BY(mutex_) = 0;
+  uint32_t threads_ NRTD_GUARDED_BY(mutex_) = 0;
+  std::atomic<uint32_t> waiting_{0};  // threads inside or on their way into Next()
+};
+
+}  // namespace nrtd::service

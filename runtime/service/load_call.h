@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// load: a stream of one-field messages, one answer.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include "proto/nrt/nmgr_service.grpc.pb.h"
+#include "runtime/service/call_queue.h"
+#include "runtime/service/neff_upload.h"
+#include "runtime/service/nmgr_service.h"
+
+namespace nrtd::service {
+
+class LoadCall final : public Call {
+ public:
+  // Waits for the next load. All outlive the call.
+  LoadCall(CallQueue& call_queue, nrt::nmgr_v1::AsyncService& service, NmgrService& handler);
+
+  void Proceed(bool ok) override;
+
+ private:
+  enum class Step { kAwaited, kReading, kAnswered };
+
+  nrt::nmgr_v1::AsyncService& service_;
+  NmgrService& handler_;
+  Step step_ = Step::kAwaited;
+  grpc::ServerContext context_;
+  grpc::ServerAsyncReader<nrt::load_response, nrt::load_request> reader_{&context_};
+  nrt::load_request message_;
+  NeffUpload upload_;
+  Result<void> added_;
+};
+
+}  // namespace nrtd::service
