@@ -10,19 +10,27 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(nrtd_flags INTERFACE -Wthread-safety)
 endif()
 
-set(CMAKE_CXX_FLAGS_SANITIZE "-O1 -g1 -fno-omit-frame-pointer" CACHE STRING "" FORCE)
+# The same everywhere, or targets could not share precompiled headers.
+add_compile_options(-fPIE -pthread)
+add_link_options(-pie -pthread)
+
+set(CMAKE_CXX_FLAGS_SANITIZE "-g1 -fno-omit-frame-pointer" CACHE STRING "" FORCE)
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1" CACHE STRING "" FORCE)
 if(NRTD_SANITIZER STREQUAL "address")
-  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined)
+  # Without optimisation: what is compiled runs only for a while, and half of the time would go into compiling.
+  add_compile_options(-O0 -fsanitize=address,undefined -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=address,undefined)
 elseif(NRTD_SANITIZER STREQUAL "thread")
-  add_compile_options(-fsanitize=thread)
+  add_compile_options(-O1 -fsanitize=thread)
   add_link_options(-fsanitize=thread)
 elseif(NRTD_SANITIZER STREQUAL "fuzzer")
-  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined)
+  add_compile_options(-O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=address,undefined)
 elseif(NOT NRTD_SANITIZER STREQUAL "")
   message(FATAL_ERROR "NRTD_SANITIZER is '${NRTD_SANITIZER}'; use address, thread, fuzzer or nothing")
+endif()
+if(NRTD_SANITIZER)
+  add_compile_definitions(NRTD_SANITIZED)  # for tests whose numbers mean nothing then
 endif()
 find_program(NRTD_LLD ld.lld)
 if(NRTD_LLD)
@@ -32,26 +40,54 @@ endif()
 # What users run, without the tests: the target of ./dev demo and ./dev bench.
 add_custom_target(binaries)
 
-# nrtd_library(<room> SOURCES ... [PUBLIC targets...] [PRIVATE targets...])
+# Tests run for a moment: what optimisation would win them is less than it takes.
+set(nrtd_test_options -O0)
+
+# nrtd_precompiled(<name> HEADERS ... LINKS ... [OPTIONS ...]): headers that take seconds to parse, parsed once for all targets that
+# nrtd_use_precompiled(<target> <name>). Sources include what they need all the same.
+function(nrtd_precompiled name)
+  cmake_parse_arguments(ARG "" "" "HEADERS;LINKS;OPTIONS" ${ARGN})
+  file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/${name}.cc CONTENT "// Gives the headers a target.\n")
+  add_library(${name} STATIC ${CMAKE_CURRENT_BINARY_DIR}/${name}.cc)
+  target_link_libraries(${name} PRIVATE nrtd_flags ${ARG_LINKS})
+  target_compile_options(${name} PRIVATE ${ARG_OPTIONS})
+  target_precompile_headers(${name} PRIVATE ${ARG_HEADERS})
+endfunction()
+function(nrtd_use_precompiled target name)
+  target_precompile_headers(${target} REUSE_FROM ${name})
+endfunction()
+
+# nrtd_library(<room> SOURCES ... [PUBLIC targets...] [PRIVATE targets...] [PRECOMPILED name])
 function(nrtd_library room)
-  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "" "PRECOMPILED" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
   add_library(nrtd_${room} STATIC ${ARG_SOURCES})
+  if(NOT ARG_PRECOMPILED)
+    set(ARG_PRECOMPILED nrtd_common_headers)
+  endif()
+  nrtd_use_precompiled(nrtd_${room} ${ARG_PRECOMPILED})
   target_link_libraries(nrtd_${room} PUBLIC ${ARG_PUBLIC} PRIVATE nrtd_flags ${ARG_PRIVATE})
   target_include_directories(nrtd_${room} PUBLIC ${CMAKE_SOURCE_DIR})
 endfunction()
 
-# nrtd_binary(<name> SOURCES ... LINKS ...): an executable in bin/.
+# nrtd_binary(<name> SOURCES ... LINKS ... [PRECOMPILED name]): an executable in bin/.
 function(nrtd_binary name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  cmake_parse_arguments(ARG "" "PRECOMPILED" "SOURCES;LINKS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE nrtd_flags ${ARG_LINKS})
+  if(ARG_PRECOMPILED)
+    nrtd_use_precompiled(${name} ${ARG_PRECOMPILED})
+  endif()
   add_dependencies(binaries ${name})
 endfunction()
 
-# nrtd_test(<room> SOURCES ... LINKS ... [LABEL unit|integration]): one GoogleTest binary a room.
+# nrtd_test(<room> SOURCES ... LINKS ... [LABEL unit|integration] [PRECOMPILED name]): one GoogleTest
+# binary a room.
 # Each test gets its own process; test data is read relative to the source tree.
 function(nrtd_test room)
-  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;LINKS" ${ARGN})
+  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT;PRECOMPILED" "SOURCES;LINKS" ${ARGN})
+  if(NOT ARG_PRECOMPILED)
+    set(ARG_PRECOMPILED nrtd_test_headers)
+  endif()
   if(NOT ARG_LABEL)
     set(ARG_LABEL unit)
   endif()
@@ -61,6 +97,8 @@ function(nrtd_test room)
   add_executable(${room}_test ${ARG_SOURCES})
   target_link_libraries(${room}_test PRIVATE nrtd_flags ${ARG_LINKS} GTest::gmock GTest::gtest_main)
   set_target_properties(${room}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test)
+  target_compile_options(${room}_test PRIVATE ${nrtd_test_options})
+  nrtd_use_precompiled(${room}_test ${ARG_PRECOMPILED})
   target_compile_definitions(${room}_test PRIVATE NRTD_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                                   NRTD_BINARY_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   gtest_discover_tests(${room}_test TEST_PREFIX "${room}." DISCOVERY_TIMEOUT 60

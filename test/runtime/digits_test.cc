@@ -18,7 +18,7 @@ constexpr float kTolerance = 2e-2F;
 class DigitsTest : public RuntimeFixture {
  protected:
   static NpyArray Data(const std::string& name) {
-    return Must(ReadNpyFile(std::string(NRTD_SOURCE_DIR) + "/models/digits/" + name));
+    return Must(ReadNpyFile(fmt::format("{}/models/digits/{}", NRTD_SOURCE_DIR, name)));
   }
   static float At(const NpyArray& array, size_t index) {
     return LoadAt<float>(array.data, index * sizeof(float));

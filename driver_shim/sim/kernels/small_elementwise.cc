@@ -174,7 +174,8 @@ class PoolKernel final : public Kernel {
 
 std::unique_ptr<Kernel> MakeSmallActivation(const Activation& activation,
                                             const KernelContext& context) {
-  const auto& [input, output, function, alpha, beta] = activation;
+  const Operand& input = activation.input;
+  const Operand& output = activation.output;
   const uint64_t count = Elements(output);
   // One layout without gaps: both are runs.
   if (count > kSmallElements || input.strides != output.strides || SpanElements(output) != count)
@@ -183,20 +184,20 @@ std::unique_ptr<Kernel> MakeSmallActivation(const Activation& activation,
     return std::make_unique<MapKernel<decltype(map)>>(FloatsAt(input, context),
                                                       OutputAt(output, context), count, map);
   };
-  switch (function) {
+  switch (activation.function) {
     case Function::kRelu:
       return make([](float x) { return x < 0 ? 0 : x; });
     case Function::kLeakyRelu:
-      return make([a = alpha](float x) { return x < 0 ? a * x : x; });
+      return make([a = activation.alpha](float x) { return x < 0 ? a * x : x; });
     case Function::kClip:
-      return make([low = alpha, high = beta](float x) {
+      return make([low = activation.alpha, high = activation.beta](float x) {
         const float above = x < low ? low : x;
         return above > high ? high : above;
       });
     case Function::kAbs:
       return make([](float x) { return std::fabs(x); });
     case Function::kLinear:
-      return make([a = alpha, b = beta](float x) { return a * x + b; });
+      return make([a = activation.alpha, b = activation.beta](float x) { return a * x + b; });
     default:
       return nullptr;
   }

@@ -203,7 +203,11 @@ std::unique_ptr<Kernel> MakeSmallConv2d(const Conv2d& conv, const KernelContext&
 
 std::unique_ptr<Kernel> MakeSmallMatMul(const MatMul& matmul, const KernelContext& context) {
   if (!Fits(matmul, matmul.b, matmul.bias, context)) return nullptr;
-  const auto& [a, b, bias, c, precision] = matmul;
+  const Operand& a = matmul.a;
+  const Operand& b = matmul.b;
+  const Operand& c = matmul.c;
+  const std::optional<Operand>& bias = matmul.bias;
+  const Precision precision = matmul.precision;
   const size_t rank = c.dims.size();
   // One set of weights for all rows, one bias for all rows.
   if (std::any_of(b.dims.begin(), b.dims.end() - 2, [](int64_t d) { return d != 1; }))
