@@ -41,7 +41,9 @@ Result<DType> ParseDescr(std::string_view header) {
     return Fail(Nerr::kInvalid,
                 "npy descr is not a plain type: structured arrays are not supported");
   }
-  value = value.substr(1, value.find('\'', 1) - 1);
+  const size_t end = value.find('\'', 1);
+  if (end == std::string_view::npos) return Fail(Nerr::kInvalid, "npy descr is not closed");
+  value = value.substr(1, end - 1);
   for (const Code& row : kCodes) {
     if (row.code == value) return row.dtype;
   }

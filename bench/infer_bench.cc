@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/npy.h"
 #include "bench/blocks.h"
+#include "bench/idle_process.h"
 #include "bench/report.h"
 #include "tools/client/address.h"
 #include "tools/client/tensors.h"
@@ -32,6 +33,8 @@ struct Arguments {
   double seconds = 10;
   std::string json_file;
   bool strict = false;
+  std::optional<double> start_ms;
+  std::optional<int> daemon_pid;
 };
 
 struct Bench {
@@ -159,11 +162,17 @@ Result<void> MeasureThroughput(Bench& bench, double seconds, Measurements& measu
 }
 
 Result<void> Run(const Arguments& arguments) {
+  Measurements measurements;
+  measurements.start_ms = arguments.start_ms;
+  if (arguments.daemon_pid) {
+    NRTD_ASSIGN(const IdleProcess idle, WatchIdle(*arguments.daemon_pid));
+    measurements.idle_rss_mib = idle.rss_mib;
+    measurements.idle_cpu_ms = idle.cpu_ms;
+  }
   NRTD_ASSIGN(Bench bench, Prepare(arguments));
   client::Latencies ignored;
   NRTD_TRY(LatencyBlock(bench.echo, kWarmUp, ignored));
   NRTD_TRY(LatencyBlock(bench.daemon, kWarmUp, ignored));
-  Measurements measurements;
   NRTD_TRY(MeasureLatency(bench, arguments.seconds / 2, measurements));
   NRTD_TRY(MeasureThroughput(bench, arguments.seconds / 2, measurements));
   const auto metrics = MetricsOf(measurements);
@@ -195,6 +204,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--json", arguments.json_file, "Write the table here too, as JSON")
       ->type_name("FILE");
+  app.add_option("--daemon-pid", arguments.daemon_pid,
+                 "Also watch this process for a second before anything is sent to it");
+  app.add_option("--start-ms", arguments.start_ms, "How long it took to start, for the table");
   app.add_flag("--strict", arguments.strict, "Exit with 1 if a bound is missed");
   return nrtd::client::RunTool(app, argc, argv, [&] { return nrtd::bench::Run(arguments); });
 }

@@ -36,7 +36,7 @@ bool Metric::Holds() const {
 std::vector<Metric> MetricsOf(const Measurements& m) {
   const double net_ratio = Ratio(m.infer_p50_us - m.core_busy_us, m.echo_p50_us);
   const double throughput_ratio = Ratio(m.infer_per_s, m.echo_per_s);
-  return {
+  std::vector<Metric> metrics = {
       {"infer_p50_us", m.infer_p50_us},
       {"infer_p99_us", m.infer_p99_us},
       {"echo_p50_us", m.echo_p50_us},
@@ -50,6 +50,13 @@ std::vector<Metric> MetricsOf(const Measurements& m) {
       {"echo_samples", static_cast<double>(m.echo_samples), 0},
       {"queue_full", static_cast<double>(m.queue_full), 0},
   };
+  const auto add = [&](const char* name, const std::optional<double>& value, double limit) {
+    if (value) metrics.push_back({name, *value, 1, Bound::kAtMost, limit});
+  };
+  add("start_ms", m.start_ms, kStartLimitMs);
+  add("idle_rss_mib", m.idle_rss_mib, kIdleRssLimitMib);
+  add("idle_cpu_ms", m.idle_cpu_ms, kIdleCpuLimitMs);
+  return metrics;
 }
 
 bool AllHold(const std::vector<Metric>& metrics) {

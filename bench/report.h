@@ -23,6 +23,10 @@ struct Measurements {
   size_t infer_samples = 0;
   size_t echo_samples = 0;
   uint64_t queue_full = 0;  // inferences that were refused for want of a slot and sent again
+  // What was not measured has no line.
+  std::optional<double> start_ms;      // from its start to "Server listening"
+  std::optional<double> idle_rss_mib;  // resident, huge pages not counted
+  std::optional<double> idle_cpu_ms;   // in one second without calls
 };
 
 enum class Bound { kNone, kAtMost, kAtLeast };
@@ -41,6 +45,11 @@ struct Metric {
 // taken off, half of an echo more; and of its throughput, 30 percent.
 inline constexpr double kNetRatioLimit = 1.5;
 inline constexpr double kThroughputRatioLimit = 0.7;
+// The daemon by itself. The kernel counts CPU time in steps of 10 ms; one step in a second is not
+// told from none.
+inline constexpr double kStartLimitMs = 300;
+inline constexpr double kIdleRssLimitMib = 40;
+inline constexpr double kIdleCpuLimitMs = 10;
 
 // With the ratios: net_ratio = (infer_p50 - core_busy) / echo_p50, throughput_ratio = infer / echo.
 std::vector<Metric> MetricsOf(const Measurements& measurements);

@@ -40,8 +40,15 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+started=$(date +%s%N)
 "$bin/neuron-rtd" --sim inf1.xlarge -g "unix:$dir/nrtd.sock" -x >"$dir/neuron-rtd.log" 2>&1 &
 daemon=$!
+until grep -q 'Server listening' "$dir/neuron-rtd.log"; do
+  kill -0 "$daemon" 2>/dev/null || break
+  sleep 0.002
+done
+listening=$(date +%s%N)
+start_ms=$(((listening - started) / 1000000))
 # The output of the digits network: ten float32. infer-bench refuses to compare if that is not so.
 "$bin/nrtd-echo-server" --listen "unix:$dir/echo.sock" --output-name output:0 --output-bytes 40 \
   >"$dir/echo.log" 2>&1 &
@@ -74,7 +81,7 @@ model=$(printf '%s\n' "$loaded" | sed -n 's/.*"model_id": *\([0-9][0-9]*\).*/\1/
 # A missed bound with --strict is also a failure of infer-bench, hence the check of both servers in any case.
 status=0
 "$bin/infer-bench" -a "unix:$dir/nrtd.sock" --echo "unix:$dir/echo.sock" --model-id "$model" \
-  --input models/digits/images.npy --output-size 40 --seconds "$seconds" --json build/bench.json \
+  --daemon-pid "$daemon" --start-ms "$start_ms" --input models/digits/images.npy --output-size 40 --seconds "$seconds" --json build/bench.json \
   $strict || status=$?
 check_alive
 exit "$status"

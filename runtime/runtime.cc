@@ -200,6 +200,26 @@ std::vector<std::shared_ptr<Network>> Runtime::ListNetworks() const {
   return list;
 }
 
+Result<void> Runtime::MapPosix(const std::string& path, int protection, SessionId session) {
+  NRTD_TRY(CheckSession(session));
+  NRTD_TRY(shared_memory_.MapPosix(path, protection, session));
+  return KeepMappings(session);
+}
+
+Result<void> Runtime::MapHugetlb(const std::string& path, uint64_t size, int protection,
+                                 SessionId session) {
+  NRTD_TRY(CheckSession(session));
+  NRTD_TRY(shared_memory_.MapHugetlb(path, size, protection, session));
+  return KeepMappings(session);
+}
+
+// The session may have closed while a file was mapped, too late for its end to see the mapping.
+Result<void> Runtime::KeepMappings(SessionId session) {
+  auto open = CheckSession(session);
+  if (!open) shared_memory_.ReleaseOwner(session);
+  return open;
+}
+
 void Runtime::CloseSession(SessionId session) {
   if (!sessions_.Close(session)) return;
   for (const auto& network : ListNetworks()) {

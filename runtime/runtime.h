@@ -69,6 +69,11 @@ class Runtime {
   std::vector<std::shared_ptr<Network>> ListNetworks() const;  // by rising id
 
   CookieTable& cookies() { return cookies_; }
+  // As SharedMemoryTable's; kInvalidHandle when the session is not open. The mapping goes with its
+  // session.
+  Result<void> MapPosix(const std::string& path, int protection, SessionId session);
+  Result<void> MapHugetlb(const std::string& path, uint64_t size, int protection,
+                          SessionId session);
   memory::SharedMemoryTable& shared_memory() { return shared_memory_; }
   SessionTable& sessions() { return sessions_; }
   RuntimeCounters& counters() { return counters_; }
@@ -81,6 +86,7 @@ class Runtime {
   void CloseSession(SessionId session);
 
  private:
+  Result<void> KeepMappings(SessionId session);
   Result<GroupId> EnterGroup(const LoadRequest& request, uint32_t cores_required);
   void LeaveGroup(GroupId group);
   Result<std::shared_ptr<Network>> Place(const neff::Neff& neff, const LoadRequest& request,

@@ -91,19 +91,15 @@ grpc::Status NmgrService::list_egs(Context*, const nrt::empty*, nrt::out_list_eg
 grpc::Status NmgrService::shm_map(Context*, const nrt::shm_map_request* request,
                                   nrt::shm_map_response* response) {
   const auto map = [&]() -> Result<void> {
-    NRTD_TRY(runtime_.CheckSession(request->session_id()));
     // Clients that name no protection mean both, as the original took it.
     const int protection =
         request->mmap_prot() != 0 ? static_cast<int>(request->mmap_prot()) : PROT_READ | PROT_WRITE;
-    memory::SharedMemoryTable& table = runtime_.shared_memory();
     switch (request->data_case()) {
       case nrt::shm_map_request::kPath:
-        NRTD_TRY(table.MapPosix(request->path(), protection, request->session_id()));
-        return {};
+        return runtime_.MapPosix(request->path(), protection, request->session_id());
       case nrt::shm_map_request::kPathHugetlb:
-        NRTD_TRY(table.MapHugetlb(request->path_hugetlb().path(), request->path_hugetlb().size(),
-                                  protection, request->session_id()));
-        return {};
+        return runtime_.MapHugetlb(request->path_hugetlb().path(), request->path_hugetlb().size(),
+                                   protection, request->session_id());
       case nrt::shm_map_request::DATA_NOT_SET:
         break;
     }

@@ -5,11 +5,13 @@
 #include <chrono>
 #include <cstring>
 
+#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "base/log.h"
 #include "base/unique_fd.h"
 #include "runtime/service/methods.h"
 
@@ -51,6 +53,26 @@ Result<void> PrepareSocketPath(const std::string& path) {
   return {};
 }
 
+// gRPC only says that it could not listen; the kernel says why.
+Result<void> TryToBind(const std::string& path) {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  std::memcpy(name.sun_path, path.c_str(), path.size() + 1);
+  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::bind(probe.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0) {
+    return Fail(Nerr::kInvalid, "cannot listen on unix:{}: {}; choose another address with -g",
+                path, ErrnoText(errno));
+  }
+  ::unlink(path.c_str());
+  return {};
+}
+
+// gRPC's own words go where ours go. What it calls an error seldom is one for whoever runs the
+// daemon: a client that went away, an address that is taken.
+void LogOfGrpc(gpr_log_func_args* line) {
+  Log(LogLevel::kDebug, "GRPC", "{}", line->message);
+}
+
 }  // namespace
 
 struct Server::State {
@@ -72,7 +94,11 @@ Result<std::unique_ptr<Server>> Server::Start(const std::string& address,
   auto state =
       std::make_unique<State>(address.starts_with('/') ? "unix:" + address : address, runtime);
   const std::string path = SocketPath(state->address);
-  if (!path.empty() || state->address.starts_with(kUnixPrefix)) NRTD_TRY(PrepareSocketPath(path));
+  if (!path.empty() || state->address.starts_with(kUnixPrefix)) {
+    NRTD_TRY(PrepareSocketPath(path));
+    NRTD_TRY(TryToBind(path));
+  }
+  gpr_set_log_function(LogOfGrpc);
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort(state->address, grpc::InsecureServerCredentials(), &port);
@@ -87,7 +113,7 @@ Result<std::unique_ptr<Server>> Server::Start(const std::string& address,
   state->server = builder.BuildAndStart();
   if (state->server == nullptr || port == 0) {
     return Fail(Nerr::kInvalid,
-                "cannot listen on {}: does the directory exist, and may this user write there?",
+                "cannot listen on {}: it is no address of this machine, or it is taken",
                 state->address);
   }
   ServeNmgr(*state->queue, state->nmgr_calls, state->nmgr);

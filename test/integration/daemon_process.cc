@@ -49,7 +49,9 @@ pid_t Spawn(std::vector<std::string> command, const UniqueFd& error_output) {
 
 DaemonProcess::DaemonProcess(const std::vector<std::string>& arguments) {
   Pipe pipe;
-  std::vector<std::string> command = {std::string(NRTD_BINARY_DIR) + "/neuron-rtd"};
+  // A test that is killed takes its daemon along.
+  std::vector<std::string> command = {"/usr/bin/setpriv", "--pdeathsig", "KILL", "--",
+                                      std::string(NRTD_BINARY_DIR) + "/neuron-rtd"};
   command.insert(command.end(), arguments.begin(), arguments.end());
   pid_ = Spawn(command, pipe.write);
   running_ = true;

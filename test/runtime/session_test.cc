@@ -88,6 +88,19 @@ TEST_F(SessionTest, SharedMemoryGoesWithItsSession) {
   EXPECT_TRUE(table.Lookup(theirs.name()));
 }
 
+TEST_F(SessionTest, SharedMemoryMappedWhileTheSessionEndsIsGone) {
+  const memory::ClientShm file(4096);
+  for (int i = 0; i < 100; ++i) {
+    const SessionId session = runtime_.sessions().Open();
+    auto mapped = std::async(std::launch::async, [&] {
+      return runtime_.MapPosix(file.name(), PROT_READ | PROT_WRITE, session);
+    });
+    runtime_.CloseSession(session);
+    mapped.wait();
+    ASSERT_EQ(runtime_.shared_memory().size(), 0U) << "round " << i;
+  }
+}
+
 TEST_F(SessionTest, AClientThatDiesDuringAStopKeepsNoCores) {
   const SessionId session = runtime_.sessions().Open();
   const NetworkId id = Load(doubling_, 0, session);

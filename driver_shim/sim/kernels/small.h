@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Kernels of our own for small tensors. A call of oneDNN takes 2 to 4 us before it multiplies
-// anything, which is more than all the work of a small layer; `kernel-bench` (bench/) shows both
-// side by side, and the limits below come from it. Larger tensors are oneDNN's.
+// Kernels of our own for small tensors. A call of oneDNN costs 0.3 us (activations) to 2 us
+// (convolutions) beside the arithmetic, which is more than all the work of a small layer, and its
+// pooling of channels-first tensors computes element by element. `kernel-bench` (bench/) shows both
+// side by side; the limits below are where they met on one core of an AMD EPYC with AVX2. Larger
+// tensors are oneDNN's.
 //
 // Each of these returns null where it is not the better choice: too large, weights that may change,
 // a form that it does not know. May throw std::bad_alloc.
@@ -14,12 +16,13 @@
 
 namespace nrtd::sim {
 
-// Multiply-accumulates of one matrix multiply or convolution.
-inline constexpr uint64_t kSmallMacs = 128 * 1024;
-// Elements of one activation, and elements read by one pooling.
+// Multiply-accumulates of one instruction.
+inline constexpr uint64_t kSmallConvMacs = 128 * 1024;
+inline constexpr uint64_t kSmallMatMulMacs = 16 * 1024;
+// Elements of one activation; elements read by one pooling whose rows are not contiguous.
 inline constexpr uint64_t kSmallElements = 4096;
 // Elements of one softmax: its exponentials are taken one by one.
-inline constexpr uint64_t kSmallSoftmax = 256;
+inline constexpr uint64_t kSmallSoftmax = 64;
 
 std::unique_ptr<Kernel> MakeSmallConv2d(const Conv2d& conv, const KernelContext& context);
 std::unique_ptr<Kernel> MakeSmallMatMul(const MatMul& matmul, const KernelContext& context);

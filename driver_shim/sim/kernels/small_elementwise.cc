@@ -228,7 +228,8 @@ std::unique_ptr<Kernel> MakeSmallSoftmax(const Softmax& softmax, const KernelCon
 
 std::unique_ptr<Kernel> MakeSmallPool2d(const Pool2d& pool, const KernelContext& context) {
   const auto window = static_cast<uint64_t>(pool.kernel[0] * pool.kernel[1]);
-  if (Elements(pool.output) * window > kSmallElements) return nullptr;
+  const bool rows = pool.input.strides[3] == 1 && pool.output.strides[3] == 1;
+  if (!rows && Elements(pool.output) * window > kSmallElements) return nullptr;
   auto kernel = std::make_unique<PoolKernel>(pool, context);
   if (kernel->Empty()) return nullptr;
   return kernel;

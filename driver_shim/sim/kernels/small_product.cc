@@ -122,16 +122,16 @@ const float* FloatsAt(const Operand& operand, const KernelContext& context) {
   return reinterpret_cast<const float*>(context.resolve(operand));
 }
 
-bool Fits(const Instruction& instruction, const Operand& weights,
+bool Fits(const Instruction& instruction, uint64_t most_macs, const Operand& weights,
           const std::optional<Operand>& bias, const KernelContext& context) {
-  return MacCount(instruction) <= kSmallMacs && context.constant(weights.var_id) &&
+  return MacCount(instruction) <= most_macs && context.constant(weights.var_id) &&
          (!bias || context.constant(bias->var_id));
 }
 
 }  // namespace
 
 std::unique_ptr<Kernel> MakeSmallConv2d(const Conv2d& conv, const KernelContext& context) {
-  if (!Fits(conv, conv.weights, conv.bias, context)) return nullptr;
+  if (!Fits(conv, kSmallConvMacs, conv.weights, conv.bias, context)) return nullptr;
   const auto& in = conv.input;
   const auto& out = conv.output;
   const auto& w = conv.weights;
@@ -144,7 +144,7 @@ std::unique_ptr<Kernel> MakeSmallConv2d(const Conv2d& conv, const KernelContext&
                   .width = in.dims[3] + conv.pads[1] + conv.pads[3],
                   .round = conv.precision == Precision::kBFloat16};
   // Mostly padding: not what this is for.
-  if (staging.elements() > kSmallMacs) return nullptr;
+  if (staging.elements() > kSmallConvMacs) return nullptr;
   auto kernel = std::make_unique<ProductKernel>();
   std::vector<int64_t> strides = in.strides;
   if (staging.round || staging.height != in.dims[2] || staging.width != in.dims[3]) {
@@ -202,7 +202,7 @@ std::unique_ptr<Kernel> MakeSmallConv2d(const Conv2d& conv, const KernelContext&
 }
 
 std::unique_ptr<Kernel> MakeSmallMatMul(const MatMul& matmul, const KernelContext& context) {
-  if (!Fits(matmul, matmul.b, matmul.bias, context)) return nullptr;
+  if (!Fits(matmul, kSmallMatMulMacs, matmul.b, matmul.bias, context)) return nullptr;
   const Operand& a = matmul.a;
   const Operand& b = matmul.b;
   const Operand& c = matmul.c;
