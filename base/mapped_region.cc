@@ -8,6 +8,26 @@
 #include <sys/stat.h>
 
 namespace nrtd {
+namespace {
+
+struct RegularFile {
+  UniqueFd fd;
+  uint64_t size;  // not 0
+};
+
+Result<RegularFile> OpenRegular(const std::string& path) {
+  // Without O_NONBLOCK the open of a FIFO waits for its writer, for ever if there is none.
+  UniqueFd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!file) return Fail(Nerr::kInvalid, "cannot open {}: {}", path, ErrnoText(errno));
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0)
+    return Fail(Nerr::kFail, "cannot stat {}: {}", path, ErrnoText(errno));
+  if (!S_ISREG(info.st_mode)) return Fail(Nerr::kInvalid, "{} is not a regular file", path);
+  if (info.st_size == 0) return Fail(Nerr::kInvalid, "{} is empty", path);
+  return RegularFile{std::move(file), static_cast<uint64_t>(info.st_size)};
+}
+
+}  // namespace
 
 MappedRegion& MappedRegion::operator=(MappedRegion&& other) noexcept {
   if (this != &other) {
@@ -33,16 +53,23 @@ Result<MappedRegion> MappedRegion::Map(uint64_t size, int protection, int flags,
 }
 
 Result<MappedRegion> MappedRegion::MapFile(const std::string& path) {
-  // Without O_NONBLOCK the open of a FIFO waits for its writer, for ever if there is none.
-  UniqueFd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  if (!file) return Fail(Nerr::kInvalid, "cannot open {}: {}", path, ErrnoText(errno));
-  struct stat info {};
-  if (::fstat(file.get(), &info) != 0)
-    return Fail(Nerr::kFail, "cannot stat {}: {}", path, ErrnoText(errno));
-  if (!S_ISREG(info.st_mode)) return Fail(Nerr::kInvalid, "{} is not a regular file", path);
-  if (info.st_size == 0) return Fail(Nerr::kInvalid, "{} is empty", path);
-  auto region = Map(static_cast<uint64_t>(info.st_size), PROT_READ, MAP_PRIVATE, &file);
+  NRTD_ASSIGN(const RegularFile file, OpenRegular(path));
+  auto region = Map(file.size, PROT_READ, MAP_PRIVATE, &file.fd);
   if (!region) return tl::unexpected<Error>(std::move(region.error()).In(path));
+  return region;
+}
+
+Result<MappedRegion> MappedRegion::CopyFile(const std::string& path) {
+  NRTD_ASSIGN(const RegularFile file, OpenRegular(path));
+  auto region = Map(file.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  if (!region) return tl::unexpected<Error>(std::move(region.error()).In(path));
+  for (uint64_t filled = 0; filled < file.size;) {
+    const ssize_t count = ::read(file.fd.get(), region->data() + filled, file.size - filled);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return Fail(Nerr::kInvalid, "cannot read {}: {}", path, ErrnoText(errno));
+    if (count == 0) return Fail(Nerr::kInvalid, "{} shrank while it was read", path);
+    filled += static_cast<uint64_t>(count);
+  }
   return region;
 }
 

@@ -27,8 +27,12 @@ class MappedRegion {
   // kInvalid for size 0.
   static Result<MappedRegion> Map(uint64_t size, int protection, int flags,
                                   const UniqueFd* file = nullptr, uint64_t offset = 0);
-  // A whole regular file, read-only and private. An empty file is an error.
+  // A whole regular file, read-only and private. An empty file is an error. For files that nobody
+  // else truncates: whoever touches a page that is gone gets SIGBUS.
   static Result<MappedRegion> MapFile(const std::string& path);
+  // The same for everybody's files, copied into memory: what is truncated later stays. kInvalid,
+  // too, when it shrinks while it is read.
+  static Result<MappedRegion> CopyFile(const std::string& path);
 
   std::byte* data() const { return data_; }
   uint64_t size() const { return size_; }

@@ -38,6 +38,7 @@ using ProgramId = uint32_t;  // 0 is none
 struct CoreCounters {
   struct PerEngine {
     uint64_t instructions = 0;
+    uint64_t tensor_instructions = 0;  // those that compute, among them
     uint64_t busy_cycles = 0;
     uint64_t wait_cycles = 0;  // blocked on a semaphore
   };

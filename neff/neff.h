@@ -55,7 +55,7 @@ uint32_t CoresRequired(const Graph& graph, const KelfMap& kelfs);
 // Cores of the kelf node that has most: the least with which the nodes can take turns.
 uint32_t LargestNodeCores(const Graph& graph, const KelfMap& kelfs);
 
-// Bytes to own, or a file to map. A mapped file must not shrink while the Neff lives (SIGBUS).
+// Bytes to own, or a file to read: copied, because it is the client's, who may truncate it.
 using NeffSource = std::variant<ByteVector, MappedRegion, std::filesystem::path>;
 
 // A NEFF that was read completely, together with the bytes it was read from. Immutable: any thread

@@ -54,7 +54,12 @@ Result<scheduler::GroupInfo> Runtime::CreateGroup(uint32_t core_count, SessionId
   return group;
 }
 
+std::chrono::duration<double> Runtime::Since(TimePoint start) const {
+  return machine_->clock().Now() - start;
+}
+
 Result<NetworkId> Runtime::Load(LoadRequest request) {
+  const TimePoint start = machine_->clock().Now();
   NRTD_TRY(CheckSession(request.session));
   NRTD_TRY(ResolveParams(request));
   if (request.group != 0 && !groups_.Find(request.group)) {
@@ -68,7 +73,10 @@ Result<NetworkId> Runtime::Load(LoadRequest request) {
     LeaveGroup(group);
     return tl::unexpected<Error>(std::move(network.error()));
   }
-  return Register(*network);
+  NRTD_ASSIGN(const NetworkId id, Register(*network));
+  metrics_.CountLoad(neff.header().version_major, neff.header().version_minor, neff.FileSize(),
+                     neff.CoresRequired(), Since(start));
+  return id;
 }
 
 Result<GroupId> Runtime::EnterGroup(const LoadRequest& request, uint32_t cores_required) {
@@ -112,7 +120,6 @@ Result<NetworkId> Runtime::Register(const std::shared_ptr<Network>& network) {
     MutexLock lock(mutex_);
     networks_.emplace(id, network);
   }
-  counters_.loads.fetch_add(1, std::memory_order_relaxed);
   // A session may have closed during the load, too early to see the network.
   if (auto open = CheckOwners(*network); !open) {
     (void)Unload(id);
@@ -130,6 +137,7 @@ Result<void> Runtime::CheckOwners(const Network& network) const {
 }
 
 Result<void> Runtime::Unload(NetworkId id) {
+  const TimePoint start = machine_->clock().Now();
   NRTD_ASSIGN(std::shared_ptr<Network> network, ClaimForUnload(id));
   // Posted inferences that nobody will collect any more must not hold the network.
   cookies_.DropNetwork(id);
@@ -143,7 +151,7 @@ Result<void> Runtime::Unload(NetworkId id) {
   const GroupId group = network->info().group;
   network.reset();
   LeaveGroup(group);
-  counters_.unloads.fetch_add(1, std::memory_order_relaxed);
+  metrics_.CountUnload(Since(start));
   Log(LogLevel::kInfo, "NMGR:Unload", "model {} unloaded", id);
   MutexLock lock(mutex_);
   unloading_.erase(id);
@@ -162,15 +170,17 @@ Result<std::shared_ptr<Network>> Runtime::ClaimForUnload(NetworkId id) {
 
 Result<void> Runtime::Start(NetworkId id) {
   NRTD_ASSIGN(const std::shared_ptr<Network> network, Find(id));
+  const TimePoint start = machine_->clock().Now();
   NRTD_TRY(network->Start());
-  counters_.starts.fetch_add(1, std::memory_order_relaxed);
+  metrics_.CountStart(Since(start));
   return {};
 }
 
 Result<void> Runtime::Stop(NetworkId id) {
   NRTD_ASSIGN(const std::shared_ptr<Network> network, Find(id));
+  const TimePoint start = machine_->clock().Now();
   NRTD_TRY(network->Stop());
-  counters_.stops.fetch_add(1, std::memory_order_relaxed);
+  metrics_.CountStop(Since(start));
   return {};
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <set>
@@ -17,6 +18,7 @@
 #include "memory/shared_memory_table.h"
 #include "neff/neff.h"
 #include "runtime/machine.h"
+#include "runtime/metrics/metrics.h"
 #include "runtime/model/cookie_table.h"
 #include "runtime/model/network.h"
 #include "runtime/session/session_table.h"
@@ -30,15 +32,6 @@ struct LoadRequest {
   SessionId session = 0;
   uint32_t ninfer = 0;           // 0: kDefaultNinfer
   uint32_t timeout_seconds = 0;  // 0: kDefaultInferenceTimeout
-};
-
-// Since the daemon's start (read_inference_counters and its kin).
-struct RuntimeCounters {
-  std::atomic<uint64_t> loads{0};
-  std::atomic<uint64_t> unloads{0};
-  std::atomic<uint64_t> starts{0};
-  std::atomic<uint64_t> stops{0};
-  std::atomic<uint64_t> queue_drops{0};
 };
 
 // Threadsafe.
@@ -76,7 +69,7 @@ class Runtime {
                           SessionId session);
   memory::SharedMemoryTable& shared_memory() { return shared_memory_; }
   SessionTable& sessions() { return sessions_; }
-  RuntimeCounters& counters() { return counters_; }
+  Metrics& metrics() { return metrics_; }
   Machine& machine() const { return *machine_; }
 
   // kInvalidHandle when `session` is neither 0 nor open.
@@ -87,6 +80,8 @@ class Runtime {
 
  private:
   Result<void> KeepMappings(SessionId session);
+  // Since then, by the machine's clock.
+  std::chrono::duration<double> Since(TimePoint start) const;
   Result<GroupId> EnterGroup(const LoadRequest& request, uint32_t cores_required);
   void LeaveGroup(GroupId group);
   Result<std::shared_ptr<Network>> Place(const neff::Neff& neff, const LoadRequest& request,
@@ -99,7 +94,7 @@ class Runtime {
   scheduler::GroupTable groups_;
   SessionTable sessions_;
   memory::SharedMemoryTable shared_memory_;
-  RuntimeCounters counters_;
+  Metrics metrics_;
   std::atomic<NetworkId> next_network_{10'001};  // the first, as documented
 
   mutable Mutex mutex_;

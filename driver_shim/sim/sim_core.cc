@@ -209,6 +209,7 @@ bool SimCore::RunStep(Engine engine, const Step& step) {
   // While one engine works, the two others wait for it or stand idle behind their End.
   for (size_t e = 0; e < kEngines; ++e) {
     if (e == static_cast<size_t>(engine)) {
+      Count(totals_[e].tensor_instructions, 1);
       Count(totals_[e].busy_ns, elapsed);
     } else if (active_->streams[e][execution_->next[e]].opcode == Opcode::kSemaphoreWait) {
       Count(totals_[e].wait_ns, elapsed);
@@ -312,8 +313,8 @@ CoreCounters SimCore::counters() const {
   CoreCounters counters;
   for (size_t e = 0; e < kEngines; ++e) {
     // The simulated clock ticks once a nanosecond (kCoreClockHz).
-    counters.engine[e] = {Read(totals_[e].instructions), Read(totals_[e].busy_ns),
-                          Read(totals_[e].wait_ns)};
+    counters.engine[e] = {Read(totals_[e].instructions), Read(totals_[e].tensor_instructions),
+                          Read(totals_[e].busy_ns), Read(totals_[e].wait_ns)};
   }
   counters.macs = Read(macs_);
   counters.busy_ns = Read(busy_ns_);

@@ -63,6 +63,7 @@ class SimCore final : public Core {
   };
   struct EngineTotals {
     std::atomic<uint64_t> instructions{0};
+    std::atomic<uint64_t> tensor_instructions{0};
     std::atomic<uint64_t> busy_ns{0};
     std::atomic<uint64_t> wait_ns{0};
   };

@@ -40,6 +40,13 @@ Result<Inference> CookieTable::TakeIfDone(uint64_t cookie) {
   return inference;
 }
 
+Result<bool> CookieTable::Done(uint64_t cookie) {
+  MutexLock lock(mutex_);
+  const auto found = inferences_.find(cookie);
+  if (found == inferences_.end()) return NoSuchCookie(cookie);
+  return found->second.Done();
+}
+
 void CookieTable::DropNetwork(NetworkId network) {
   std::vector<Inference> dropped;  // their slots go back without the lock
   MutexLock lock(mutex_);

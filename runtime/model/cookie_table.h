@@ -21,6 +21,8 @@ class CookieTable {
   Result<Inference> Take(uint64_t cookie);
   // As Take() if the inference has ended; kInferPending, and the cookie stays, while it has not.
   Result<Inference> TakeIfDone(uint64_t cookie);
+  // Has the inference ended? The cookie stays. kInvalidHandle as Take().
+  Result<bool> Done(uint64_t cookie);
   // Drops every cookie of a network, so that its slots come back.
   void DropNetwork(NetworkId network);
 

@@ -208,14 +208,18 @@ void Network::CountOutcome(const scheduler::InferenceOutcome& outcome) {
 Inference::Inference(Inference&& other) noexcept
     : network_(std::move(other.network_)),
       slot_(std::exchange(other.slot_, nullptr)),
-      deadline_(other.deadline_) {}
+      submitted_(other.submitted_),
+      deadline_(other.deadline_),
+      latency_(other.latency_) {}
 
 Inference& Inference::operator=(Inference&& other) noexcept {
   if (this != &other) {
     Release();
     network_ = std::move(other.network_);
     slot_ = std::exchange(other.slot_, nullptr);
+    submitted_ = other.submitted_;
     deadline_ = other.deadline_;
+    latency_ = other.latency_;
   }
   return *this;
 }
@@ -246,7 +250,8 @@ ByteSpan Inference::output(size_t index) const {
 
 Result<void> Inference::Submit(Completion completion) {
   const auto ahead = static_cast<int64_t>(std::max(network_->slots_.in_use(), 1U));
-  deadline_ = network_->machine_.clock().Now() + network_->info().params.timeout * ahead;
+  submitted_ = network_->machine_.clock().Now();
+  deadline_ = submitted_ + network_->info().params.timeout * ahead;
   return network_->Submit(*slot_, completion);
 }
 
@@ -262,6 +267,7 @@ scheduler::InferenceOutcome Inference::Wait() {
   }
   auto outcome = slot_->TakeOutcome();
   network_->CountOutcome(outcome);
+  latency_ = network_->machine_.clock().Now() - submitted_;
   return outcome;
 }
 

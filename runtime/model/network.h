@@ -134,6 +134,8 @@ class Inference {
   // flight at Submit(), this one included. When the deadline passes the network's cores are reset,
   // the network is Failed, and the code is kTimeout.
   scheduler::InferenceOutcome Wait();
+  // From Submit() until the return of Wait().
+  Duration latency() const { return latency_; }
   // Would Wait() return at once: has it ended, or has its deadline passed?
   bool Done();
 
@@ -145,7 +147,9 @@ class Inference {
 
   std::shared_ptr<Network> network_;
   scheduler::Slot* slot_ = nullptr;
+  TimePoint submitted_;
   TimePoint deadline_;
+  Duration latency_{};
 };
 
 }  // namespace nrtd::runtime

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/service/call_queue.h"
 
+#include <system_error>
 #include <thread>
+
+#include "base/log.h"
 
 namespace nrtd::service {
 namespace {
@@ -29,9 +32,11 @@ CallQueue::CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_que
 
 CallQueue::~CallQueue() = default;
 
-void CallQueue::Start() {
+Result<void> CallQueue::Start() {
   MutexLock lock(mutex_);
-  for (uint32_t i = 0; i < kFirstThreads; ++i) AddThread();
+  if (!AddThread()) return Fail(Nerr::kResource, "cannot start a thread for calls");
+  for (uint32_t i = 1; i < kFirstThreads; ++i) AddThread();
+  return {};
 }
 
 void CallQueue::Stop() {
@@ -41,11 +46,21 @@ void CallQueue::Stop() {
   while (threads_ != 0) changed_.Wait(mutex_);
 }
 
-// Detached: Stop() counts them.
-void CallQueue::AddThread() {
+// Detached: Stop() counts them. Where the system gives no more threads, calls wait for those that
+// there are.
+bool CallQueue::AddThread() {
   ++threads_;
   waiting_.fetch_add(1, std::memory_order_relaxed);
-  std::thread([this] { Run(); }).detach();
+  try {
+    std::thread([this] { Run(); }).detach();
+    return true;
+  } catch (const std::system_error& error) {
+    Log(LogLevel::kWarning, "NRTD:Server", "no more than {} threads for calls: {}", threads_ - 1,
+        error.what());
+    waiting_.fetch_sub(1, std::memory_order_relaxed);
+    --threads_;
+    return false;
+  }
 }
 
 void CallQueue::Run() {

@@ -15,6 +15,7 @@
 
 #include <grpcpp/completion_queue.h>
 
+#include "base/error.h"
 #include "base/mutex.h"
 
 namespace nrtd::service {
@@ -52,14 +53,15 @@ class CallQueue {
   grpc::ServerCompletionQueue* completions() { return completions_.get(); }
 
   // Takes events from now on. More threads come when all are busy, and go when they idle.
-  void Start();
+  // kResource when the system gives no thread at all.
+  Result<void> Start();
   // Waits until every call has ended, then ends the threads. The server was shut down, so that none
   // begins.
   void Stop();
 
  private:
   friend class Call;
-  void AddThread() NRTD_REQUIRES(mutex_);
+  bool AddThread() NRTD_REQUIRES(mutex_);
   void Run();
 
   const std::unique_ptr<grpc::ServerCompletionQueue> completions_;

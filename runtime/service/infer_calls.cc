@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The calls of nmgr_v1 that carry tensors.
+#include <chrono>
+
 #include "runtime/service/nmgr_service.h"
 #include "runtime/service/status.h"
 #include "runtime/service/tensor_transfer.h"
@@ -8,10 +10,21 @@
 namespace nrtd::service {
 namespace {
 
+void Record(const runtime::Inference& inference, const scheduler::InferenceOutcome& outcome,
+            runtime::Metrics& metrics) {
+  using runtime::Metric;
+  const auto device_ns = static_cast<double>(outcome.device_ns);
+  metrics.Record(Metric::kInferLatency, std::chrono::duration<double>(inference.latency()).count());
+  metrics.Record(Metric::kInferDeviceLatency, device_ns / 1e9);
+  metrics.Record(Metric::kInferDeviceKilocycles, device_ns * (kCoreClockHz / 1e9) / 1e3);
+}
+
 // What an inference came to. Outputs go with code 0 and with numerical errors.
 Result<void> Answer(runtime::Inference& inference, const TensorList& shm_outputs,
-                    const memory::SharedMemoryTable& shared, nrt::infer_response* response) {
+                    const memory::SharedMemoryTable& shared, runtime::Metrics& metrics,
+                    nrt::infer_response* response) {
   scheduler::InferenceOutcome outcome = inference.Wait();
+  Record(inference, outcome, metrics);
   const bool numerical = outcome.code == Nerr::kInferCompletedWithNumErr;
   if (outcome.code == Nerr::kOk || numerical)
     NRTD_TRY(ReadOutputs(shm_outputs, shared, inference, response));
@@ -23,7 +36,7 @@ Result<void> Answer(runtime::Inference& inference, const TensorList& shm_outputs
 
 grpc::Status NmgrService::infer(Context*, const nrt::infer_request* request,
                                 nrt::infer_response* response) {
-  SetStatus(Infer(*request, response), response->mutable_status());
+  SetStatus(Counted(Infer(*request, response)), response->mutable_status());
   return grpc::Status::OK;
 }
 
@@ -33,12 +46,15 @@ Result<void> NmgrService::Infer(const nrt::infer_request& request, nrt::infer_re
   NRTD_ASSIGN(runtime::Inference inference, network->Begin());
   NRTD_TRY(WriteInputs(request.ifmap(), runtime_.shared_memory(), inference));
   NRTD_TRY(inference.Submit(Completion::kPolled));
-  return Answer(inference, request.shm_ofmap(), runtime_.shared_memory(), response);
+  return Answer(inference, request.shm_ofmap(), runtime_.shared_memory(), runtime_.metrics(),
+                response);
 }
 
 grpc::Status NmgrService::infer_post(Context*, const nrt::infer_request* request,
                                      nrt::infer_post_response* response) {
   const auto cookie = Post(*request);
+  // One that was accepted is counted when it is collected.
+  if (!cookie) runtime_.metrics().CountInference(cookie.error().code);
   SetStatus(cookie, response->mutable_status());
   if (cookie) response->set_cookie(*cookie);
   return grpc::Status::OK;
@@ -56,7 +72,7 @@ Result<uint64_t> NmgrService::Post(const nrt::infer_request& request) {
 grpc::Status NmgrService::infer_wait(Context*, const nrt::infer_wait_request* request,
                                      nrt::infer_response* response) {
   auto inference = runtime_.cookies().Take(request->cookie());
-  SetStatus(inference ? Collect(std::move(*inference), *request, response)
+  SetStatus(inference ? Counted(Collect(std::move(*inference), *request, response))
                       : Result<void>(tl::unexpected<Error>(std::move(inference.error()))),
             response->mutable_status());
   return grpc::Status::OK;
@@ -65,7 +81,7 @@ grpc::Status NmgrService::infer_wait(Context*, const nrt::infer_wait_request* re
 grpc::Status NmgrService::infer_poll(Context*, const nrt::infer_wait_request* request,
                                      nrt::infer_response* response) {
   auto inference = runtime_.cookies().TakeIfDone(request->cookie());
-  SetStatus(inference ? Collect(std::move(*inference), *request, response)
+  SetStatus(inference ? Counted(Collect(std::move(*inference), *request, response))
                       : Result<void>(tl::unexpected<Error>(std::move(inference.error()))),
             response->mutable_status());
   return grpc::Status::OK;
@@ -74,15 +90,30 @@ grpc::Status NmgrService::infer_poll(Context*, const nrt::infer_wait_request* re
 Result<void> NmgrService::Collect(runtime::Inference inference,
                                   const nrt::infer_wait_request& request,
                                   nrt::infer_response* response) {
-  return Answer(inference, request.shm_ofmap(), runtime_.shared_memory(), response);
+  return Answer(inference, request.shm_ofmap(), runtime_.shared_memory(), runtime_.metrics(),
+                response);
 }
 
+// An unknown cookie is an error, as in infer_wait; those that are done are named all the same.
 grpc::Status NmgrService::infer_check_completion(Context*,
-                                                 const nrt::infer_check_completion_request*,
+                                                 const nrt::infer_check_completion_request* request,
                                                  nrt::infer_check_completion_response* response) {
-  SetStatus(Error{Nerr::kFail, "infer_check_completion is not implemented in this version"},
-            response->mutable_status());
+  Result<void> found;
+  for (const uint64_t cookie : request->cookie()) {
+    const auto done = runtime_.cookies().Done(cookie);
+    if (!done) {
+      if (found) found = tl::unexpected<Error>(done.error());
+    } else if (*done) {
+      response->add_cookie(cookie);
+    }
+  }
+  SetStatus(found, response->mutable_status());
   return grpc::Status::OK;
+}
+
+Result<void> NmgrService::Counted(Result<void> answer) {
+  runtime_.metrics().CountInference(answer ? Nerr::kOk : answer.error().code);
+  return answer;
 }
 
 }  // namespace nrtd::service

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/service/methods.h"
 
+#include "runtime/service/infer_stream_call.h"
 #include "runtime/service/load_call.h"
 #include "runtime/service/session_call.h"
 #include "runtime/service/unary_call.h"
@@ -38,6 +39,10 @@ void ServeNmgr(CallQueue& queue, nrt::nmgr_v1::AsyncService& service, NmgrServic
   serve(&S::Requestget_all_hw_counters, &H::get_all_hw_counters);
   serve(&S::Requestrandom_seed, &H::random_seed);
   serve(&S::Requestset_static_transfer_adjustment, &H::set_static_transfer_adjustment);
+}
+
+void ServeStreams(CallQueue& queue, nrt::nmgr_stream::AsyncService& service, NmgrService& handler) {
+  new InferStreamCall(queue, service, handler);
 }
 
 void ServeSessions(CallQueue& queue, nrt::nmgr_session_manager::AsyncService& service,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Networks, groups and the rest; the calls of inference are in infer_calls.cc.
+// Networks, groups and the rest; the calls of inference are in infer_calls.cc, those of counters in
+// counter_calls.cc.
 #include "runtime/service/nmgr_service.h"
 
 #include <sys/mman.h>
@@ -9,13 +10,6 @@
 #include "runtime/service/version.h"
 
 namespace nrtd::service {
-namespace {
-
-Error NotImplemented(std::string_view call) {
-  return {Nerr::kFail, fmt::format("{} is not implemented in this version", call)};
-}
-
-}  // namespace
 
 nrt::load_response NmgrService::Load(Result<void> added, NeffUpload upload) {
   const auto load = [&]() -> Result<runtime::NetworkId> {
@@ -118,72 +112,6 @@ grpc::Status NmgrService::shm_unmap(Context*, const nrt::shm_unmap_request* requ
 grpc::Status NmgrService::get_version(Context*, const nrt::get_version_request*,
                                       nrt::get_version_response* response) {
   SetVersion(response->mutable_runtime_version());
-  return grpc::Status::OK;
-}
-
-grpc::Status NmgrService::read_nc_time_in_use(Context*,
-                                              const nrt::read_nc_time_in_use_request* request,
-                                              nrt::read_nc_time_in_use_response* response) {
-  const uint32_t core = request->vnc_id();
-  if (core >= runtime_.machine().core_count()) {
-    SetStatus(Error{Nerr::kInvalid, fmt::format("NC {} does not exist: there are {}", core,
-                                                runtime_.machine().core_count())},
-              response->mutable_status());
-    return grpc::Status::OK;
-  }
-  response->mutable_nc_time_in_use()->set_virtual_nc_id(core);
-  response->mutable_nc_time_in_use()->set_time_in_use(
-      runtime_.machine().channel(core).core().counters().busy_ns);
-  response->mutable_status()->set_code(static_cast<int32_t>(Nerr::kOk));
-  return grpc::Status::OK;
-}
-
-grpc::Status NmgrService::read_nc_counters(Context*, const nrt::read_nc_counters_request*,
-                                           nrt::read_nc_counters_response* response) {
-  SetStatus(NotImplemented("read_nc_counters"), response->mutable_status());
-  return grpc::Status::OK;
-}
-
-// The one response without a status: an error can only be a transport error.
-grpc::Status NmgrService::read_inference_counters(Context*, const nrt::empty*,
-                                                  nrt::read_inference_counters_response*) {
-  return {grpc::StatusCode::UNIMPLEMENTED, NotImplemented("read_inference_counters").text};
-}
-
-grpc::Status NmgrService::read_all_counters(Context*, const nrt::read_all_counters_request*,
-                                            nrt::read_all_counters_response* response) {
-  SetStatus(NotImplemented("read_all_counters"), response->mutable_status());
-  return grpc::Status::OK;
-}
-
-grpc::Status NmgrService::read_all_metrics(Context*, const nrt::read_all_metrics_request*,
-                                           nrt::read_all_metrics_response* response) {
-  SetStatus(NotImplemented("read_all_metrics"), response->mutable_status());
-  return grpc::Status::OK;
-}
-
-grpc::Status NmgrService::get_hw_counters(Context*, const nrt::get_hw_counters_request*,
-                                          nrt::get_hw_counters_response* response) {
-  SetStatus(NotImplemented("get_hw_counters"), response->mutable_status());
-  return grpc::Status::OK;
-}
-
-grpc::Status NmgrService::get_all_hw_counters(Context*, const nrt::empty*,
-                                              nrt::get_all_hw_counters_response* response) {
-  SetStatus(NotImplemented("get_all_hw_counters"), response->mutable_status());
-  return grpc::Status::OK;
-}
-
-grpc::Status NmgrService::random_seed(Context*, const nrt::random_seed_request*,
-                                      nrt::random_seed_response* response) {
-  SetStatus(NotImplemented("random_seed"), response->mutable_status());
-  return grpc::Status::OK;
-}
-
-grpc::Status NmgrService::set_static_transfer_adjustment(
-    Context*, const nrt::set_static_transfer_adjustment_request*,
-    nrt::set_static_transfer_adjustment_response* response) {
-  SetStatus(NotImplemented("set_static_transfer_adjustment"), response->mutable_status());
   return grpc::Status::OK;
 }
 

@@ -6,6 +6,8 @@
 // answer.
 #pragma once
 
+#include <atomic>
+
 #include <grpcpp/server_context.h>
 
 #include "proto/nrt/nmgr_service.pb.h"
@@ -60,7 +62,7 @@ class NmgrService {
                                    const nrt::read_nc_time_in_use_request* request,
                                    nrt::read_nc_time_in_use_response* response);
 
-  // Not implemented yet: these answer code 1 and say so.
+  // Counters and metrics (counter_calls.cc).
   grpc::Status read_nc_counters(Context* context, const nrt::read_nc_counters_request* request,
                                 nrt::read_nc_counters_response* response);
   grpc::Status read_inference_counters(Context* context, const nrt::empty* request,
@@ -82,10 +84,13 @@ class NmgrService {
  private:
   Result<void> Infer(const nrt::infer_request& request, nrt::infer_response* response);
   Result<uint64_t> Post(const nrt::infer_request& request);
+  // Counts how the inference ended, and passes it on.
+  Result<void> Counted(Result<void> answer);
   Result<void> Collect(runtime::Inference inference, const nrt::infer_wait_request& request,
                        nrt::infer_response* response);
 
   runtime::Runtime& runtime_;
+  std::atomic<uint32_t> transfer_adjustment_{0};
 };
 
 }  // namespace nrtd::service

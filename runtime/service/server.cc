@@ -83,6 +83,7 @@ struct Server::State {
   NmgrService nmgr;
   ControlService control;
   nrt::nmgr_v1::AsyncService nmgr_calls;
+  nrt::nmgr_stream::AsyncService stream_calls;
   nrt::nmgr_session_manager::AsyncService session_calls;
   nrtd::v1::Control::AsyncService control_calls;
   std::unique_ptr<CallQueue> queue;
@@ -107,6 +108,7 @@ Result<std::unique_ptr<Server>> Server::Start(const std::string& address,
   // Two daemons must never share a port by accident.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.RegisterService(&state->nmgr_calls);
+  builder.RegisterService(&state->stream_calls);
   builder.RegisterService(&state->session_calls);
   builder.RegisterService(&state->control_calls);
   state->queue = std::make_unique<CallQueue>(builder.AddCompletionQueue());
@@ -117,9 +119,10 @@ Result<std::unique_ptr<Server>> Server::Start(const std::string& address,
                 state->address);
   }
   ServeNmgr(*state->queue, state->nmgr_calls, state->nmgr);
+  ServeStreams(*state->queue, state->stream_calls, state->nmgr);
   ServeSessions(*state->queue, state->session_calls, runtime);
   ServeControl(*state->queue, state->control_calls, state->control);
-  state->queue->Start();
+  NRTD_TRY(state->queue->Start());
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 

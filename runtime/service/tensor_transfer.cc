@@ -5,6 +5,8 @@
 #include <cstring>
 #include <memory>
 
+#include "memory/guarded_copy.h"
+
 namespace nrtd::service {
 namespace {
 
@@ -35,6 +37,11 @@ struct SharedTensor {
 Error BadSharedMemory(Error error, const TensorPort& port) {
   error.code = Nerr::kInferBadInput;
   return std::move(error).In(fmt::format("shared memory for [{}]", port.name));
+}
+
+tl::unexpected<Error> Truncated(const TensorPort& port) {
+  return tl::unexpected<Error>(
+      BadSharedMemory({Nerr::kInvalid, "the file was truncated while it was in use"}, port));
 }
 
 Result<SharedTensor> FindInput(const nrt::infer_io& tensor, const TensorPort& port,
@@ -112,7 +119,8 @@ Result<void> WriteInputs(const TensorList& inputs, const memory::SharedMemoryTab
     if (!ports[p].used) continue;
     if (tensor.data_case() == nrt::infer_io::kBufShm) {
       NRTD_ASSIGN(const SharedTensor source, FindInput(tensor, ports[p], shared));
-      std::memcpy(inference.input(p).data(), source.bytes.data(), ports[p].bytes);
+      if (!memory::GuardedCopy(inference.input(p).data(), source.bytes.data(), ports[p].bytes))
+        return Truncated(ports[p]);
     } else {
       std::memcpy(inference.input(p).data(), tensor.buf().data(), ports[p].bytes);
     }
@@ -151,7 +159,8 @@ Result<void> ReadOutputs(const TensorList& shm_outputs, const memory::SharedMemo
     const size_t p = matched[static_cast<size_t>(i)];
     std::shared_ptr<memory::SharedMemory> keep;
     NRTD_ASSIGN(const MutableByteSpan target, FindOutput(shm_outputs[i], ports[p], shared, &keep));
-    std::memcpy(target.data(), inference.output(p).data(), ports[p].bytes);
+    if (!memory::GuardedCopy(target.data(), inference.output(p).data(), ports[p].bytes))
+      return Truncated(ports[p]);
   }
   return {};
 }

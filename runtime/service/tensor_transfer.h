@@ -19,7 +19,7 @@ using TensorList = google::protobuf::RepeatedPtrField<nrt::infer_io>;
 // error. kInvalid: "Wrong number of ifmaps, expected: X, received: Y", "Invalid data length for
 // [input:0], received X, expected Y", an unknown or doubled name. Inputs that the compiler folded
 // away may be there or not. kInferBadInput: shared memory that is not mapped or no longer as large
-// as the tensor.
+// as the tensor, also when it is cut while it is copied.
 Result<void> WriteInputs(const TensorList& inputs, const memory::SharedMemoryTable& shared,
                          runtime::Inference& inference);
 

@@ -93,12 +93,24 @@ TEST(MappedRegion, AFileIsMappedWhole) {
 TEST(MappedRegion, FilesThatCannotBeMappedAreNamed) {
   const ScratchDirectory scratch;
   ASSERT_TRUE(WriteFileAtomically(scratch.File("empty"), {}));
-  for (const std::string& path : {scratch.File("empty"), scratch.File("none"), scratch.path()}) {
-    const auto refused = MappedRegion::MapFile(path);
-    ASSERT_FALSE(refused) << path;
-    EXPECT_EQ(refused.error().code, Nerr::kInvalid);
-    EXPECT_THAT(refused.error().text, HasSubstr(path));
+  for (const auto open : {MappedRegion::MapFile, MappedRegion::CopyFile}) {
+    for (const std::string& path : {scratch.File("empty"), scratch.File("none"), scratch.path()}) {
+      const auto refused = open(path);
+      ASSERT_FALSE(refused) << path;
+      EXPECT_EQ(refused.error().code, Nerr::kInvalid);
+      EXPECT_THAT(refused.error().text, HasSubstr(path));
+    }
   }
+}
+
+TEST(MappedRegion, ACopyOutlivesItsFile) {
+  const ScratchDirectory scratch;
+  const std::string content(100'000, 'c');
+  ASSERT_TRUE(WriteFileAtomically(scratch.File("f"), AsBytes(content)));
+  const auto region = MappedRegion::CopyFile(scratch.File("f"));
+  ASSERT_TRUE(region);
+  ASSERT_EQ(::truncate(scratch.File("f").c_str(), 0), 0);
+  EXPECT_EQ(AsText(region->bytes()), content);
 }
 
 TEST(MappedRegion, AFifoIsRefusedWithoutWaitingForItsWriter) {

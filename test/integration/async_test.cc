@@ -56,6 +56,50 @@ TEST_F(AsyncTest, APollSaysPendingUntilItIsDoneAndThenOnceMore) {
   }
 }
 
+TEST_F(AsyncTest, AStreamAnswersEveryRequestInOrder) {
+  constexpr size_t kRequests = 40;
+  constexpr size_t kWrong = 7;
+  const uint32_t network = Load({.neff = digits_neff()});
+  std::vector<nrt::infer_request> requests;
+  for (size_t i = 0; i < kRequests; ++i)
+    requests.push_back(i == kWrong ? InferRequest(network, {}) : Image(network, i));
+  const auto responses = client().InferStream(requests);
+  ASSERT_EQ(responses.size(), kRequests);
+  for (size_t i = 0; i < kRequests; ++i) {
+    if (i == kWrong) {
+      EXPECT_THAT(responses[i], HasStatus(2, "ifmaps"));
+    } else {
+      EXPECT_TRUE(IsImage(responses[i], i)) << i;
+    }
+  }
+  EXPECT_TRUE(client().InferStream({}).empty());
+}
+
+TEST_F(AsyncTest, CheckingManyCookiesNamesThoseThatAreDone) {
+  constexpr uint32_t kInFlight = 4;
+  const uint32_t network = Load({.neff = SlowNeff(), .ninfer = kInFlight, .timeout_s = 60});
+  const std::string x = BytesOf(std::vector<float>(kSlowSide * kSlowSide, 1));
+  std::vector<uint64_t> cookies;
+  for (uint32_t i = 0; i < kInFlight; ++i) {
+    const auto posted = client().Post(InferRequest(network, {{"x", x}}));
+    ASSERT_THAT(posted, IsOk());
+    cookies.push_back(posted.cookie());
+  }
+  const auto at_once = client().CheckCompletion(cookies);
+  ASSERT_THAT(at_once, IsOk());
+  EXPECT_LT(at_once.cookie_size(), static_cast<int>(kInFlight));
+  Await("all inferences", [&] {
+    return client().CheckCompletion(cookies).cookie_size() == static_cast<int>(kInFlight);
+  });
+  // Looking uses nothing up.
+  EXPECT_THAT(client().Wait(cookies[2]), IsOk());
+  const auto rest = client().CheckCompletion(cookies);
+  EXPECT_THAT(rest, HasStatus(3, fmt::to_string(cookies[2])));
+  EXPECT_EQ(std::vector<uint64_t>(rest.cookie().begin(), rest.cookie().end()),
+            (std::vector<uint64_t>{cookies[0], cookies[1], cookies[3]}));
+  EXPECT_THAT(client().CheckCompletion({}), IsOk());
+}
+
 TEST_F(AsyncTest, EverySlotIsUsedBeforeTheQueueIsFull) {
   constexpr uint32_t kNinfer = 3;
   const uint32_t network = Load({.neff = digits_neff(), .ninfer = kNinfer});

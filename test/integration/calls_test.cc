@@ -90,14 +90,6 @@ TEST_F(CallsTest, TheInputsOrderIsTheClients) {
   EXPECT_LE(RelativeError(FloatsOf(response.ofmap(0).buf()), expected), 1e-5);
 }
 
-TEST_F(CallsTest, WhatIsNotImplementedSaysSo) {
-  for (const auto& [call, status] : client().UnimplementedCalls()) {
-    EXPECT_THAT(status, HasStatus(1, call + " is not implemented"));
-  }
-  constexpr int kGrpcUnimplemented = 12;
-  EXPECT_EQ(client().ReadInferenceCounters(), kGrpcUnimplemented);
-}
-
 TEST_F(CallsTest, TheVersionIsOneOfSeries1) {
   const nrt::version version = client().GetVersion().runtime_version();
   EXPECT_EQ(version.major_num(), 1U);

@@ -9,6 +9,7 @@
 
 #include "proto/nrt/nmgr_service.grpc.pb.h"
 #include "proto/nrt/nmgr_session_service.grpc.pb.h"
+#include "proto/nrt/nmgr_stream_service.grpc.pb.h"
 #include "proto/nrtd/v1/control.grpc.pb.h"
 
 namespace nrtd::integration {
@@ -70,6 +71,7 @@ struct RtdClient::Stubs {
   explicit Stubs(const std::string& address) : channel(OpenChannel(address)) {}
   std::shared_ptr<grpc::Channel> channel;
   Nmgr nmgr{channel};
+  nrt::nmgr_stream::Stub streams{channel};
   nrt::nmgr_session_manager::Stub sessions{channel};
   Control control{channel};
 };
@@ -165,26 +167,46 @@ v1::HealthResponse RtdClient::Health() {
   return Call(stubs_->control, &Control::Health);
 }
 
-std::map<std::string, nrt::status> RtdClient::UnimplementedCalls() {
-  Nmgr& nmgr = stubs_->nmgr;
-  return {
-      {"read_nc_counters", Call(nmgr, &Nmgr::read_nc_counters).status()},
-      {"read_all_counters", Call(nmgr, &Nmgr::read_all_counters).status()},
-      {"read_all_metrics", Call(nmgr, &Nmgr::read_all_metrics).status()},
-      {"get_hw_counters", Call(nmgr, &Nmgr::get_hw_counters).status()},
-      {"get_all_hw_counters", Call(nmgr, &Nmgr::get_all_hw_counters).status()},
-      {"random_seed", Call(nmgr, &Nmgr::random_seed).status()},
-      {"set_static_transfer_adjustment",
-       Call(nmgr, &Nmgr::set_static_transfer_adjustment).status()},
-      {"infer_check_completion", Call(nmgr, &Nmgr::infer_check_completion).status()},
-  };
+nrt::infer_check_completion_response RtdClient::CheckCompletion(
+    const std::vector<uint64_t>& cookies) {
+  nrt::infer_check_completion_request request;
+  for (const uint64_t cookie : cookies) request.add_cookie(cookie);
+  return Call(stubs_->nmgr, &Nmgr::infer_check_completion, request);
 }
 
-int RtdClient::ReadInferenceCounters() {
-  grpc::ClientContext context;
-  SetDeadline(context);
-  nrt::read_inference_counters_response response;
-  return stubs_->nmgr.read_inference_counters(&context, {}, &response).error_code();
+nrt::read_nc_counters_response RtdClient::CoreCounters(uint32_t core) {
+  nrt::read_nc_counters_request request;
+  request.set_vnc_id(core);
+  return Call(stubs_->nmgr, &Nmgr::read_nc_counters, request);
+}
+nrt::nmgr_counters RtdClient::InferenceCounters() {
+  return Call(stubs_->nmgr, &Nmgr::read_inference_counters).nmgr_counters();
+}
+nrt::read_all_counters_response RtdClient::AllCounters() {
+  return Call(stubs_->nmgr, &Nmgr::read_all_counters);
+}
+nrt::read_all_metrics_response RtdClient::Metrics(uint32_t summarize_period) {
+  nrt::read_all_metrics_request request;
+  request.set_summarize_period(summarize_period);
+  return Call(stubs_->nmgr, &Nmgr::read_all_metrics, request);
+}
+nrt::get_hw_counters_response RtdClient::HardwareCounters(
+    const nrt::get_hw_counters_request& request) {
+  return Call(stubs_->nmgr, &Nmgr::get_hw_counters, request);
+}
+nrt::get_all_hw_counters_response RtdClient::AllHardwareCounters() {
+  return Call(stubs_->nmgr, &Nmgr::get_all_hw_counters);
+}
+nrt::random_seed_response RtdClient::RandomSeed(uint32_t group, uint32_t seed) {
+  nrt::random_seed_request request;
+  request.mutable_h_eg()->set_id(group);
+  request.set_seed(seed);
+  return Call(stubs_->nmgr, &Nmgr::random_seed, request);
+}
+nrt::set_static_transfer_adjustment_response RtdClient::SetTransferAdjustment(uint32_t count) {
+  nrt::set_static_transfer_adjustment_request request;
+  request.set_transfer_adjust_cnt(count);
+  return Call(stubs_->nmgr, &Nmgr::set_static_transfer_adjustment, request);
 }
 
 struct SessionStream::Impl {
@@ -200,6 +222,19 @@ std::unique_ptr<SessionStream> RtdClient::OpenSession() {
   SetDeadline(impl->context);
   impl->stream = stubs_->sessions.session_monitor(&impl->context);
   return std::make_unique<SessionStream>(std::move(impl));
+}
+
+std::vector<nrt::infer_response> RtdClient::InferStream(
+    const std::vector<nrt::infer_request>& requests) {
+  grpc::ClientContext context;
+  SetDeadline(context);
+  auto stream = stubs_->streams.infer_stream(&context);
+  for (const auto& request : requests) stream->Write(request);
+  stream->WritesDone();
+  std::vector<nrt::infer_response> responses;
+  for (nrt::infer_response response; stream->Read(&response);) responses.push_back(response);
+  Check(stream->Finish());
+  return responses;
 }
 
 SessionStream::SessionStream(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -70,12 +70,19 @@ class RtdClient {
   v1::ListDevicesResponse ListDevices();
   v1::HealthResponse Health();
 
-  // The answers of all calls of nmgr_v1 that are not implemented yet, by name.
-  std::map<std::string, nrt::status> UnimplementedCalls();
-  // The one whose response has no status: gRPC's status code.
-  int ReadInferenceCounters();
+  nrt::infer_check_completion_response CheckCompletion(const std::vector<uint64_t>& cookies);
+  nrt::read_nc_counters_response CoreCounters(uint32_t core);
+  nrt::nmgr_counters InferenceCounters();
+  nrt::read_all_counters_response AllCounters();
+  nrt::read_all_metrics_response Metrics(uint32_t summarize_period);
+  nrt::get_hw_counters_response HardwareCounters(const nrt::get_hw_counters_request& request);
+  nrt::get_all_hw_counters_response AllHardwareCounters();
+  nrt::random_seed_response RandomSeed(uint32_t group, uint32_t seed);
+  nrt::set_static_transfer_adjustment_response SetTransferAdjustment(uint32_t count);
 
   std::unique_ptr<SessionStream> OpenSession();
+  // Sends all requests and a half-close before it reads.
+  std::vector<nrt::infer_response> InferStream(const std::vector<nrt::infer_request>& requests);
 
  private:
   struct Stubs;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <atomic>
 #include <cstring>
+#include <thread>
 
 #include <sys/mman.h>
 
@@ -73,6 +75,35 @@ TEST_F(SharedMemoryTest, InputsAndOutputsGoEitherWayAfterTheClientHasUnlinkedIts
     EXPECT_EQ(both.ofmap_size(), 0);
     EXPECT_LE(Error(Get(output.data()), image), 1e-5);
   }
+}
+
+// The original died of SIGBUS.
+TEST_F(SharedMemoryTest, AFileThatIsCutAllTheTimeHarmsNobodyElse) {
+  ClientShm input(kImageBytes);
+  ClientShm output(kOutputBytes);
+  for (ClientShm* shm : {&input, &output}) ASSERT_THAT(Map(shm->name()), IsOk());
+  std::atomic<bool> stop{false};
+  std::thread cutter([&] {
+    while (!stop) {
+      for (ClientShm* shm : {&input, &output}) {
+        shm->Truncate(0);
+        shm->Truncate(4096);
+      }
+    }
+  });
+  int refused = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const int code = client().Infer(Request(0, input.name(), output.name())).status().code();
+    if (code != 0) {
+      ASSERT_EQ(code, 1002);
+      ++refused;
+    }
+    if (i % 100 == 0) ExpectReads(network_);
+  }
+  stop = true;
+  cutter.join();
+  RecordProperty("refused", refused);
+  ExpectReads(network_);
 }
 
 TEST_F(SharedMemoryTest, APostedInferenceWritesWhereTheWaitSays) {

@@ -25,7 +25,8 @@ class RuntimeConcurrencyTest : public RuntimeFixture {
     for (uint32_t c = 0; c < machine.core_count(); ++c)
       sum += machine.channel(c).core().counters().busy_ns;
     const Usage usage = UsageOf(machine);
-    return sum + usage.dram + usage.host + runtime_.counters().loads + runtime_.counters().unloads;
+    return sum + usage.dram + usage.host + runtime_.metrics().totals().loads +
+           runtime_.metrics().totals().unloads;
   }
 };
 

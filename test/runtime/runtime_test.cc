@@ -145,7 +145,7 @@ TEST_F(RuntimeTest, ARefusedLoadLeavesNothingBehind) {
     EXPECT_THAT(refused.error().text, HasSubstr(c.text));
     ExpectNothingLoaded();
   }
-  EXPECT_EQ(runtime_.counters().loads, 0U);
+  EXPECT_EQ(runtime_.metrics().totals().loads, 0U);
 }
 
 TEST_F(RuntimeTest, ARefusedLoadLeavesItsExplicitGroupUsable) {
@@ -280,10 +280,10 @@ TEST_F(RuntimeTest, CountersCountWhatHappened) {
   Must(runtime_.Stop(id));
   Must(runtime_.Unload(id));
   EXPECT_FALSE(runtime_.Unload(id));
-  EXPECT_EQ(runtime_.counters().loads, 1U);
-  EXPECT_EQ(runtime_.counters().starts, 1U);
-  EXPECT_EQ(runtime_.counters().stops, 1U);
-  EXPECT_EQ(runtime_.counters().unloads, 1U);
+  EXPECT_EQ(runtime_.metrics().totals().loads, 1U);
+  EXPECT_EQ(runtime_.metrics().totals().starts, 1U);
+  EXPECT_EQ(runtime_.metrics().totals().stops, 1U);
+  EXPECT_EQ(runtime_.metrics().totals().unloads, 1U);
 }
 
 TEST_F(RuntimeTest, APipelineMayCrossDevices) {

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// nrt.nmgr_stream: inferences one after the other on a stream that stays open.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include "proto/nrt/nmgr_stream_service.grpc.pb.h"
+#include "runtime/service/call_queue.h"
+#include "runtime/service/nmgr_service.h"
+
+namespace nrtd::service {
+
+// One response a request, in the requests' order; a failed inference is an answer like any other.
+// The next request is read when the response has left. Ends with the client's half-close.
+class InferStreamCall final : public Call {
+ public:
+  // Waits for the next stream. All outlive the call.
+  InferStreamCall(CallQueue& call_queue, nrt::nmgr_stream::AsyncService& service,
+                  NmgrService& handler);
+
+  void Proceed(bool ok) override;
+
+ private:
+  enum class Step { kAwaited, kReading, kWriting, kAnswered };
+  void Read();
+
+  nrt::nmgr_stream::AsyncService& service_;
+  NmgrService& handler_;
+  Step step_ = Step::kAwaited;
+  grpc::ServerContext context_;
+  grpc::ServerAsyncReaderWriter<nrt::infer_response, nrt::infer_request> stream_{&context_};
+  nrt::infer_request request_;
+  nrt::infer_response response_;
+};
+
+}  // namespace nrtd::service
