@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 
+#include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/socket.h>
@@ -100,6 +101,10 @@ Result<std::unique_ptr<Server>> Server::Start(const std::string& address,
     NRTD_TRY(TryToBind(path));
   }
   gpr_set_log_function(LogOfGrpc);
+  // Never undone: after a large message gRPC keeps a thread that polls for up to 10 s, and its
+  // shutdown, which the last of its objects begins, would wait for that.
+  static const bool initialized = (grpc_init(), true);
+  (void)initialized;
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort(state->address, grpc::InsecureServerCredentials(), &port);

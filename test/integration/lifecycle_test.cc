@@ -68,6 +68,22 @@ TEST_F(LifecycleTest, SigtermGivesBackEverything) {
   daemon_.reset();
 }
 
+// gRPC's own shutdown would wait up to 10 s for a thread that polls after a large message. A
+// time-out, not a measure of speed: nothing is under way, so the end takes milliseconds.
+TEST_F(LifecycleTest, TheEndDoesNotWaitForGrpcAfterLargeMessages) {
+  constexpr Duration kFarBelow = std::chrono::seconds(7);
+  const uint32_t network = Load({.neff = SlowNeff(), .timeout_s = 60});
+  const std::string zeros(kSlowSide * kSlowSide * sizeof(float), '\0');
+  for (int i = 0; i < 3; ++i)
+    ASSERT_THAT(client().Infer(InferRequest(network, {{"x", zeros}})), IsOk());
+  client_.reset();
+  SteadyClock clock;
+  const TimePoint start = clock.Now();
+  EXPECT_EQ(daemon().Stop(), 0);
+  EXPECT_LT(clock.Now() - start, kFarBelow);
+  daemon_.reset();
+}
+
 TEST_F(LifecycleTest, TheLogSaysWhatIsServedAndThatItIsSimulated) {
   const std::string log = daemon().Log();
   EXPECT_THAT(log, HasSubstr("Server listening on " + address()));
