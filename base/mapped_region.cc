@@ -59,8 +59,12 @@ Result<MappedRegion> MappedRegion::MapFile(const std::string& path) {
   return region;
 }
 
-Result<MappedRegion> MappedRegion::CopyFile(const std::string& path) {
+Result<MappedRegion> MappedRegion::CopyFile(const std::string& path, uint64_t limit) {
   NRTD_ASSIGN(const RegularFile file, OpenRegular(path));
+  if (file.size > limit) {
+    return Fail(Nerr::kInvalid, "{} of {} bytes is larger than the limit of {}", path, file.size,
+                limit);
+  }
   auto region = Map(file.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
   if (!region) return tl::unexpected<Error>(std::move(region.error()).In(path));
   for (uint64_t filled = 0; filled < file.size;) {

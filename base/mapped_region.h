@@ -31,8 +31,8 @@ class MappedRegion {
   // else truncates: whoever touches a page that is gone gets SIGBUS.
   static Result<MappedRegion> MapFile(const std::string& path);
   // The same for everybody's files, copied into memory: what is truncated later stays. kInvalid,
-  // too, when it shrinks while it is read.
-  static Result<MappedRegion> CopyFile(const std::string& path);
+  // too, when it is larger than `limit`, or shrinks while it is read.
+  static Result<MappedRegion> CopyFile(const std::string& path, uint64_t limit = UINT64_MAX);
 
   std::byte* data() const { return data_; }
   uint64_t size() const { return size_; }

@@ -14,6 +14,12 @@ thread_local sigjmp_buf* way_out = nullptr;
 
 struct sigaction previous_action;
 
+#ifdef NRTD_SANITIZED
+constexpr int kSaveMask = 1;  // ThreadSanitizer blocks all signals while a handler runs
+#else
+constexpr int kSaveMask = 0;  // nothing is blocked, see Install()
+#endif
+
 void OnBusError(int signal, siginfo_t*, void*) {
   if (way_out != nullptr) siglongjmp(*way_out, 1);
   // Not from a copy. The instruction is tried again on return, and then ends as it would have
@@ -36,7 +42,7 @@ bool Install() {
 bool GuardedCopy(void* to, const void* from, uint64_t bytes) {
   [[maybe_unused]] static const bool installed = Install();
   sigjmp_buf here;
-  if (sigsetjmp(here, /*savemask=*/0) != 0) {
+  if (sigsetjmp(here, kSaveMask) != 0) {
     way_out = nullptr;
     return false;
   }

@@ -134,7 +134,7 @@ bool Neff::HashMatches() const {
 Result<Neff> ReadNeff(NeffSource source, const Limits& limits) {
   Neff neff;
   if (auto* path = std::get_if<std::filesystem::path>(&source)) {
-    NRTD_ASSIGN(neff.backing_, MappedRegion::CopyFile(path->string()));
+    NRTD_ASSIGN(neff.backing_, MappedRegion::CopyFile(path->string(), limits.max_neff_bytes));
   } else if (auto* owned = std::get_if<ByteVector>(&source)) {
     neff.backing_ = std::move(*owned);
   } else {

@@ -115,7 +115,7 @@ Result<void> CheckExecutable(const Neff& neff, std::string_view target) {
 
 Result<Neff> ReadExecutable(NeffSource source, std::string_view target, const Limits& limits) {
   if (auto* path = std::get_if<std::filesystem::path>(&source)) {
-    NRTD_ASSIGN(MappedRegion file, MappedRegion::CopyFile(path->string()));
+    NRTD_ASSIGN(MappedRegion file, MappedRegion::CopyFile(path->string(), limits.max_neff_bytes));
     source = std::move(file);
   }
   NRTD_ASSIGN(const Header header, ParseHeader(BytesOf(source)));

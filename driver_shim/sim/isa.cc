@@ -343,14 +343,27 @@ Result<Stream> DecodeStream(ByteSpan bytes) {
   return stream;
 }
 
+namespace {
+
+uint64_t SaturatingProduct(std::initializer_list<std::optional<uint64_t>> factors) {
+  std::optional<uint64_t> product = 1;
+  for (const auto& factor : factors) {
+    if (product && factor) product = CheckedMultiply(*product, *factor);
+    if (!product || !factor) return UINT64_MAX;
+  }
+  return *product;
+}
+
+}  // namespace
+
 uint64_t MacCount(const Instruction& instruction) {
   if (const auto* conv = std::get_if<Conv2d>(&instruction)) {
-    const auto outputs = ElementCount(conv->output.dims).value_or(0);
-    const auto& w = conv->weights.dims;
-    return outputs * static_cast<uint64_t>(w[1] * w[2] * w[3]);
+    const std::span<const int64_t> weights(conv->weights.dims);
+    return SaturatingProduct({ElementCount(conv->output.dims), ElementCount(weights.subspan(1))});
   }
   if (const auto* matmul = std::get_if<MatMul>(&instruction)) {
-    return ElementCount(matmul->c.dims).value_or(0) * static_cast<uint64_t>(matmul->a.dims.back());
+    return SaturatingProduct(
+        {ElementCount(matmul->c.dims), static_cast<uint64_t>(matmul->a.dims.back())});
   }
   return 0;
 }

@@ -274,7 +274,8 @@ struct ProgramContext {
 // Whoever runs a program without this check is wrong.
 Result<void> Validate(const Stream& stream, const ProgramContext& context);
 
-// Multiply-accumulates of one instruction; 0 where nothing is multiplied.
+// Multiply-accumulates of one instruction; 0 where nothing is multiplied, UINT64_MAX for more than
+// that.
 uint64_t MacCount(const Instruction& instruction);
 
 }  // namespace nrtd::sim

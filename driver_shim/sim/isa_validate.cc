@@ -221,6 +221,10 @@ class StreamValidator {
       }
       last = *sum;
     }
+    // A stride of 0 repeats elements, which span nothing.
+    const auto count = ElementCount(operand.dims);
+    if (!count || *count > static_cast<uint64_t>(kMaxExtent))
+      return Fail(Nerr::kInvalid, "{} has more than {} elements", role, kMaxExtent);
     if (access == Access::kWrite) {
       NRTD_TRY(CheckNoOverlap(operand, role));
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/service/call_queue.h"
 
-#include <system_error>
+#include <exception>
 #include <thread>
 
 #include "base/log.h"
@@ -54,12 +54,38 @@ bool CallQueue::AddThread() {
   try {
     std::thread([this] { Run(); }).detach();
     return true;
-  } catch (const std::system_error& error) {
+  } catch (const std::exception& error) {
     Log(LogLevel::kWarning, "NRTD:Server", "no more than {} threads for calls: {}", threads_ - 1,
         error.what());
     waiting_.fetch_sub(1, std::memory_order_relaxed);
     --threads_;
     return false;
+  }
+}
+
+// Counts this thread among those that wait, unless enough do: it is to end then, and was never
+// counted.
+bool CallQueue::WaitAgain() {
+  uint32_t waiting = waiting_.load(std::memory_order_relaxed);
+  do {
+    if (waiting >= kMostWaiting) return false;
+  } while (!waiting_.compare_exchange_weak(waiting, waiting + 1, std::memory_order_relaxed));
+  return true;
+}
+
+void CallQueue::Abandon() {
+  completions_->Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (completions_->Next(&tag, &ok)) static_cast<Call*>(tag)->Proceed(false);
+}
+
+grpc::Status Guarded(const std::function<grpc::Status()>& handle) {
+  try {
+    return handle();
+  } catch (const std::exception& error) {
+    Log(LogLevel::kError, "NRTD:Server", "a call failed: {}", error.what());
+    return {grpc::StatusCode::INTERNAL, error.what()};
   }
 }
 
@@ -72,10 +98,9 @@ void CallQueue::Run() {
       AddThread();
     }
     static_cast<Call*>(tag)->Proceed(ok);
-    if (waiting_.fetch_add(1, std::memory_order_relaxed) >= kMostWaiting) break;
+    if (!WaitAgain()) break;
   }
   MutexLock lock(mutex_);
-  waiting_.fetch_sub(1, std::memory_order_relaxed);
   --threads_;
   // With the lock held: Stop() may destroy this as soon as it has it.
   changed_.NotifyAll();

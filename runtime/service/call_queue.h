@@ -11,9 +11,11 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 
 #include <grpcpp/completion_queue.h>
+#include <grpcpp/support/status.h>
 
 #include "base/error.h"
 #include "base/mutex.h"
@@ -58,11 +60,14 @@ class CallQueue {
   // Waits until every call has ended, then ends the threads. The server was shut down, so that none
   // begins.
   void Stop();
+  // Instead of Start(), for a server that was shut down before: ends every call that waits.
+  void Abandon();
 
  private:
   friend class Call;
   bool AddThread() NRTD_REQUIRES(mutex_);
   void Run();
+  bool WaitAgain();
 
   const std::unique_ptr<grpc::ServerCompletionQueue> completions_;
   Mutex mutex_;
@@ -71,5 +76,9 @@ class CallQueue {
   uint32_t threads_ NRTD_GUARDED_BY(mutex_) = 0;
   std::atomic<uint32_t> waiting_{0};  // threads inside or on their way into Next()
 };
+
+// What `handle` returns; INTERNAL, and a line in the log, for an exception (no memory, say), which
+// must end this call and not the daemon.
+grpc::Status Guarded(const std::function<grpc::Status()>& handle);
 
 }  // namespace nrtd::service

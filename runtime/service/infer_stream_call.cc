@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/service/infer_stream_call.h"
 
+#include "runtime/service/status.h"
+
 namespace nrtd::service {
 
 InferStreamCall::InferStreamCall(CallQueue& call_queue, nrt::nmgr_stream::AsyncService& service,
@@ -19,10 +21,7 @@ void InferStreamCall::Proceed(bool ok) {
       return;
     case Step::kReading:
       if (ok) {
-        response_.Clear();
-        (void)handler_.infer(&context_, &request_, &response_);
-        step_ = Step::kWriting;
-        stream_.Write(response_, this);
+        Answer();
         return;
       }
       step_ = Step::kAnswered;
@@ -36,6 +35,25 @@ void InferStreamCall::Proceed(bool ok) {
       break;
   }
   delete this;
+}
+
+void InferStreamCall::Answer() {
+  response_.Clear();
+  const grpc::Status status =
+      Guarded([this] { return handler_.infer(&context_, &request_, &response_); });
+  if (!status.ok()) {
+    step_ = Step::kAnswered;
+    stream_.Finish(status, this);
+    return;
+  }
+  // More than a message can hold; gRPC takes it for a mistake of the caller.
+  if (response_.ByteSizeLong() > INT32_MAX) {
+    response_.Clear();
+    SetStatus(Error{Nerr::kResource, "the outputs are too large for a message: use shared memory"},
+              response_.mutable_status());
+  }
+  step_ = Step::kWriting;
+  stream_.Write(response_, this);
 }
 
 void InferStreamCall::Read() {

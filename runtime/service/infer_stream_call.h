@@ -23,6 +23,7 @@ class InferStreamCall final : public Call {
 
  private:
   enum class Step { kAwaited, kReading, kWriting, kAnswered };
+  void Answer();
   void Read();
 
   nrt::nmgr_stream::AsyncService& service_;

@@ -20,17 +20,37 @@ void LoadCall::Proceed(bool ok) {
       if (ok) {
         // The rest of a stream that went wrong is read and dropped, so that the client gets to see
         // the answer.
-        if (added_) added_ = upload_.Add(message_);
+        if (const grpc::Status taken = Guarded([this] {
+              if (added_) added_ = upload_.Add(message_);
+              return grpc::Status::OK;
+            });
+            !taken.ok()) {
+          added_ = Fail(Nerr::kResource, "cannot take the NEFF: {}", taken.error_message());
+          upload_ = NeffUpload();
+        }
         reader_.Read(&message_, this);
         return;
       }
       step_ = Step::kAnswered;
-      reader_.Finish(handler_.Load(std::move(added_), std::move(upload_)), grpc::Status::OK, this);
+      Answer();
       return;
     case Step::kAnswered:
       break;
   }
   delete this;
+}
+
+void LoadCall::Answer() {
+  nrt::load_response response;
+  const grpc::Status status = Guarded([&] {
+    response = handler_.Load(std::move(added_), std::move(upload_));
+    return grpc::Status::OK;
+  });
+  if (status.ok()) {
+    reader_.Finish(response, status, this);
+  } else {
+    reader_.FinishWithError(status, this);
+  }
 }
 
 }  // namespace nrtd::service

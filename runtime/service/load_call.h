@@ -21,6 +21,7 @@ class LoadCall final : public Call {
 
  private:
   enum class Step { kAwaited, kReading, kAnswered };
+  void Answer();
 
   nrt::nmgr_v1::AsyncService& service_;
   NmgrService& handler_;

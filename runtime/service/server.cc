@@ -127,7 +127,11 @@ Result<std::unique_ptr<Server>> Server::Start(const std::string& address,
   ServeStreams(*state->queue, state->stream_calls, state->nmgr);
   ServeSessions(*state->queue, state->session_calls, runtime);
   ServeControl(*state->queue, state->control_calls, state->control);
-  NRTD_TRY(state->queue->Start());
+  if (auto started = state->queue->Start(); !started) {
+    state->server->Shutdown(std::chrono::system_clock::now());
+    state->queue->Abandon();
+    return tl::unexpected<Error>(std::move(started.error()));
+  }
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 

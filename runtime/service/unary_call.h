@@ -42,7 +42,8 @@ class UnaryCall final : public Call {
       return;
     }
     new UnaryCall(queue(), method_);
-    const grpc::Status status = (method_.handler.*method_.handle)(&context_, &request_, &response_);
+    const grpc::Status status = Guarded(
+        [this] { return (method_.handler.*method_.handle)(&context_, &request_, &response_); });
     answered_ = true;
     if (status.ok()) {
       writer_.Finish(response_, status, this);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/mapped_region.h"
 
+#include <functional>
 #include <type_traits>
 
 #include <gmock/gmock.h>
@@ -93,7 +94,9 @@ TEST(MappedRegion, AFileIsMappedWhole) {
 TEST(MappedRegion, FilesThatCannotBeMappedAreNamed) {
   const ScratchDirectory scratch;
   ASSERT_TRUE(WriteFileAtomically(scratch.File("empty"), {}));
-  for (const auto open : {MappedRegion::MapFile, MappedRegion::CopyFile}) {
+  const auto copy = [](const std::string& path) { return MappedRegion::CopyFile(path); };
+  using Open = std::function<Result<MappedRegion>(const std::string&)>;
+  for (const Open& open : {Open(MappedRegion::MapFile), Open(copy)}) {
     for (const std::string& path : {scratch.File("empty"), scratch.File("none"), scratch.path()}) {
       const auto refused = open(path);
       ASSERT_FALSE(refused) << path;
@@ -111,6 +114,16 @@ TEST(MappedRegion, ACopyOutlivesItsFile) {
   ASSERT_TRUE(region);
   ASSERT_EQ(::truncate(scratch.File("f").c_str(), 0), 0);
   EXPECT_EQ(AsText(region->bytes()), content);
+}
+
+TEST(MappedRegion, AFileBeyondTheLimitIsNotCopied) {
+  const ScratchDirectory scratch;
+  ASSERT_TRUE(WriteFileAtomically(scratch.File("f"), AsBytes(std::string("1234"))));
+  // Sparse: it takes no room, and would take terabytes of memory.
+  ASSERT_EQ(::truncate(scratch.File("f").c_str(), off_t{1} << 42), 0);
+  const auto refused = MappedRegion::CopyFile(scratch.File("f"), 4096);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().text, HasSubstr("larger than the limit of 4096"));
 }
 
 TEST(MappedRegion, AFifoIsRefusedWithoutWaitingForItsWriter) {

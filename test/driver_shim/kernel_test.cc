@@ -6,8 +6,11 @@
 #include <cmath>
 #include <functional>
 #include <random>
+#include <utility>
 
 #include <gtest/gtest.h>
+
+#include "driver_shim/sim/kernels/small.h"
 
 namespace nrtd::sim {
 namespace {
@@ -55,6 +58,18 @@ class KernelTest : public ::testing::TestWithParam<bool> {
     return Value(operand, index);
   }
 
+  KernelContext Context(Scratch* scratch) {
+    return {.resolve =
+                [this](const Operand& operand) {
+                  auto& values = operand.var_id == kConst ? constants_ : memory_;
+                  return reinterpret_cast<std::byte*>(values.data()) + operand.offset;
+                },
+            .constant = [](uint32_t var_id) { return var_id == kConst; },
+            .weights = &weights_,
+            .scratch = scratch,
+            .small_kernels = GetParam()};
+  }
+
   void Run(const Instruction& instruction) {
     const ProgramContext context{
         {{kVar, memory_.size() * 4, true, true}, {kConst, constants_.size() * 4, true, false}}, {}};
@@ -64,17 +79,7 @@ class KernelTest : public ::testing::TestWithParam<bool> {
       ASSERT_TRUE(valid) << valid.error().text;
     }
     Scratch scratch;
-    const KernelContext kernels{.resolve =
-                                    [this](const Operand& operand) {
-                                      auto* base = reinterpret_cast<std::byte*>(
-                                          (operand.var_id == kConst ? constants_ : memory_).data());
-                                      return base + operand.offset;
-                                    },
-                                .constant = [](uint32_t var_id) { return var_id == kConst; },
-                                .weights = &weights_,
-                                .scratch = &scratch,
-                                .small_kernels = GetParam()};
-    auto kernel = MakeKernel(instruction, kernels);
+    auto kernel = MakeKernel(instruction, Context(&scratch));
     ASSERT_TRUE(kernel) << kernel.error().text;
     ASSERT_TRUE((*kernel)->Run());
     ASSERT_TRUE(
@@ -248,16 +253,7 @@ TEST_P(KernelTest, ReplicasShareOneCopyOfPackedWeights) {
   const MatMul matmul{Temp({5, 3}), Const({3, 6}), std::nullopt, Temp({5, 6}, 3000),
                       Precision::kFloat32};
   Scratch scratch;
-  const KernelContext context{.resolve =
-                                  [this](const Operand& operand) {
-                                    auto& base = operand.var_id == kConst ? constants_ : memory_;
-                                    return reinterpret_cast<std::byte*>(base.data()) +
-                                           operand.offset;
-                                  },
-                              .constant = [](uint32_t var_id) { return var_id == kConst; },
-                              .weights = &weights_,
-                              .scratch = &scratch,
-                              .small_kernels = GetParam()};
+  const KernelContext context = Context(&scratch);
   auto one = MakeKernel(matmul, context);
   const uint64_t bytes = weights_.bytes();
   EXPECT_GE(bytes, 3U * 6 * 4);
@@ -367,6 +363,45 @@ TEST_P(KernelTest, PoolsInEveryKind) {
         },
         1e-5);
   }
+}
+
+// So that an inference whose input holds NaN ends as one with a numerical error.
+TEST_P(KernelTest, PoolingPassesNaNOnFromEveryPlaceOfTheWindow) {
+  if (!GetParam()) GTEST_SKIP() << "oneDNN does not promise it";
+  for (const std::array<int64_t, 2> window : {std::array<int64_t, 2>{2, 2}, {3, 2}}) {
+    const Pool2d pool{.input = Temp({1, 1, window[0], window[1]}),
+                      .output = Temp({1, 1, 1, 1}, 4000),
+                      .kind = PoolKind::kMax,
+                      .kernel = window,
+                      .strides = window};
+    for (int64_t place = 0; place < window[0] * window[1]; ++place) {
+      float& value = memory_[static_cast<size_t>(place)];
+      const float before = std::exchange(value, std::nanf(""));
+      Run(pool);
+      if (HasFatalFailure()) return;
+      EXPECT_TRUE(std::isnan(memory_[4000])) << place;
+      value = before;
+    }
+  }
+}
+
+TEST_P(KernelTest, AnInputThatIsRepeatedBeyondAllBoundsIsNotStaged) {
+  Conv2d conv;
+  const int64_t huge = (int64_t{1} << 32) - 1;
+  conv.input = {.var_id = kVar, .dims = {1, 1, huge, huge}, .strides = {0, 0, 0, 0}};
+  conv.weights = Const({1, 1, 1, 1});
+  conv.output = Temp({1, 1, 3, 3}, 4000);
+  conv.strides = {(int64_t{1} << 31) - 1, (int64_t{1} << 31) - 1};
+  conv.pads = {0, 0, 1, 1};
+  const ProgramContext context{
+      {{kVar, memory_.size() * 4, true, true}, {kConst, constants_.size() * 4, true, false}}, {}};
+  EXPECT_FALSE(Validate({Engine::kPe, {conv, End{}}}, context));
+  Scratch scratch;
+  EXPECT_EQ(MakeSmallConv2d(conv, Context(&scratch)), nullptr);
+  EXPECT_EQ(scratch.data(), nullptr);
+  EXPECT_EQ(MacCount(conv), 9U);
+  conv.weights = {.var_id = kConst, .dims = {1, 1, huge, huge}, .strides = {0, 0, 0, 0}};
+  EXPECT_EQ(MacCount(conv), UINT64_MAX);
 }
 
 TEST_P(KernelTest, CombinesPairsAndRepeats) {

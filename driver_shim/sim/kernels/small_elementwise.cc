@@ -24,6 +24,11 @@ float* OutputAt(const Operand& operand, const KernelContext& context) {
   return reinterpret_cast<float*>(context.resolve(operand));
 }
 
+// NaN if either is.
+float Larger(float a, float b) {
+  return a >= b || a != a ? a : b;
+}
+
 // Two runs of floats, equal or apart, through `map`.
 template <typename Map>
 class MapKernel final : public Kernel {
@@ -119,7 +124,6 @@ class PoolKernel final : public Kernel {
            pool.input.strides[3] == 1 && pool.output.strides[3] == 1;
   }
   void MaxOfFour(const float* in, float* out) const {
-    const auto larger = [](float a, float b) { return b <= a ? a : b; };
     const size_t width = columns.size();
     for (size_t y = 0; y < rows.size(); ++y) {
       const float* upper = in + rows[y].first * pool.input.strides[2];
@@ -127,7 +131,7 @@ class PoolKernel final : public Kernel {
       float* to = out + static_cast<int64_t>(y) * pool.output.strides[2];
       for (size_t x = 0; x < width; ++x) {
         to[x] =
-            larger(larger(upper[2 * x], upper[2 * x + 1]), larger(lower[2 * x], lower[2 * x + 1]));
+            Larger(Larger(upper[2 * x], upper[2 * x + 1]), Larger(lower[2 * x], lower[2 * x + 1]));
       }
     }
   }
@@ -146,7 +150,7 @@ class PoolKernel final : public Kernel {
       const float* from = in + y * pool.input.strides[2];
       for (int64_t x = column.first; x < column.end; ++x) {
         const float value = from[x * step];
-        most = value <= most ? most : value;
+        most = Larger(most, value);
       }
     }
     return most;

@@ -21,10 +21,14 @@ struct Staging {
   int64_t height = 0, width = 0;  // with the padding
   bool round = false;
 
-  uint64_t elements() const { return static_cast<uint64_t>(dims[0] * dims[1] * height * width); }
+  // Nothing when that is more than 64 bits: an input may be repeated with stride 0 as often as it
+  // likes.
+  std::optional<uint64_t> elements() const {
+    return ElementCount(Shape{dims[0], dims[1], height, width});
+  }
 
   void Fill(float* to) const {
-    std::memset(to, 0, elements() * sizeof(float));
+    std::memset(to, 0, elements().value() * sizeof(float));
     for (int64_t n = 0; n < dims[0]; ++n) {
       for (int64_t c = 0; c < dims[1]; ++c) {
         for (int64_t y = 0; y < dims[2]; ++y) {
@@ -144,13 +148,14 @@ std::unique_ptr<Kernel> MakeSmallConv2d(const Conv2d& conv, const KernelContext&
                   .width = in.dims[3] + conv.pads[1] + conv.pads[3],
                   .round = conv.precision == Precision::kBFloat16};
   // Mostly padding: not what this is for.
-  if (staging.elements() > kSmallConvMacs) return nullptr;
+  const auto staged = staging.elements();
+  if (!staged || *staged > kSmallConvMacs) return nullptr;
   auto kernel = std::make_unique<ProductKernel>();
   std::vector<int64_t> strides = in.strides;
   if (staging.round || staging.height != in.dims[2] || staging.width != in.dims[3]) {
     strides = {in.dims[1] * staging.height * staging.width, staging.height * staging.width,
                staging.width, 1};
-    context.scratch->Reserve(staging.elements() * sizeof(float));
+    context.scratch->Reserve(*staged * sizeof(float));
     kernel->scratch = context.scratch;
     kernel->staging = std::move(staging);
   } else {
@@ -219,6 +224,7 @@ std::unique_ptr<Kernel> MakeSmallMatMul(const MatMul& matmul, const KernelContex
   auto kernel = std::make_unique<ProductKernel>();
   const uint64_t span = SpanElements(a);
   if (precision == Precision::kBFloat16) {
+    if (span > kSmallMatMulMacs) return nullptr;  // mostly gaps
     // A run as it lies: the strides stay.
     const auto count = static_cast<int64_t>(span);
     context.scratch->Reserve(span * sizeof(float));
