@@ -39,6 +39,8 @@ endif()
 
 # What users run, without the tests: the target of ./dev demo and ./dev bench.
 add_custom_target(binaries)
+# What ./dev fuzz runs.
+add_custom_target(fuzzers)
 
 # Tests run for a moment: what optimisation would win them is less than it takes.
 set(nrtd_test_options -O0)
@@ -114,5 +116,6 @@ function(nrtd_fuzz name)
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE nrtd_flags ${ARG_LINKS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  add_dependencies(fuzzers ${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
 endfunction()
