@@ -52,7 +52,7 @@ grpc::Status ControlService::ListNetworks(grpc::ServerContext*,
                                           const nrtd::v1::ListNetworksRequest*,
                                           nrtd::v1::ListNetworksResponse* response) {
   for (const auto& network : runtime_.ListNetworks()) Describe(*network, response->add_networks());
-  response->mutable_status()->set_code(0);
+  SetOk(response->mutable_status());
   return grpc::Status::OK;
 }
 
@@ -109,7 +109,7 @@ grpc::Status ControlService::ListSessions(grpc::ServerContext*,
     }
     for (const auto& path : runtime_.shared_memory().PathsOf(info.id)) session->add_mappings(path);
   }
-  response->mutable_status()->set_code(0);
+  SetOk(response->mutable_status());
   return grpc::Status::OK;
 }
 
@@ -121,7 +121,7 @@ grpc::Status ControlService::ListDevices(grpc::ServerContext*, const nrtd::v1::L
   response->set_host_pool_total_bytes(stats.total_bytes);
   response->set_host_pool_used_bytes(stats.used_bytes);
   response->set_precision_note(machine.platform().precision());
-  response->mutable_status()->set_code(0);
+  SetOk(response->mutable_status());
   return grpc::Status::OK;
 }
 
@@ -175,7 +175,7 @@ grpc::Status ControlService::Health(grpc::ServerContext*, const nrtd::v1::Health
   response->set_pid(::getpid());
   response->set_simulated(machine.platform().simulated());
   response->set_address(address_);
-  response->mutable_status()->set_code(0);
+  SetOk(response->mutable_status());
   return grpc::Status::OK;
 }
 

@@ -23,10 +23,6 @@ constexpr nrt::infer_status kStatuses[] = {nrt::IST_OK,
 static_assert(std::size(kStatuses) == runtime::kInferStatuses);
 static_assert(nrt::NMGR_METRIC_NUM == runtime::kMetrics);
 
-void SetOk(nrt::status* status) {
-  status->set_code(static_cast<int32_t>(Nerr::kOk));
-}
-
 // The engines' idle cycles are those in which neither they nor a wait for a semaphore went on while
 // the core worked.
 uint64_t IdleCycles(const CoreCounters& counters, const CoreCounters::PerEngine& engine) {
@@ -105,8 +101,9 @@ void Describe(const Device& device, uint32_t index, uint32_t transfer_adjustment
   out->set_transfer_adjustment_cnt(transfer_adjustment);
 }
 
-Error NoSuchCore(uint32_t core, uint32_t count) {
-  return {Nerr::kInvalid, fmt::format("NC {} does not exist: there are {}", core, count)};
+Result<CoreCounters> CountersOf(runtime::Machine& machine, uint32_t core) {
+  if (core < machine.core_count()) return machine.channel(core).core().counters();
+  return Fail(Nerr::kInvalid, "NC {} does not exist: there are {}", core, machine.core_count());
 }
 
 }  // namespace
@@ -115,28 +112,21 @@ grpc::Status NmgrService::read_nc_time_in_use(Context*,
                                               const nrt::read_nc_time_in_use_request* request,
                                               nrt::read_nc_time_in_use_response* response) {
   const uint32_t core = request->vnc_id();
-  runtime::Machine& machine = runtime_.machine();
-  if (core >= machine.core_count()) {
-    SetStatus(NoSuchCore(core, machine.core_count()), response->mutable_status());
-    return grpc::Status::OK;
-  }
+  const auto counters = CountersOf(runtime_.machine(), core);
+  SetStatus(counters, response->mutable_status());
+  if (!counters) return grpc::Status::OK;
   response->mutable_nc_time_in_use()->set_virtual_nc_id(core);
-  response->mutable_nc_time_in_use()->set_time_in_use(
-      machine.channel(core).core().counters().busy_ns);
-  SetOk(response->mutable_status());
+  response->mutable_nc_time_in_use()->set_time_in_use(counters->busy_ns);
   return grpc::Status::OK;
 }
 
 grpc::Status NmgrService::read_nc_counters(Context*, const nrt::read_nc_counters_request* request,
                                            nrt::read_nc_counters_response* response) {
   const uint32_t core = request->vnc_id();
-  runtime::Machine& machine = runtime_.machine();
-  if (core >= machine.core_count()) {
-    SetStatus(NoSuchCore(core, machine.core_count()), response->mutable_status());
-    return grpc::Status::OK;
-  }
-  Describe(machine.channel(core).core().counters(), core, response->mutable_nc_counters());
-  SetOk(response->mutable_status());
+  const auto counters = CountersOf(runtime_.machine(), core);
+  SetStatus(counters, response->mutable_status());
+  if (!counters) return grpc::Status::OK;
+  Describe(*counters, core, response->mutable_nc_counters());
   return grpc::Status::OK;
 }
 

@@ -44,7 +44,7 @@ grpc::Status NmgrService::stop(Context*, const nrt::stop_request* request,
 
 grpc::Status NmgrService::unload_all(Context*, const nrt::empty*, nrt::status* response) {
   runtime_.UnloadAll();
-  response->set_code(static_cast<int32_t>(Nerr::kOk));
+  SetOk(response);
   return grpc::Status::OK;
 }
 
@@ -78,7 +78,7 @@ grpc::Status NmgrService::list_egs(Context*, const nrt::empty*, nrt::out_list_eg
   }
   response->set_mla_count(machine.device_count());
   response->set_nc_count(machine.core_count());
-  response->mutable_status()->set_code(static_cast<int32_t>(Nerr::kOk));
+  SetOk(response->mutable_status());
   return grpc::Status::OK;
 }
 

@@ -27,7 +27,8 @@ std::string SocketPath(const std::string& address) {
   return "";
 }
 
-// Clears away what an earlier daemon left behind, and only that.
+// Clears away what an earlier daemon left behind, and only that; then tries whether the path can be
+// listened on, because gRPC only says that it could not, and the kernel says why.
 Result<void> PrepareSocketPath(const std::string& path) {
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
@@ -44,22 +45,15 @@ Result<void> PrepareSocketPath(const std::string& path) {
   // ECONNREFUSED is a socket without a listener, or no socket at all: that one is somebody's file
   // and stays.
   struct stat info {};
-  if (::lstat(path.c_str(), &info) != 0) return {};
-  if (!S_ISSOCK(info.st_mode)) {
-    return Fail(Nerr::kInvalid,
-                "cannot listen on unix:{}: it exists and is no socket; remove it or choose another",
-                path);
+  if (::lstat(path.c_str(), &info) == 0) {
+    if (!S_ISSOCK(info.st_mode)) {
+      return Fail(
+          Nerr::kInvalid,
+          "cannot listen on unix:{}: it exists and is no socket; remove it or choose another",
+          path);
+    }
+    ::unlink(path.c_str());
   }
-  ::unlink(path.c_str());
-  return {};
-}
-
-// gRPC only says that it could not listen; the kernel says why.
-Result<void> TryToBind(const std::string& path) {
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  std::memcpy(name.sun_path, path.c_str(), path.size() + 1);
-  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (::bind(probe.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0) {
     return Fail(Nerr::kInvalid, "cannot listen on unix:{}: {}; choose another address with -g",
                 path, ErrnoText(errno));
@@ -96,10 +90,7 @@ Result<std::unique_ptr<Server>> Server::Start(const std::string& address,
   auto state =
       std::make_unique<State>(address.starts_with('/') ? "unix:" + address : address, runtime);
   const std::string path = SocketPath(state->address);
-  if (!path.empty() || state->address.starts_with(kUnixPrefix)) {
-    NRTD_TRY(PrepareSocketPath(path));
-    NRTD_TRY(TryToBind(path));
-  }
+  if (!path.empty() || state->address.starts_with(kUnixPrefix)) NRTD_TRY(PrepareSocketPath(path));
   gpr_set_log_function(LogOfGrpc);
   // Never undone: after a large message gRPC keeps a thread that polls for up to 10 s, and its
   // shutdown, which the last of its objects begins, would wait for that.

@@ -13,11 +13,15 @@ inline void SetStatus(const Error& error, nrt::status* status) {
   status->set_details(error.text);
 }
 
+inline void SetOk(nrt::status* status) {
+  status->set_code(static_cast<int32_t>(Nerr::kOk));
+}
+
 // Code 0 or the error's.
 template <typename T>
 void SetStatus(const Result<T>& result, nrt::status* status) {
   if (result) {
-    status->set_code(static_cast<int32_t>(Nerr::kOk));
+    SetOk(status);
   } else {
     SetStatus(result.error(), status);
   }

@@ -93,6 +93,23 @@ class SessionsTest : public DaemonTest {
     Await("everything to be freed", [&] { return ReadUsage(client()) == usage; });
     EXPECT_EQ(ReadUsage(client()), usage);
   }
+
+  // A session with a slow network of its own that has all its slots in flight.
+  struct BusySession {
+    std::unique_ptr<SessionStream> stream;
+    uint32_t network = 0;
+  };
+  void Open(BusySession* busy) {
+    busy->stream = client().OpenSession();
+    const uint64_t session = busy->stream->Read().session_id();
+    const uint32_t group = client().CreateGroup(1, session).h_eg().id();
+    busy->network = Load(
+        {.neff = SlowNeff(), .group = group, .session = session, .ninfer = 4, .timeout_s = 60});
+    ASSERT_THAT(client().Start(busy->network), IsOk());
+    const std::string zeros(kSlowSide * kSlowSide * sizeof(float), '\0');
+    for (int i = 0; i < 4; ++i)
+      ASSERT_THAT(client().Post(InferRequest(busy->network, {{"x", zeros}})), IsOk());
+  }
 };
 
 TEST_F(SessionsTest, TheProbeReadsBeforeItWritesAnything) {
@@ -187,41 +204,27 @@ TEST_F(SessionsTest, AClientThatIsKilledKeepsNothing) {
 // The client dies while another of its calls is still being served.
 TEST_F(SessionsTest, ASessionThatEndsWhileItsNetworkStopsLeavesNothing) {
   const Usage before = ReadUsage(client());
-  auto stream = client().OpenSession();
-  const uint64_t session = stream->Read().session_id();
-  const uint32_t group = client().CreateGroup(1, session).h_eg().id();
-  const uint32_t network =
-      Load({.neff = SlowNeff(), .group = group, .session = session, .ninfer = 4, .timeout_s = 60});
-  ASSERT_THAT(client().Start(network), IsOk());
-  const std::string zeros(kSlowSide * kSlowSide * sizeof(float), '\0');
-  for (int i = 0; i < 4; ++i)
-    ASSERT_THAT(client().Post(InferRequest(network, {{"x", zeros}})), IsOk());
-  std::thread stopper([&] { RtdClient(address()).Stop(network); });
+  BusySession busy;
+  ASSERT_NO_FATAL_FAILURE(Open(&busy));
+  std::thread stopper([&] { RtdClient(address()).Stop(busy.network); });
   Await("the stop",
         [&] { return client().ListNetworks().networks(0).state() == v1::NETWORK_STATE_STOPPING; });
-  stream.reset();
+  busy.stream.reset();
   stopper.join();
   AwaitUsage(before);
 }
 
 TEST_F(SessionsTest, ASessionThatEndsWhileItsNetworkIsUnloadedLeavesNothing) {
   const Usage before = ReadUsage(client());
-  auto stream = client().OpenSession();
-  const uint64_t session = stream->Read().session_id();
-  const uint32_t group = client().CreateGroup(1, session).h_eg().id();
-  const uint32_t network =
-      Load({.neff = SlowNeff(), .group = group, .session = session, .ninfer = 4, .timeout_s = 60});
-  ASSERT_THAT(client().Start(network), IsOk());
-  const std::string zeros(kSlowSide * kSlowSide * sizeof(float), '\0');
-  for (int i = 0; i < 4; ++i)
-    ASSERT_THAT(client().Post(InferRequest(network, {{"x", zeros}})), IsOk());
-  std::thread unloader([&] { RtdClient(address()).Unload(network); });
+  BusySession busy;
+  ASSERT_NO_FATAL_FAILURE(Open(&busy));
+  std::thread unloader([&] { RtdClient(address()).Unload(busy.network); });
   Await("the unload", [&] {
     const auto networks = client().ListNetworks();
     return networks.networks_size() == 1 &&
            networks.networks(0).state() != v1::NETWORK_STATE_RUNNING;
   });
-  stream.reset();
+  busy.stream.reset();
   unloader.join();
   AwaitUsage(before);
 }
