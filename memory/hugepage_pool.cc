@@ -1,22 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/hugepage_pool.h"
 
+#include <algorithm>
+#include <system_error>
 #include <utility>
-#include <vector>
 
 #include "base/log.h"
 #include "base/sizes.h"
-#include "memory/pagemap.h"
 #include "memory/pool_state.h"
 
 namespace nrtd::memory {
 namespace {
 
-Result<PinnedMapping> MapPages(uint64_t pages, const PoolOptions& options) {
-  if (options.only_small_pages) return PinnedMapping::MapSmallPages(pages, options.numa_node);
-  auto huge = PinnedMapping::MapHugePages(pages, options.numa_node);
+using SharedState = std::shared_ptr<PoolState>;
+
+// A pool whose first page has come: the others most likely will.
+Result<SharedState> Begin(Result<PinnedMapping> mapping, BusAddressing addressing,
+                          const OnPage& on_page) {
+  if (!mapping) return tl::unexpected<Error>(std::move(mapping.error()));
+  NRTD_ASSIGN(SharedState state, PoolState::Create(std::move(*mapping), addressing, on_page));
+  NRTD_TRY(state->AddPage());
+  return state;
+}
+
+Result<SharedState> BeginWithSmallPages(uint64_t pages, const PoolOptions& options) {
+  // The kernel may move a small page although it is locked (it compacts memory).
+  return Begin(PinnedMapping::MapSmallPages(pages, options.numa_node), BusAddressing::kVirtual,
+               options.on_page);
+}
+
+Result<SharedState> BeginWithEitherPages(uint64_t pages, const PoolOptions& options) {
+  if (options.only_small_pages) return BeginWithSmallPages(pages, options);
+  auto huge = Begin(PinnedMapping::MapHugePages(pages, options.numa_node), options.addressing,
+                    options.on_page);
   if (huge || !options.allow_small_pages) return huge;
-  auto small = PinnedMapping::MapSmallPages(pages, options.numa_node);
+  auto small = BeginWithSmallPages(pages, options);
   if (!small) {
     return Fail(small.error().code, "{}; and instead of huge pages: {}", huge.error().text,
                 small.error().text);
@@ -25,54 +43,22 @@ Result<PinnedMapping> MapPages(uint64_t pages, const PoolOptions& options) {
   return small;
 }
 
-Result<std::vector<PoolPage>> ResolvePages(MutableByteSpan bytes, BusAddressing addressing) {
-  std::vector<PoolPage> pages;
-  pages.reserve(bytes.size() / kHugePageSize);
-  for (uint64_t at = 0; at < bytes.size(); at += kHugePageSize) {
-    std::byte* data = bytes.data() + at;
-    pages.push_back({data, reinterpret_cast<uintptr_t>(data), kHugePageSize});
-  }
-  if (addressing == BusAddressing::kVirtual) return pages;
-  NRTD_ASSIGN(const Pagemap pagemap, Pagemap::Open());
-  for (PoolPage& page : pages) {
-    NRTD_ASSIGN(page.bus_address, pagemap.PhysicalAddress(page.data));
-    if (page.bus_address % kHugePageSize != 0) {
-      return Fail(Nerr::kFail, "the page at {} is no huge page: its physical address is {:#x}",
-                  static_cast<void*>(page.data), page.bus_address);
-    }
-  }
-  return pages;
+void AddPages(PoolState& state) {
+  auto added = state.AddPage();
+  while (added && *added) added = state.AddPage();
+  if (!added) Log(LogLevel::kError, "NRTD:HugePagePool", "{}", added.error().text);
 }
+
+void LogWhenComplete(PoolState& state) {
+  const size_t pages = state.pages().size();
+  if (state.complete())
+    Log(LogLevel::kInfo, "NRTD:HugePagePool", "All {} pages of 2 MiB are faulted in", pages);
+}
+
+// Beyond a few threads the memory itself is the bound.
+constexpr unsigned kMostAdders = 8;
 
 }  // namespace
-
-Result<uint64_t> PoolState::Take(uint64_t size, uint64_t alignment) {
-  MutexLock lock(mutex_);
-  const auto offset =
-      ranges_.Allocate({.size = size, .alignment = alignment, .boundary = kHugePageSize});
-  if (!offset) {
-    return Fail(Nerr::kResource,
-                "Failed to alloc hugetlb: wanted {} bytes aligned to {}, free {} of {}, largest "
-                "free block {}; unload a network or give the daemon more huge pages",
-                size, alignment, ranges_.free_bytes(), ranges_.size(), ranges_.largest_free());
-  }
-  high_water_ = std::max(high_water_, ranges_.size() - ranges_.free_bytes());
-  return *offset;
-}
-
-void PoolState::Give(uint64_t offset, uint64_t size) {
-  MutexLock lock(mutex_);
-  ranges_.Free(offset, size);
-}
-
-PoolStats PoolState::Stats() {
-  MutexLock lock(mutex_);
-  return {.total_bytes = ranges_.size(),
-          .used_bytes = ranges_.size() - ranges_.free_bytes(),
-          .high_water_bytes = high_water_,
-          .largest_free_bytes = ranges_.largest_free(),
-          .free_blocks = ranges_.free_blocks()};
-}
 
 Result<std::unique_ptr<HugePagePool>> HugePagePool::Create(const PoolOptions& options) {
   const auto pages = CheckedMultiply(options.pages_per_device, options.devices);
@@ -82,12 +68,26 @@ Result<std::unique_ptr<HugePagePool>> HugePagePool::Create(const PoolOptions& op
     return Fail(Nerr::kInvalid, "a pool of {} pages for each of {} devices is impossible",
                 options.pages_per_device, options.devices);
   }
-  NRTD_ASSIGN(PinnedMapping mapping, MapPages(*pages, options));
-  // The kernel may move a small page although it is locked (it compacts memory).
-  const BusAddressing addressing = mapping.huge() ? options.addressing : BusAddressing::kVirtual;
-  NRTD_ASSIGN(std::vector<PoolPage> resolved, ResolvePages(mapping.bytes(), addressing));
-  return std::unique_ptr<HugePagePool>(new HugePagePool(
-      std::make_shared<PoolState>(std::move(mapping), std::move(resolved), addressing)));
+  NRTD_ASSIGN(SharedState state, BeginWithEitherPages(*pages, options));
+  return std::unique_ptr<HugePagePool>(new HugePagePool(std::move(state)));
+}
+
+HugePagePool::~HugePagePool() {
+  state_->StopAdding();
+}
+
+void HugePagePool::AddRemainingBehind() {
+  const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 1U, kMostAdders);
+  try {
+    while (adders_.size() < threads) {
+      adders_.emplace_back([state = state_, first = adders_.empty()] {
+        AddPages(*state);
+        if (first) LogWhenComplete(*state);
+      });
+    }
+  } catch (const std::system_error& error) {  // a limit on processes; pages come when they are used
+    Log(LogLevel::kWarning, "NRTD:HugePagePool", "no thread to fault pages in: {}", error.what());
+  }
 }
 
 Result<DmaBuffer> HugePagePool::Allocate(uint64_t size, uint64_t alignment) {

@@ -30,12 +30,22 @@ Result<void> Prepare(MutableByteSpan range, int node) {
   return {};
 }
 
-Result<void> Lock(MutableByteSpan range) {
-  if (::mlock(range.data(), range.size()) == 0) return {};
+// What is there, and what will be when it comes.
+Result<void> LockOnFault(MutableByteSpan range) {
+  if (::mlock2(range.data(), range.size(), MLOCK_ONFAULT) == 0) return {};
   return Fail(Nerr::kResource,
               "cannot lock {} of memory: {}; raise `ulimit -l` (docker run --ulimit memlock=-1) or "
               "grant CAP_IPC_LOCK (docker run --cap-add IPC_LOCK)",
               HumanBytes(range.size()), ErrnoText(errno));
+}
+
+// 0, or an errno.
+int AdvisePopulate(MutableByteSpan range, int advice) {
+  int reason = 0;
+  do {
+    reason = ::madvise(range.data(), range.size(), advice) == 0 ? 0 : errno;
+  } while (reason == EINTR || reason == EAGAIN);
+  return reason;
 }
 
 Result<void> CheckHugePagesAvailable(uint64_t pages, int node) {
@@ -67,19 +77,14 @@ Error PreallocationFailed(uint64_t pages, const Error& reason) {
 }  // namespace
 
 Result<void> Populate(MutableByteSpan range, bool writable) {
-  int result = 0;
-  do {
-    result =
-        ::madvise(range.data(), range.size(), writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
-  } while (result != 0 && (errno == EINTR || errno == EAGAIN));
+  const int reason = AdvisePopulate(range, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+  if (reason == 0) return {};
   // Before Linux 5.14 there is no such advice, but mlock() faults in the same way.
-  if (result != 0 && errno == EINVAL) {
-    NRTD_TRY(Lock(range));
-    result = ::munlock(range.data(), range.size());
-  }
-  if (result == 0) return {};
+  if (reason == EINVAL && ::mlock(range.data(), range.size()) == 0 &&
+      ::munlock(range.data(), range.size()) == 0)
+    return {};
   return Fail(Nerr::kResource, "cannot fault in {}: {}", HumanBytes(range.size()),
-              ErrnoText(errno));
+              ErrnoText(reason));
 }
 
 MutableByteSpan PinnedMapping::bytes() const {
@@ -111,11 +116,6 @@ Result<PinnedMapping> PinnedMapping::MapHugePages(uint64_t pages, int numa_node)
         PreallocationFailed(pages, {Nerr::kResource, "get_huge_pages: " + ErrnoText(errno)}));
   }
   NRTD_TRY(Prepare(mapping.bytes(), numa_node));
-  // get_huge_pages() only reserves where the kernel knows private reservations (all since 2.6.27),
-  // and a reservation is no promise: above a cgroup's limit the first touch is a SIGBUS.
-  if (auto populated = Populate(mapping.bytes(), true); !populated)
-    return tl::unexpected<Error>(PreallocationFailed(pages, populated.error()));
-  NRTD_TRY(Lock(mapping.bytes()));
   return mapping;
 }
 
@@ -127,10 +127,22 @@ Result<PinnedMapping> PinnedMapping::MapSmallPages(uint64_t pages, int numa_node
               MappedRegion::Map(mapping.size_ + kHugePageSize, PROT_READ | PROT_WRITE,
                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE));
   NRTD_TRY(Prepare(mapping.bytes(), numa_node));
-  NRTD_TRY(Lock(mapping.bytes()));
-  // Locking has done it already, unless a sanitizer's runtime stands in for mlock().
-  NRTD_TRY(Populate(mapping.bytes(), true));
+  NRTD_TRY(LockOnFault(mapping.bytes()));
   return mapping;
+}
+
+// get_huge_pages() only reserves where the kernel knows private reservations (all since 2.6.27),
+// and a reservation is no promise: above a cgroup's limit the first touch is a SIGBUS.
+Result<void> PinnedMapping::FaultIn(uint64_t offset, uint64_t size) const {
+  const MutableByteSpan range = bytes().subspan(offset, size);
+  int reason = AdvisePopulate(range, MADV_POPULATE_WRITE);
+  if (reason == EINVAL) reason = 0;  // before Linux 5.14: mlock() faults in the same way
+  // Huge pages are locked only here: MLOCK_ONFAULT would fault them all in.
+  if (reason == 0) reason = ::mlock(range.data(), range.size()) == 0 ? 0 : errno;
+  if (reason == 0) return {};
+  const Error error{Nerr::kResource,
+                    fmt::format("cannot fault in {}: {}", HumanBytes(size), ErrnoText(reason))};
+  return tl::unexpected<Error>(huge() ? PreallocationFailed(size_ / kHugePageSize, error) : error);
 }
 
 }  // namespace nrtd::memory

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Host memory that a device may reach at any time: faulted in, locked, and not copied by a fork().
-// The backing of a HugePagePool, which is what to use.
+// Host memory that a device may reach at any time: locked, and not copied by a fork(). Its pages
+// are there once they have been faulted in. The backing of a HugePagePool, which is what to use.
 #pragma once
 
 #include <cstdint>
@@ -17,12 +17,16 @@ namespace nrtd::memory {
 class PinnedMapping {
  public:
   // `pages` huge pages of 2 MiB, by libhugetlbfs. kResource when they are not to be had, with the
-  // documented text and the remedy (hugepage_counts.h). Never raises SIGBUS, now or later.
+  // documented text and the remedy (hugepage_counts.h).
   static Result<PinnedMapping> MapHugePages(uint64_t pages, int numa_node);
 
   // The same amount in ordinary pages. kResource when the memory or the right to lock it is
   // missing.
   static Result<PinnedMapping> MapSmallPages(uint64_t pages, int numa_node);
+
+  // Makes [offset, offset + size) present, where it stays; both multiples of kHugePageSize. A page
+  // that was never touched before may raise SIGBUS, this answers kResource instead. Any thread.
+  Result<void> FaultIn(uint64_t offset, uint64_t size) const;
 
   MutableByteSpan bytes() const;
   bool huge() const { return huge_ != nullptr; }

@@ -8,13 +8,20 @@ namespace nrtd::runtime {
 namespace {
 
 Result<std::unique_ptr<memory::HugePagePool>> CreatePool(const MachineOptions& options,
-                                                         uint32_t devices, bool simulated) {
+                                                         Platform& platform) {
+  const std::vector<Device*> devices = platform.devices();
   memory::PoolOptions pool_options;
   pool_options.pages_per_device = options.pages_per_device;
-  pool_options.devices = devices;
+  pool_options.devices = devices.size();
+  // Every page for every device: a pipeline's slot is read by all devices that it crosses.
+  pool_options.on_page = [devices](const memory::PoolPage& page) -> Result<void> {
+    for (Device* device : devices)
+      NRTD_TRY(device->MapHostMemory(page.bus_address, page.data, page.length));
+    return {};
+  };
   pool_options.allow_small_pages = options.allow_small_pages;
   auto pool = memory::HugePagePool::Create(pool_options);
-  if (pool || !simulated) return pool;
+  if (pool || !platform.simulated()) return pool;
   // Physical addresses take SYS_ADMIN. A simulated device is content with virtual ones; a real one
   // would not be.
   pool_options.addressing = memory::BusAddressing::kVirtual;
@@ -30,9 +37,7 @@ Result<std::unique_ptr<memory::HugePagePool>> CreatePool(const MachineOptions& o
 Result<std::unique_ptr<Machine>> Machine::Open(const MachineOptions& options, Clock& clock) {
   std::unique_ptr<Machine> machine(new Machine(clock));
   NRTD_ASSIGN(machine->platform_, OpenPlatform(options.platform));
-  const auto devices = static_cast<uint32_t>(machine->platform_->devices().size());
-  NRTD_ASSIGN(machine->pool_, CreatePool(options, devices, machine->platform_->simulated()));
-  NRTD_TRY(machine->MapPool());
+  NRTD_ASSIGN(machine->pool_, CreatePool(options, *machine->platform_));
   NRTD_TRY(machine->OpenUnits());
   return machine;
 }
@@ -40,16 +45,6 @@ Result<std::unique_ptr<Machine>> Machine::Open(const MachineOptions& options, Cl
 Machine::~Machine() {
   channels_.clear();
   units_.clear();
-}
-
-Result<void> Machine::MapPool() {
-  // Every page for every device: a pipeline's slot is read by all devices that it crosses.
-  for (Device* device : platform_->devices()) {
-    for (const memory::PoolPage& page : pool_->pages()) {
-      NRTD_TRY(device->MapHostMemory(page.bus_address, page.data, page.length));
-    }
-  }
-  return {};
 }
 
 Result<void> Machine::OpenUnits() {

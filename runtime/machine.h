@@ -55,7 +55,6 @@ class Machine {
 
  private:
   explicit Machine(Clock& clock) : clock_(clock) {}
-  Result<void> MapPool();
   Result<void> OpenUnits();
 
   Clock& clock_;

@@ -46,6 +46,7 @@ int Run(const Options& options) {
   auto server = service::Server::Start(options.address, runtime);
   if (!server) return Fatal(server.error());
   Log(LogLevel::kInfo, "NRTD:RunServer", "Server listening on {}", (*server)->address());
+  runtime.machine().pool().AddRemainingBehind();
 
   signals.async_wait([&](const boost::system::error_code&, int signal) {
     Log(LogLevel::kInfo, "NRTD:Main", "signal {}: shutting down", signal);

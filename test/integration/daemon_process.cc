@@ -116,6 +116,8 @@ int DaemonProcess::AwaitExit() {
   while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }
   running_ = false;
+  MutexLock lock(mutex_);
+  while (!log_ended_) log_changed_.Wait(mutex_);
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 

@@ -34,8 +34,8 @@ class DaemonProcess {
 
   pid_t pid() const { return pid_; }
   void Signal(int number) const;
-  // Until it ends by itself. The exit code; -1 when a signal ended it, or it had to be killed after
-  // kPatience.
+  // Until it ends by itself and Log() is whole. The exit code; -1 when a signal ended it, or it had
+  // to be killed after kPatience.
   int AwaitExit();
   // SIGTERM and AwaitExit().
   int Stop();

@@ -78,7 +78,7 @@ TEST_F(DigitsTest, TheDefaultNumberOfHugePagesServesToo) {
   ASSERT_EQ(daemon().Stop(), 0);
   daemon_ = std::make_unique<DaemonProcess>(
       std::vector<std::string>{"--sim", "inf1.xlarge", "-g", address(), "-x"});
-  ASSERT_TRUE(daemon().AwaitListening());
+  ASSERT_TRUE(daemon().AwaitLog("All 128 pages of 2 MiB are faulted in"));
   client_ = std::make_unique<RtdClient>(address());
   EXPECT_EQ(daemon().StatusBytes("HugetlbPages"),
             memory::kDefaultPagesPerDevice * memory::kHugePageSize);

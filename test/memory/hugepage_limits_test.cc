@@ -2,6 +2,7 @@
 //
 // The pool on a machine that has not what it takes: an Error with the remedy, never a line on
 // stderr by a library, never SIGBUS, and nothing left behind.
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -168,14 +169,42 @@ class HugetlbCgroup : public testing::Test {
 
 TEST_F(HugetlbCgroup, APoolAboveItsLimitIsAnErrorAndNotSigbus) {
   NRTD_REQUIRE_HUGE_PAGES(6);
-  Enter(3 * kHugePageSize);
+  Enter(0);
   const Error error = RefusedQuietly({.pages_per_device = 6});
   EXPECT_EQ(error.code, Nerr::kResource);
   EXPECT_THAT(error.text, StartsWith("Attempt to preallocate 6 hugetlb pages failed!"));
   EXPECT_THAT(error.text, HasSubstr("cgroup's hugetlb.2MB.max"));
+}
+
+TEST_F(HugetlbCgroup, APoolThatGetsOnlySomeOfItsPagesServesThose) {
+  NRTD_REQUIRE_HUGE_PAGES(6);
+  Enter(3 * kHugePageSize);
+  auto pool = HugePagePool::Create({.pages_per_device = 6, .addressing = BusAddressing::kVirtual});
+  ASSERT_TRUE(pool) << pool.error().text;
+  auto three = (*pool)->Allocate(3 * kHugePageSize);
+  ASSERT_TRUE(three) << three.error().text;
+  std::memset(three->data(), 1, three->size());
+  const auto fourth = (*pool)->Allocate(kHugePageSize);
+  ASSERT_FALSE(fourth);
+  EXPECT_EQ(fourth.error().code, Nerr::kResource);
+  EXPECT_THAT(
+      fourth.error().text,
+      StartsWith("Failed to alloc hugetlb: Attempt to preallocate 6 hugetlb pages failed!"));
+  EXPECT_EQ((*pool)->Stats().used_bytes, 3 * kHugePageSize);
+  testing::internal::CaptureStderr();
+  (*pool)->AddRemainingBehind();
+  EXPECT_EQ((*pool)->pages()[5].bus_address, 0);
+  pool->reset();
+  (void)testing::internal::GetCapturedStderr();
+}
+
+TEST_F(HugetlbCgroup, APoolAtItsLimitIsComplete) {
+  NRTD_REQUIRE_HUGE_PAGES(6);
+  Enter(3 * kHugePageSize);
   const auto within =
       HugePagePool::Create({.pages_per_device = 3, .addressing = BusAddressing::kVirtual});
-  EXPECT_TRUE(within) << within.error().text;
+  ASSERT_TRUE(within) << within.error().text;
+  EXPECT_NE((*within)->pages()[2].bus_address, 0);
 }
 
 }  // namespace

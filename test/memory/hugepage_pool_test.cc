@@ -2,6 +2,8 @@
 #include "memory/hugepage_pool.h"
 
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <random>
 #include <set>
 #include <thread>
@@ -50,19 +52,63 @@ TEST(HugePagePool, EveryPageHasAPhysicalAddressOfItsOwn) {
   EXPECT_EQ(addresses.size(), 6);
 }
 
-TEST(HugePagePool, PagesAreTakenAtOnceAndReturnedWithTheLastBuffer) {
+TEST(HugePagePool, PagesComeWhenTheyAreUsedAndReturnWithTheLastBuffer) {
   NRTD_REQUIRE_HUGE_PAGES(4);
   const uint64_t before = ProcessBytes("HugetlbPages");
   auto pool = HugePagePool::Create({.pages_per_device = 4, .addressing = BusAddressing::kVirtual});
   ASSERT_TRUE(pool) << pool.error().text;
-  EXPECT_EQ(ProcessBytes("HugetlbPages"), before + 4 * kHugePageSize);
-  auto buffer = (*pool)->Allocate(kMiB);
+  EXPECT_EQ(ProcessBytes("HugetlbPages"), before + kHugePageSize);
+  auto buffer = (*pool)->Allocate(3 * kHugePageSize);
   ASSERT_TRUE(buffer);
-  pool->reset();
+  EXPECT_EQ(ProcessBytes("HugetlbPages"), before + 3 * kHugePageSize);
+  EXPECT_EQ((*pool)->pages().size(), 4);
   EXPECT_EQ(ProcessBytes("HugetlbPages"), before + 4 * kHugePageSize);
+  pool->reset();
   std::memset(buffer->data(), 7, buffer->size());
   *buffer = DmaBuffer();
   EXPECT_EQ(ProcessBytes("HugetlbPages"), before);
+}
+
+// Whatever order they come in and whoever asks: each is shown once, before it is used.
+TEST(HugePagePool, EveryPageIsShownToTheDriverOnce) {
+  std::mutex mutex;
+  std::map<std::byte*, int> shown;
+  auto pool = HugePagePool::Create({.pages_per_device = 32,
+                                    .only_small_pages = true,
+                                    .on_page = [&](const PoolPage& page) -> Result<void> {
+                                      const std::lock_guard lock(mutex);
+                                      ++shown[page.data];
+                                      return {};
+                                    }});
+  ASSERT_TRUE(pool) << pool.error().text;
+  (*pool)->AddRemainingBehind();
+  std::vector<DmaBuffer> buffers;
+  for (int i = 0; i < 32; ++i) {
+    auto buffer = (*pool)->Allocate(kHugePageSize);
+    ASSERT_TRUE(buffer) << buffer.error().text;
+    const std::lock_guard lock(mutex);
+    EXPECT_EQ(shown[buffer->data()], 1);
+    buffers.push_back(std::move(*buffer));
+  }
+  EXPECT_EQ((*pool)->pages().size(), shown.size());
+}
+
+TEST(HugePagePool, APageThatTheDriverRefusesStaysOutOfThePool) {
+  std::byte* refused = nullptr;
+  const auto refuse_second = [&, count = 0](const PoolPage& page) mutable -> Result<void> {
+    if (++count != 2) return {};
+    refused = page.data;
+    return Fail(Nerr::kFail, "no room in the device's table");
+  };
+  auto pool = HugePagePool::Create(
+      {.pages_per_device = 3, .only_small_pages = true, .on_page = refuse_second});
+  ASSERT_TRUE(pool) << pool.error().text;
+  const auto first = (*pool)->Allocate(kHugePageSize);
+  ASSERT_TRUE(first);
+  EXPECT_NE(first->data(), refused);
+  const auto second = (*pool)->Allocate(kHugePageSize);
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error().text, HasSubstr("no room in the device's table"));
 }
 
 TEST(HugePagePool, PhysicalAddressesSurviveAFork) {
