@@ -18,4 +18,7 @@ inline constexpr Duration kDefaultInferenceTimeout = std::chrono::seconds(2);
 // whatever happens.
 inline constexpr Duration kDrainMargin = std::chrono::seconds(1);
 
+// Before another accept() after one that failed for want of descriptors: somebody may close some.
+inline constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
+
 }  // namespace nrtd

@@ -41,9 +41,19 @@ struct OpenFile {
   struct stat info {};
 };
 
+bool MayOpen(const struct stat& info, const FileUser& user, int prot) {
+  if (user.uid == 0) return true;
+  const mode_t bits = info.st_uid == user.uid   ? info.st_mode >> 6
+                      : info.st_gid == user.gid ? info.st_mode >> 3
+                                                : info.st_mode;
+  const mode_t wanted = (prot & PROT_WRITE) != 0 ? 06 : 04;
+  return (bits & wanted) == wanted;
+}
+
 // Looks before it opens: to open a device or a FIFO that a client has put there could block or do
 // harm, so the name is resolved without opening, judged, and only then opened through /proc.
-Result<OpenFile> OpenRegular(int directory, const char* name, int prot) {
+Result<OpenFile> OpenRegular(int directory, const char* name, int prot,
+                             const std::optional<FileUser>& user) {
   UniqueFd node(::openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!node) return Fail(Nerr::kInvalid, "cannot open it: {}", ErrnoText(errno));
   OpenFile file;
@@ -51,6 +61,10 @@ Result<OpenFile> OpenRegular(int directory, const char* name, int prot) {
     return Fail(Nerr::kFail, "cannot stat it: {}", ErrnoText(errno));
   if (S_ISLNK(file.info.st_mode)) return Fail(Nerr::kInvalid, "it is a symbolic link");
   if (!S_ISREG(file.info.st_mode)) return Fail(Nerr::kInvalid, "it is not a regular file");
+  if (user && !MayOpen(file.info, *user, prot)) {
+    return Fail(Nerr::kInvalid, "its mode {:o} does not let uid {} open it",
+                file.info.st_mode & 0777, user->uid);
+  }
   const std::string same = fmt::format("/proc/self/fd/{}", node.get());
   file.fd =
       UniqueFd(::open(same.c_str(), ((prot & PROT_WRITE) != 0 ? O_RDWR : O_RDONLY) | O_CLOEXEC));
@@ -60,19 +74,21 @@ Result<OpenFile> OpenRegular(int directory, const char* name, int prot) {
   return file;
 }
 
-Result<OpenFile> OpenPosixFile(const std::string& path, int prot) {
+Result<OpenFile> OpenPosixFile(const std::string& path, int prot,
+                               const std::optional<FileUser>& user) {
   UniqueFd directory(::open(kPosixDirectory, O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!directory)
     return Fail(Nerr::kInvalid, "there is no {}: {}", kPosixDirectory, ErrnoText(errno));
-  return OpenRegular(directory.get(), path.c_str() + 1, prot);
+  return OpenRegular(directory.get(), path.c_str() + 1, prot, user);
 }
 
-Result<OpenFile> OpenHugetlbFile(const std::string& path, uint64_t size, int prot) {
+Result<OpenFile> OpenHugetlbFile(const std::string& path, uint64_t size, int prot,
+                                 const std::optional<FileUser>& user) {
   NRTD_TRY(CheckProtection(prot));
   if (!path.starts_with('/') || path.find('\0') != std::string::npos ||
       (path + "/").find("/../") != std::string::npos)
     return Fail(Nerr::kInvalid, "the path must be absolute and without '..'");
-  NRTD_ASSIGN(OpenFile file, OpenRegular(AT_FDCWD, path.c_str(), prot));
+  NRTD_ASSIGN(OpenFile file, OpenRegular(AT_FDCWD, path.c_str(), prot, user));
   struct statfs filesystem {};
   if (::fstatfs(file.fd.get(), &filesystem) != 0)
     return Fail(Nerr::kFail, "cannot stat its filesystem: {}", ErrnoText(errno));
@@ -88,10 +104,11 @@ Result<OpenFile> OpenHugetlbFile(const std::string& path, uint64_t size, int pro
 
 }  // namespace
 
-Result<SharedMemory> SharedMemory::OpenPosix(const std::string& path, int prot) {
+Result<SharedMemory> SharedMemory::OpenPosix(const std::string& path, int prot,
+                                             const std::optional<FileUser>& user) {
   NRTD_TRY(CheckPosixName(path));
   NRTD_TRY(CheckProtection(prot));
-  auto file = OpenPosixFile(path, prot);
+  auto file = OpenPosixFile(path, prot, user);
   if (!file) {
     return Fail(file.error().code,
                 "cannot map shared memory {}: {}; the client must share {} with the daemon, or "
@@ -113,12 +130,13 @@ Result<SharedMemory> SharedMemory::OpenPosix(const std::string& path, int prot) 
   return memory;
 }
 
-Result<SharedMemory> SharedMemory::OpenHugetlb(const std::string& path, uint64_t size, int prot) {
+Result<SharedMemory> SharedMemory::OpenHugetlb(const std::string& path, uint64_t size, int prot,
+                                               const std::optional<FileUser>& user) {
   const auto failed = [&](Error reason) {
     return tl::unexpected<Error>(
         std::move(reason).In(fmt::format("Failed to mmap with hugetlb: {}", path)));
   };
-  auto file = OpenHugetlbFile(path, size, prot);
+  auto file = OpenHugetlbFile(path, size, prot, user);
   if (!file) return failed(std::move(file.error()));
   auto region = MappedRegion::Map(size, prot, MAP_SHARED, &file->fd);
   if (!region) return failed(std::move(region.error()));

@@ -8,11 +8,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "base/error.h"
@@ -23,6 +24,15 @@ namespace nrtd::memory {
 
 // The session for which a mapping was made; 0 for a client without one.
 using OwnerId = uint64_t;
+// A name space of paths: what was mapped in one is not seen from another.
+using RealmId = uint64_t;
+
+// Who asks for a mapping.
+struct Mapper {
+  OwnerId owner = 0;
+  RealmId realm = 0;
+  std::optional<FileUser> user = {};  // unset: the file need only be the daemon's to open
+};
 
 // Threadsafe. Files are opened, faulted in and unmapped outside its lock, so that Lookup(), which
 // inference calls, never waits for them.
@@ -30,17 +40,17 @@ class SharedMemoryTable {
  public:
   // The errors of SharedMemory's factories.
   Result<std::shared_ptr<SharedMemory>> MapPosix(const std::string& path, int prot,
-                                                 OwnerId owner = 0);
+                                                 const Mapper& mapper = {});
   Result<std::shared_ptr<SharedMemory>> MapHugetlb(const std::string& path, uint64_t size, int prot,
-                                                   OwnerId owner = 0);
+                                                   const Mapper& mapper = {});
 
   // Takes back one map call of this owner, the newest mapping first; owner 0 stands for a caller
   // who does not say, and takes back anyone's. kInvalid with the path when there is none.
-  Result<void> Unmap(const std::string& path, OwnerId owner = 0);
+  Result<void> Unmap(const std::string& path, OwnerId owner = 0, RealmId realm = 0);
 
   // The newest mapping of the path; kInvalid with the path when there is none. The mapping lives as
   // long as the pointer, whatever happens to the table.
-  Result<std::shared_ptr<SharedMemory>> Lookup(std::string_view path) const;
+  Result<std::shared_ptr<SharedMemory>> Lookup(std::string_view path, RealmId realm = 0) const;
 
   // Takes back everything that was mapped for this owner and returns how many map calls that were.
   // Owner 0 is nobody: nothing happens.
@@ -51,7 +61,7 @@ class SharedMemoryTable {
   // The paths that this owner has mapped, sorted, each once.
   std::vector<std::string> PathsOf(OwnerId owner) const;
   // Map calls of the path that were not taken back.
-  uint64_t MapCount(std::string_view path) const;
+  uint64_t MapCount(std::string_view path, RealmId realm = 0) const;
   // Mappings held, and their bytes.
   uint64_t size() const;
   uint64_t bytes() const;
@@ -63,10 +73,26 @@ class SharedMemoryTable {
   };
   using Generations = std::vector<Mapping>;  // newest last
 
-  std::shared_ptr<SharedMemory> Insert(const std::shared_ptr<SharedMemory>& memory, OwnerId owner);
+  // A path in a realm; `Text` is a std::string or a view of one.
+  template <typename Text>
+  struct Name {
+    RealmId realm;
+    Text path;
+  };
+  struct Less {
+    using is_transparent = void;
+    bool operator()(const auto& a, const auto& b) const {
+      return std::tuple(a.realm, std::string_view(a.path)) <
+             std::tuple(b.realm, std::string_view(b.path));
+    }
+  };
+  using Paths = std::map<Name<std::string>, Generations, Less>;
+
+  std::shared_ptr<SharedMemory> Insert(const std::shared_ptr<SharedMemory>& memory,
+                                       const Mapper& mapper);
 
   mutable Mutex mutex_;
-  std::map<std::string, Generations, std::less<>> paths_ NRTD_GUARDED_BY(mutex_);
+  Paths paths_ NRTD_GUARDED_BY(mutex_);
 };
 
 }  // namespace nrtd::memory

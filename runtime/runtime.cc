@@ -37,17 +37,17 @@ Runtime::~Runtime() {
   UnloadAll();
 }
 
-Result<void> Runtime::CheckSession(SessionId session) const {
-  if (session == 0 || sessions_.Contains(session)) return {};
+Result<void> Runtime::CheckSession(SessionId session, ProcessKey asking) const {
+  if (session == 0 || sessions_.Contains(session, asking)) return {};
   return Fail(Nerr::kInvalidHandle, "Failed to find session: {}", session);
 }
 
-Result<scheduler::GroupInfo> Runtime::CreateGroup(uint32_t core_count, SessionId session) {
-  NRTD_TRY(CheckSession(session));
+Result<scheduler::GroupInfo> Runtime::CreateGroup(uint32_t core_count, Owner owner) {
+  NRTD_TRY(CheckSession(owner.session));
   NRTD_ASSIGN(const scheduler::GroupInfo group,
-              groups_.Create(core_count, /*implicit=*/false, session));
+              groups_.Create(core_count, /*implicit=*/false, owner));
   // The session may have closed while the group was made, too late for its end to see the group.
-  if (auto open = CheckSession(session); !open) {
+  if (auto open = CheckSession(owner.session); !open) {
     (void)groups_.Destroy(group.id);
     return tl::unexpected<Error>(std::move(open.error()));
   }
@@ -60,10 +60,12 @@ std::chrono::duration<double> Runtime::Since(TimePoint start) const {
 
 Result<NetworkId> Runtime::Load(LoadRequest request) {
   const TimePoint start = machine_->clock().Now();
-  NRTD_TRY(CheckSession(request.session));
+  NRTD_TRY(CheckSession(request.owner.session, request.asking));
   NRTD_TRY(ResolveParams(request));
-  if (request.group != 0 && !groups_.Find(request.group)) {
-    return Fail(Nerr::kInvalidHandle, "Failed to find NeuronCore group: {}", request.group);
+  if (request.group != 0) {
+    const auto group = groups_.Find(request.group);
+    if (!group || !MayUse(request.asking, group->owner.process))
+      return Fail(Nerr::kInvalidHandle, "Failed to find NeuronCore group: {}", request.group);
   }
   NRTD_ASSIGN(const neff::Neff neff,
               neff::ReadExecutable(std::move(request.neff), neff::kSimTarget));
@@ -81,11 +83,11 @@ Result<NetworkId> Runtime::Load(LoadRequest request) {
 
 Result<GroupId> Runtime::EnterGroup(const LoadRequest& request, uint32_t cores_required) {
   if (request.group != 0) {
-    NRTD_TRY(groups_.Join(request.group));
+    NRTD_TRY(groups_.Join(request.group, request.asking));
     return request.group;
   }
   NRTD_ASSIGN(const auto made,
-              groups_.Create(std::max(cores_required, 1U), /*implicit=*/true, request.session));
+              groups_.Create(std::max(cores_required, 1U), /*implicit=*/true, request.owner));
   return made.id;
 }
 
@@ -93,7 +95,7 @@ void Runtime::LeaveGroup(GroupId id) {
   groups_.Leave(id);
   // A session that closed while this network was in its group could not take the group along.
   const auto group = groups_.Find(id);
-  if (group && !CheckSession(group->session)) (void)groups_.Destroy(id);
+  if (group && !CheckSession(group->owner.session)) (void)groups_.Destroy(id);
 }
 
 Result<std::shared_ptr<Network>> Runtime::Place(const neff::Neff& neff, const LoadRequest& request,
@@ -102,7 +104,7 @@ Result<std::shared_ptr<Network>> Runtime::Place(const neff::Neff& neff, const Lo
   info.name = neff.info().name.empty() ? neff.header().name : neff.info().name;
   info.uuid = neff.UuidText();
   info.group = group;
-  info.session = request.session;
+  info.owner = request.owner;
   info.neff_bytes = neff.FileSize();
   NRTD_ASSIGN(info.params, ResolveParams(request));
   const auto joined = groups_.Find(group);
@@ -131,14 +133,14 @@ Result<NetworkId> Runtime::Register(const std::shared_ptr<Network>& network) {
 }
 
 Result<void> Runtime::CheckOwners(const Network& network) const {
-  NRTD_TRY(CheckSession(network.info().session));
+  NRTD_TRY(CheckSession(network.info().owner.session));
   const auto group = groups_.Find(network.info().group);
-  return group ? CheckSession(group->session) : Result<void>();
+  return group ? CheckSession(group->owner.session) : Result<void>();
 }
 
-Result<void> Runtime::Unload(NetworkId id) {
+Result<void> Runtime::Unload(NetworkId id, ProcessKey asking) {
   const TimePoint start = machine_->clock().Now();
-  NRTD_ASSIGN(std::shared_ptr<Network> network, ClaimForUnload(id));
+  NRTD_ASSIGN(std::shared_ptr<Network> network, ClaimForUnload(id, asking));
   // Posted inferences that nobody will collect any more must not hold the network.
   cookies_.DropNetwork(id);
   auto retired = network->Retire();
@@ -159,32 +161,33 @@ Result<void> Runtime::Unload(NetworkId id) {
   return retired;
 }
 
-Result<std::shared_ptr<Network>> Runtime::ClaimForUnload(NetworkId id) {
+Result<std::shared_ptr<Network>> Runtime::ClaimForUnload(NetworkId id, ProcessKey asking) {
   MutexLock lock(mutex_);
   while (unloading_.contains(id)) unloaded_.Wait(mutex_);
   const auto network = networks_.find(id);
-  if (network == networks_.end()) return Fail(Nerr::kInvalidHandle, "Failed to find model: {}", id);
+  if (network == networks_.end() || !MayUse(asking, network->second->info().owner.process))
+    return Fail(Nerr::kInvalidHandle, "Failed to find model: {}", id);
   unloading_.insert(id);
   return network->second;
 }
 
-Result<void> Runtime::Start(NetworkId id) {
-  NRTD_ASSIGN(const std::shared_ptr<Network> network, Find(id));
+Result<void> Runtime::Start(NetworkId id, ProcessKey asking) {
+  NRTD_ASSIGN(const std::shared_ptr<Network> network, Find(id, asking));
   const TimePoint start = machine_->clock().Now();
   NRTD_TRY(network->Start());
   metrics_.CountStart(Since(start));
   return {};
 }
 
-Result<void> Runtime::Stop(NetworkId id) {
-  NRTD_ASSIGN(const std::shared_ptr<Network> network, Find(id));
+Result<void> Runtime::Stop(NetworkId id, ProcessKey asking) {
+  NRTD_ASSIGN(const std::shared_ptr<Network> network, Find(id, asking));
   const TimePoint start = machine_->clock().Now();
   NRTD_TRY(network->Stop());
   metrics_.CountStop(Since(start));
   return {};
 }
 
-void Runtime::UnloadAll() {
+void Runtime::UnloadAll(ProcessKey asking) {
   std::set<NetworkId> ids;
   {
     MutexLock lock(mutex_);
@@ -192,14 +195,15 @@ void Runtime::UnloadAll() {
     ids = unloading_;
     for (const auto& [id, network] : networks_) ids.insert(id);
   }
-  for (const NetworkId id : ids) (void)Unload(id);
-  for (const auto& group : groups_.List()) (void)groups_.Destroy(group.id);
+  for (const NetworkId id : ids) (void)Unload(id, asking);
+  for (const auto& group : groups_.List()) (void)groups_.Destroy(group.id, asking);
 }
 
-Result<std::shared_ptr<Network>> Runtime::Find(NetworkId id) const {
+Result<std::shared_ptr<Network>> Runtime::Find(NetworkId id, ProcessKey asking) const {
   MutexLock lock(mutex_);
   const auto network = networks_.find(id);
-  if (network == networks_.end()) return Fail(Nerr::kInvalidHandle, "Failed to find model: {}", id);
+  if (network == networks_.end() || !MayUse(asking, network->second->info().owner.process))
+    return Fail(Nerr::kInvalidHandle, "Failed to find model: {}", id);
   return network->second;
 }
 
@@ -210,17 +214,18 @@ std::vector<std::shared_ptr<Network>> Runtime::ListNetworks() const {
   return list;
 }
 
-Result<void> Runtime::MapPosix(const std::string& path, int protection, SessionId session) {
-  NRTD_TRY(CheckSession(session));
-  NRTD_TRY(shared_memory_.MapPosix(path, protection, session));
-  return KeepMappings(session);
+Result<void> Runtime::MapPosix(const std::string& path, int protection,
+                               const memory::Mapper& mapper) {
+  NRTD_TRY(CheckSession(mapper.owner));
+  NRTD_TRY(shared_memory_.MapPosix(path, protection, mapper));
+  return KeepMappings(mapper.owner);
 }
 
 Result<void> Runtime::MapHugetlb(const std::string& path, uint64_t size, int protection,
-                                 SessionId session) {
-  NRTD_TRY(CheckSession(session));
-  NRTD_TRY(shared_memory_.MapHugetlb(path, size, protection, session));
-  return KeepMappings(session);
+                                 const memory::Mapper& mapper) {
+  NRTD_TRY(CheckSession(mapper.owner));
+  NRTD_TRY(shared_memory_.MapHugetlb(path, size, protection, mapper));
+  return KeepMappings(mapper.owner);
 }
 
 // The session may have closed while a file was mapped, too late for its end to see the mapping.
@@ -231,14 +236,22 @@ Result<void> Runtime::KeepMappings(SessionId session) {
 }
 
 void Runtime::CloseSession(SessionId session) {
-  if (!sessions_.Close(session)) return;
+  if (sessions_.Close(session)) FreeAllOf(session);
+}
+
+void Runtime::Disconnect(SessionId connection) {
+  if (sessions_.Disconnect(connection)) FreeAllOf(connection);
+}
+
+void Runtime::FreeAllOf(SessionId session) {
+  cookies_.DropSession(session);
   for (const auto& network : ListNetworks()) {
     const auto group = groups_.Find(network->info().group);
-    if (network->info().session == session || (group && group->session == session))
+    if (network->info().owner.session == session || (group && group->owner.session == session))
       (void)Unload(network->info().id);
   }
   for (const auto& group : groups_.List()) {
-    if (group.session == session) (void)groups_.Destroy(group.id);
+    if (group.owner.session == session) (void)groups_.Destroy(group.id);
   }
   shared_memory_.ReleaseOwner(session);
 }

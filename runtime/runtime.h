@@ -29,9 +29,10 @@ namespace nrtd::runtime {
 struct LoadRequest {
   neff::NeffSource neff;
   GroupId group = 0;  // 0: a group of its own
-  SessionId session = 0;
-  uint32_t ninfer = 0;           // 0: kDefaultNinfer
-  uint32_t timeout_seconds = 0;  // 0: kDefaultInferenceTimeout
+  Owner owner;
+  ProcessKey asking = kAnyProcess;  // must be able to use the group and the session
+  uint32_t ninfer = 0;              // 0: kDefaultNinfer
+  uint32_t timeout_seconds = 0;     // 0: kDefaultInferenceTimeout
 };
 
 // Threadsafe.
@@ -41,8 +42,10 @@ class Runtime {
   ~Runtime();
 
   // Groups. Errors of GroupTable; kInvalidHandle for a session that is not open.
-  Result<scheduler::GroupInfo> CreateGroup(uint32_t core_count, SessionId session);
-  Result<void> DestroyGroup(GroupId id) { return groups_.Destroy(id); }
+  Result<scheduler::GroupInfo> CreateGroup(uint32_t core_count, Owner owner = {});
+  Result<void> DestroyGroup(GroupId id, ProcessKey asking = kAnyProcess) {
+    return groups_.Destroy(id, asking);
+  }
   std::vector<scheduler::GroupInfo> ListGroups() const { return groups_.List(); }
 
   // Loads a NEFF. Without a group it gets one of its own and runs at once; otherwise it stands by.
@@ -52,34 +55,38 @@ class Runtime {
   Result<NetworkId> Load(LoadRequest request);
   // kInvalidHandle: "Failed to find model: X", which is also what a second unload gets; one that
   // comes during the first returns when that is done.
-  Result<void> Unload(NetworkId id);
-  Result<void> Start(NetworkId id);
-  Result<void> Stop(NetworkId id);
-  // Every network and every group. Harmless when there is nothing.
-  void UnloadAll();
+  Result<void> Unload(NetworkId id, ProcessKey asking = kAnyProcess);
+  Result<void> Start(NetworkId id, ProcessKey asking = kAnyProcess);
+  Result<void> Stop(NetworkId id, ProcessKey asking = kAnyProcess);
+  // Every network and every group that the process may use. Harmless when there is nothing.
+  void UnloadAll(ProcessKey asking = kAnyProcess);
 
-  Result<std::shared_ptr<Network>> Find(NetworkId id) const;
+  // kInvalidHandle: "Failed to find model: X", also when it is not one of the process that asks.
+  Result<std::shared_ptr<Network>> Find(NetworkId id, ProcessKey asking = kAnyProcess) const;
   std::vector<std::shared_ptr<Network>> ListNetworks() const;  // by rising id
 
   CookieTable& cookies() { return cookies_; }
   // As SharedMemoryTable's; kInvalidHandle when the session is not open. The mapping goes with its
   // session.
-  Result<void> MapPosix(const std::string& path, int protection, SessionId session);
+  Result<void> MapPosix(const std::string& path, int protection, const memory::Mapper& mapper);
   Result<void> MapHugetlb(const std::string& path, uint64_t size, int protection,
-                          SessionId session);
+                          const memory::Mapper& mapper);
   memory::SharedMemoryTable& shared_memory() { return shared_memory_; }
   SessionTable& sessions() { return sessions_; }
   Metrics& metrics() { return metrics_; }
   Machine& machine() const { return *machine_; }
 
-  // kInvalidHandle when `session` is neither 0 nor open.
-  Result<void> CheckSession(SessionId session) const;
+  // kInvalidHandle when `session` is neither 0 nor open, or not of the process that asks.
+  Result<void> CheckSession(SessionId session, ProcessKey asking = kAnyProcess) const;
   // Ends a session and frees everything that was made under it, and networks of others in its
   // groups with them.
   void CloseSession(SessionId session);
+  // The same for what belongs to a connection.
+  void Disconnect(SessionId connection);
 
  private:
   Result<void> KeepMappings(SessionId session);
+  void FreeAllOf(SessionId session);
   // Since then, by the machine's clock.
   std::chrono::duration<double> Since(TimePoint start) const;
   Result<GroupId> EnterGroup(const LoadRequest& request, uint32_t cores_required);
@@ -87,7 +94,7 @@ class Runtime {
   Result<std::shared_ptr<Network>> Place(const neff::Neff& neff, const LoadRequest& request,
                                          GroupId group);
   Result<NetworkId> Register(const std::shared_ptr<Network>& network);
-  Result<std::shared_ptr<Network>> ClaimForUnload(NetworkId id);
+  Result<std::shared_ptr<Network>> ClaimForUnload(NetworkId id, ProcessKey asking);
   Result<void> CheckOwners(const Network& network) const;
 
   std::unique_ptr<Machine> machine_;

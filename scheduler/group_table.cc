@@ -5,7 +5,7 @@
 
 namespace nrtd::scheduler {
 
-Result<GroupInfo> GroupTable::Create(uint32_t count, bool implicit, SessionId session) {
+Result<GroupInfo> GroupTable::Create(uint32_t count, bool implicit, Owner owner) {
   MutexLock lock(mutex_);
   const CoreRun largest = LargestFreeRun(taken_);
   const auto run = count == 0 ? std::optional(largest) : ChooseCores(taken_, count);
@@ -18,16 +18,16 @@ Result<GroupInfo> GroupTable::Create(uint32_t count, bool implicit, SessionId se
   const GroupInfo group{.id = next_++,
                         .cores = *run,
                         .implicit = implicit,
-                        .session = session,
+                        .owner = owner,
                         .networks = implicit ? 1U : 0U};
   groups_.emplace(group.id, group);
   return group;
 }
 
-Result<void> GroupTable::Destroy(GroupId id) {
+Result<void> GroupTable::Destroy(GroupId id, ProcessKey asking) {
   MutexLock lock(mutex_);
   const auto group = groups_.find(id);
-  if (group == groups_.end())
+  if (group == groups_.end() || !MayUse(asking, group->second.owner.process))
     return Fail(Nerr::kInvalidHandle, "Failed to find NeuronCore group: {}", id);
   if (group->second.networks > 0) {
     return Fail(Nerr::kInvalid, "NeuronCore group {} holds {} loaded networks: unload them first",
@@ -37,10 +37,10 @@ Result<void> GroupTable::Destroy(GroupId id) {
   return {};
 }
 
-Result<GroupInfo> GroupTable::Join(GroupId id) {
+Result<GroupInfo> GroupTable::Join(GroupId id, ProcessKey asking) {
   MutexLock lock(mutex_);
   const auto group = groups_.find(id);
-  if (group == groups_.end())
+  if (group == groups_.end() || !MayUse(asking, group->second.owner.process))
     return Fail(Nerr::kInvalidHandle, "Failed to find NeuronCore group: {}", id);
   if (group->second.implicit) {
     return Fail(Nerr::kInvalid, "NeuronCore group {} was made for one network and takes no other",

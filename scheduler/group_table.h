@@ -11,18 +11,18 @@
 #include "base/error.h"
 #include "base/mutex.h"
 #include "scheduler/core_allocation.h"
+#include "scheduler/owner.h"
 
 namespace nrtd::scheduler {
 
 using GroupId = uint32_t;    // h_eg on the wire; 0 is none, the first is 1
 using NetworkId = uint32_t;  // h_nn on the wire; 0 is none
-using SessionId = uint64_t;  // 0 is none
 
 struct GroupInfo {
   GroupId id = 0;
   CoreRun cores;
   bool implicit = false;  // made by a load, for that network alone
-  SessionId session = 0;
+  Owner owner;
   uint32_t networks = 0;  // loaded, or being loaded
   NetworkId running = 0;  // the network that has the cores; 0: none
 };
@@ -36,14 +36,16 @@ class GroupTable {
   // An implicit group holds its network from the start. `count` 0: the largest contiguous free run.
   // kResourceNc: "Requested number of NCs: X exceeds
   // the total available number: Y" where Y is the longest contiguous free run.
-  Result<GroupInfo> Create(uint32_t count, bool implicit, SessionId session);
+  Result<GroupInfo> Create(uint32_t count, bool implicit, Owner owner = {});
 
-  // kInvalidHandle: no such group. kInvalid: networks are in it.
-  Result<void> Destroy(GroupId id);
+  // kInvalidHandle: no such group, or not one of the process that asks. kInvalid: networks are in
+  // it.
+  Result<void> Destroy(GroupId id, ProcessKey asking = kAnyProcess);
 
   // Counts one more, one less network; an implicit group goes with its network. kInvalidHandle: no
-  // such group; kInvalid: an implicit group takes no other network.
-  Result<GroupInfo> Join(GroupId id);
+  // such group, or not one of the process that asks; kInvalid: an implicit group takes no other
+  // network.
+  Result<GroupInfo> Join(GroupId id, ProcessKey asking = kAnyProcess);
   void Leave(GroupId id);
 
   // Takes, gives back the right to run. kInvalid: another network of the group is running.

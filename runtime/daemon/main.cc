@@ -43,13 +43,14 @@ int Run(const Options& options) {
   if (!machine) return Fatal(machine.error());
   LogPlatform(**machine);
   runtime::Runtime runtime(std::move(*machine));
-  auto server = service::Server::Start(options.address, runtime);
+  auto server = service::Server::Start(options.server, runtime, io);
   if (!server) return Fatal(server.error());
   Log(LogLevel::kInfo, "NRTD:RunServer", "Server listening on {}", (*server)->address());
   runtime.machine().pool().AddRemainingBehind();
 
   signals.async_wait([&](const boost::system::error_code&, int signal) {
     Log(LogLevel::kInfo, "NRTD:Main", "signal {}: shutting down", signal);
+    io.stop();
   });
   io.run();
   (*server)->Shutdown(kShutdownGrace);

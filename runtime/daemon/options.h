@@ -6,11 +6,12 @@
 
 #include "base/log.h"
 #include "runtime/machine.h"
+#include "runtime/service/server.h"
 
 namespace nrtd::daemon {
 
 struct Options {
-  std::string address = "unix:/run/neuron.sock";
+  service::ServerOptions server;
   runtime::MachineOptions machine;
   LogOptions log;
 };

@@ -4,54 +4,53 @@
 #include <utility>
 
 namespace nrtd::runtime {
-namespace {
 
-tl::unexpected<Error> NoSuchCookie(uint64_t cookie) {
-  return Fail(Nerr::kInvalidHandle, "Failed to find inference: {}; a cookie can be used once",
-              cookie);
-}
-
-}  // namespace
-
-uint64_t CookieTable::Add(Inference inference) {
+uint64_t CookieTable::Add(Inference inference, Owner owner) {
   MutexLock lock(mutex_);
   const uint64_t cookie = next_++;
   // Unloading begins before the last DropNetwork(): nobody would ever drop this one.
   if (inference.network().state() != NetworkState::kUnloading)
-    inferences_.emplace(cookie, std::move(inference));
+    inferences_.emplace(cookie, Posted{std::move(inference), owner});
   return cookie;
 }
 
-Result<Inference> CookieTable::Take(uint64_t cookie) {
-  MutexLock lock(mutex_);
-  auto node = inferences_.extract(cookie);
-  if (!node) return NoSuchCookie(cookie);
-  return std::move(node.mapped());
+Result<CookieTable::Entries::iterator> CookieTable::Find(uint64_t cookie, ProcessKey asking) {
+  const auto found = inferences_.find(cookie);
+  if (found == inferences_.end() || !MayUse(asking, found->second.owner.process)) {
+    return Fail(Nerr::kInvalidHandle, "Failed to find inference: {}; a cookie can be used once",
+                cookie);
+  }
+  return found;
 }
 
-Result<Inference> CookieTable::TakeIfDone(uint64_t cookie) {
+Result<Inference> CookieTable::Take(uint64_t cookie, ProcessKey asking) {
   MutexLock lock(mutex_);
-  const auto found = inferences_.find(cookie);
-  if (found == inferences_.end()) return NoSuchCookie(cookie);
-  if (!found->second.Done())
+  NRTD_ASSIGN(const auto found, Find(cookie, asking));
+  auto node = inferences_.extract(found);
+  return std::move(node.mapped().inference);
+}
+
+Result<Inference> CookieTable::TakeIfDone(uint64_t cookie, ProcessKey asking) {
+  MutexLock lock(mutex_);
+  NRTD_ASSIGN(const auto found, Find(cookie, asking));
+  if (!found->second.inference.Done())
     return Fail(Nerr::kInferPending, "inference {} is still running", cookie);
-  Inference inference = std::move(found->second);
-  inferences_.erase(found);
-  return inference;
+  auto node = inferences_.extract(found);
+  return std::move(node.mapped().inference);
 }
 
-Result<bool> CookieTable::Done(uint64_t cookie) {
+Result<bool> CookieTable::Done(uint64_t cookie, ProcessKey asking) {
   MutexLock lock(mutex_);
-  const auto found = inferences_.find(cookie);
-  if (found == inferences_.end()) return NoSuchCookie(cookie);
-  return found->second.Done();
+  NRTD_ASSIGN(const auto found, Find(cookie, asking));
+  return found->second.inference.Done();
 }
 
-void CookieTable::DropNetwork(NetworkId network) {
-  std::vector<Inference> dropped;  // their slots go back without the lock
+template <typename Predicate>
+void CookieTable::DropIf(Predicate drop) {
+  std::vector<Posted> dropped;  // their slots go back without the lock
   MutexLock lock(mutex_);
   for (auto it = inferences_.begin(); it != inferences_.end();) {
-    if (it->second.network().info().id == network) {
+    if (drop(it->second)) {
       dropped.push_back(std::move(it->second));
       it = inferences_.erase(it);
     } else {
@@ -59,6 +58,15 @@ void CookieTable::DropNetwork(NetworkId network) {
     }
   }
   lock.Unlock();
+}
+
+void CookieTable::DropNetwork(NetworkId network) {
+  DropIf([&](const Posted& posted) { return posted.inference.network().info().id == network; });
+}
+
+void CookieTable::DropSession(SessionId session) {
+  if (session == 0) return;
+  DropIf([&](const Posted& posted) { return posted.owner.session == session; });
 }
 
 }  // namespace nrtd::runtime

@@ -16,19 +16,31 @@ namespace nrtd::runtime {
 class CookieTable {
  public:
   // A cookie whose network is being unloaded names nothing: the inference is dropped.
-  uint64_t Add(Inference inference);
-  // kInvalidHandle: never given out, or used up, or its network was unloaded.
-  Result<Inference> Take(uint64_t cookie);
+  uint64_t Add(Inference inference, Owner owner = {});
+  // kInvalidHandle: never given out, or not to the process that asks, or used up, or its network
+  // was unloaded.
+  Result<Inference> Take(uint64_t cookie, ProcessKey asking = kAnyProcess);
   // As Take() if the inference has ended; kInferPending, and the cookie stays, while it has not.
-  Result<Inference> TakeIfDone(uint64_t cookie);
+  Result<Inference> TakeIfDone(uint64_t cookie, ProcessKey asking = kAnyProcess);
   // Has the inference ended? The cookie stays. kInvalidHandle as Take().
-  Result<bool> Done(uint64_t cookie);
+  Result<bool> Done(uint64_t cookie, ProcessKey asking = kAnyProcess);
   // Drops every cookie of a network, so that its slots come back.
   void DropNetwork(NetworkId network);
+  // Drops what was posted under a session; 0 is nobody's.
+  void DropSession(SessionId session);
 
  private:
+  struct Posted {
+    Inference inference;
+    Owner owner;
+  };
+  using Entries = std::unordered_map<uint64_t, Posted>;
+  Result<Entries::iterator> Find(uint64_t cookie, ProcessKey asking) NRTD_REQUIRES(mutex_);
+  template <typename Predicate>
+  void DropIf(Predicate drop) NRTD_EXCLUDES(mutex_);
+
   Mutex mutex_;
-  std::unordered_map<uint64_t, Inference> inferences_ NRTD_GUARDED_BY(mutex_);
+  Entries inferences_ NRTD_GUARDED_BY(mutex_);
   uint64_t next_ NRTD_GUARDED_BY(mutex_) = 1;
 };
 

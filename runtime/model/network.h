@@ -21,7 +21,11 @@
 namespace nrtd::runtime {
 
 using scheduler::GroupId;
+using scheduler::kAnyProcess;
+using scheduler::MayUse;
 using scheduler::NetworkId;
+using scheduler::Owner;
+using scheduler::ProcessKey;
 using scheduler::SessionId;
 
 struct NetworkParams {
@@ -35,7 +39,7 @@ struct NetworkInfo {
   std::string name;
   std::string uuid;
   GroupId group = 0;
-  SessionId session = 0;
+  Owner owner;
   NetworkParams params;
   uint64_t neff_bytes = 0;
 };

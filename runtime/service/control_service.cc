@@ -63,7 +63,7 @@ void ControlService::Describe(const runtime::Network& network, nrtd::v1::Network
   out->set_uuid(info.uuid);
   out->set_state(ToProto(network.state()));
   out->set_state_reason(network.failure());
-  out->set_session_id(info.session);
+  out->set_session_id(info.owner.session < runtime::kFirstConnection ? info.owner.session : 0);
   out->set_group_id(info.group);
   out->set_ninfer(info.params.ninfer);
   out->set_slots_in_use(network.slots_in_use());
@@ -98,16 +98,37 @@ grpc::Status ControlService::ListSessions(grpc::ServerContext*,
   for (const auto& info : runtime_.sessions().List()) {
     nrtd::v1::Session* session = response->add_sessions();
     session->set_id(info.id);
+    session->set_connection_id(info.client.connection);
+    session->set_pid(info.client.peer.pid);
+    session->set_uid(info.client.peer.uid);
     session->set_framework_name(info.framework);
     SetVersionInfo(info.framework_version, session->mutable_framework_version());
     SetVersionInfo(info.client_version, session->mutable_fal_version());
     for (const auto& network : networks) {
-      if (network->info().session == info.id) session->add_network_ids(network->info().id);
+      if (network->info().owner.session == info.id) session->add_network_ids(network->info().id);
     }
     for (const auto& group : groups) {
-      if (group.session == info.id) session->add_group_ids(group.id);
+      if (group.owner.session == info.id) session->add_group_ids(group.id);
     }
     for (const auto& path : runtime_.shared_memory().PathsOf(info.id)) session->add_mappings(path);
+  }
+  SetOk(response->mutable_status());
+  return grpc::Status::OK;
+}
+
+grpc::Status ControlService::ListClients(grpc::ServerContext*, const nrtd::v1::ListClientsRequest*,
+                                         nrtd::v1::ListClientsResponse* response) {
+  const auto sessions = runtime_.sessions().List();
+  for (const auto& client : runtime_.sessions().Clients()) {
+    nrtd::v1::Client* out = response->add_clients();
+    out->set_connection_id(client.connection);
+    out->set_pid(client.peer.pid);
+    out->set_uid(client.peer.uid);
+    out->set_gid(client.peer.gid);
+    out->set_cgroup(client.peer.cgroup);
+    for (const auto& session : sessions) {
+      if (session.client.connection == client.connection) out->add_session_ids(session.id);
+    }
   }
   SetOk(response->mutable_status());
   return grpc::Status::OK;

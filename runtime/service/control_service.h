@@ -26,6 +26,9 @@ class ControlService {
   grpc::Status ListSessions(grpc::ServerContext* context,
                             const nrtd::v1::ListSessionsRequest* request,
                             nrtd::v1::ListSessionsResponse* response);
+  grpc::Status ListClients(grpc::ServerContext* context,
+                           const nrtd::v1::ListClientsRequest* request,
+                           nrtd::v1::ListClientsResponse* response);
   grpc::Status ListDevices(grpc::ServerContext* context,
                            const nrtd::v1::ListDevicesRequest* request,
                            nrtd::v1::ListDevicesResponse* response);

@@ -21,7 +21,7 @@ void Record(const runtime::Inference& inference, const scheduler::InferenceOutco
 
 // What an inference came to. Outputs go with code 0 and with numerical errors.
 Result<void> Answer(runtime::Inference& inference, const TensorList& shm_outputs,
-                    const memory::SharedMemoryTable& shared, runtime::Metrics& metrics,
+                    const Mappings& shared, runtime::Metrics& metrics,
                     nrt::infer_response* response) {
   scheduler::InferenceOutcome outcome = inference.Wait();
   Record(inference, outcome, metrics);
@@ -34,25 +34,35 @@ Result<void> Answer(runtime::Inference& inference, const TensorList& shm_outputs
 
 }  // namespace
 
-grpc::Status NmgrService::infer(Context*, const nrt::infer_request* request,
+grpc::Status NmgrService::infer(Context* context, const nrt::infer_request* request,
                                 nrt::infer_response* response) {
-  SetStatus(Counted(Infer(*request, response)), response->mutable_status());
+  SetStatus(Counted(Infer(*request, clients_.AskingAs(*context), response)),
+            response->mutable_status());
   return grpc::Status::OK;
 }
 
-Result<void> NmgrService::Infer(const nrt::infer_request& request, nrt::infer_response* response) {
-  NRTD_ASSIGN(const auto network, runtime_.Find(request.h_nn().id()));
-  NRTD_TRY(CheckOutputs(request.shm_ofmap(), runtime_.shared_memory(), *network));
-  NRTD_ASSIGN(runtime::Inference inference, network->Begin());
-  NRTD_TRY(WriteInputs(request.ifmap(), runtime_.shared_memory(), inference));
-  NRTD_TRY(inference.Submit(Completion::kPolled));
-  return Answer(inference, request.shm_ofmap(), runtime_.shared_memory(), runtime_.metrics(),
-                response);
+Result<void> NmgrService::Infer(const nrt::infer_request& request, runtime::ProcessKey asking,
+                                nrt::infer_response* response) {
+  const Mappings mappings{runtime_.shared_memory(), asking};
+  NRTD_ASSIGN(runtime::Inference inference, Begin(request, mappings, asking, Completion::kPolled));
+  return Answer(inference, request.shm_ofmap(), mappings, runtime_.metrics(), response);
 }
 
-grpc::Status NmgrService::infer_post(Context*, const nrt::infer_request* request,
+// An inference on its way, with the request's inputs.
+Result<runtime::Inference> NmgrService::Begin(const nrt::infer_request& request,
+                                              const Mappings& mappings, runtime::ProcessKey asking,
+                                              Completion completion) {
+  NRTD_ASSIGN(const auto network, runtime_.Find(request.h_nn().id(), asking));
+  NRTD_TRY(CheckOutputs(request.shm_ofmap(), mappings, *network));
+  NRTD_ASSIGN(runtime::Inference inference, network->Begin());
+  NRTD_TRY(WriteInputs(request.ifmap(), mappings, inference));
+  NRTD_TRY(inference.Submit(completion));
+  return inference;
+}
+
+grpc::Status NmgrService::infer_post(Context* context, const nrt::infer_request* request,
                                      nrt::infer_post_response* response) {
-  const auto cookie = Post(*request);
+  const auto cookie = Post(*request, RightsToMake(*context));
   // One that was accepted is counted when it is collected.
   if (!cookie) runtime_.metrics().CountInference(cookie.error().code);
   SetStatus(cookie, response->mutable_status());
@@ -60,28 +70,28 @@ grpc::Status NmgrService::infer_post(Context*, const nrt::infer_request* request
   return grpc::Status::OK;
 }
 
-Result<uint64_t> NmgrService::Post(const nrt::infer_request& request) {
-  NRTD_ASSIGN(const auto network, runtime_.Find(request.h_nn().id()));
-  NRTD_TRY(CheckOutputs(request.shm_ofmap(), runtime_.shared_memory(), *network));
-  NRTD_ASSIGN(runtime::Inference inference, network->Begin());
-  NRTD_TRY(WriteInputs(request.ifmap(), runtime_.shared_memory(), inference));
-  NRTD_TRY(inference.Submit(Completion::kInterrupt));
-  return runtime_.cookies().Add(std::move(inference));
+Result<uint64_t> NmgrService::Post(const nrt::infer_request& request, const Rights& rights) {
+  const Mappings mappings{runtime_.shared_memory(), rights.asking};
+  NRTD_ASSIGN(runtime::Inference inference,
+              Begin(request, mappings, rights.asking, Completion::kInterrupt));
+  return runtime_.cookies().Add(std::move(inference), clients_.OwnerFor(rights, 0));
 }
 
-grpc::Status NmgrService::infer_wait(Context*, const nrt::infer_wait_request* request,
+grpc::Status NmgrService::infer_wait(Context* context, const nrt::infer_wait_request* request,
                                      nrt::infer_response* response) {
-  auto inference = runtime_.cookies().Take(request->cookie());
-  SetStatus(inference ? Counted(Collect(std::move(*inference), *request, response))
+  const runtime::ProcessKey asking = clients_.AskingAs(*context);
+  auto inference = runtime_.cookies().Take(request->cookie(), asking);
+  SetStatus(inference ? Counted(Collect(std::move(*inference), *request, asking, response))
                       : Result<void>(tl::unexpected<Error>(std::move(inference.error()))),
             response->mutable_status());
   return grpc::Status::OK;
 }
 
-grpc::Status NmgrService::infer_poll(Context*, const nrt::infer_wait_request* request,
+grpc::Status NmgrService::infer_poll(Context* context, const nrt::infer_wait_request* request,
                                      nrt::infer_response* response) {
-  auto inference = runtime_.cookies().TakeIfDone(request->cookie());
-  SetStatus(inference ? Counted(Collect(std::move(*inference), *request, response))
+  const runtime::ProcessKey asking = clients_.AskingAs(*context);
+  auto inference = runtime_.cookies().TakeIfDone(request->cookie(), asking);
+  SetStatus(inference ? Counted(Collect(std::move(*inference), *request, asking, response))
                       : Result<void>(tl::unexpected<Error>(std::move(inference.error()))),
             response->mutable_status());
   return grpc::Status::OK;
@@ -89,18 +99,19 @@ grpc::Status NmgrService::infer_poll(Context*, const nrt::infer_wait_request* re
 
 Result<void> NmgrService::Collect(runtime::Inference inference,
                                   const nrt::infer_wait_request& request,
-                                  nrt::infer_response* response) {
-  return Answer(inference, request.shm_ofmap(), runtime_.shared_memory(), runtime_.metrics(),
-                response);
+                                  runtime::ProcessKey asking, nrt::infer_response* response) {
+  return Answer(inference, request.shm_ofmap(), {runtime_.shared_memory(), asking},
+                runtime_.metrics(), response);
 }
 
 // An unknown cookie is an error, as in infer_wait; those that are done are named all the same.
-grpc::Status NmgrService::infer_check_completion(Context*,
+grpc::Status NmgrService::infer_check_completion(Context* context,
                                                  const nrt::infer_check_completion_request* request,
                                                  nrt::infer_check_completion_response* response) {
+  const runtime::ProcessKey asking = clients_.AskingAs(*context);
   Result<void> found;
   for (const uint64_t cookie : request->cookie()) {
-    const auto done = runtime_.cookies().Done(cookie);
+    const auto done = runtime_.cookies().Done(cookie, asking);
     if (!done) {
       if (found) found = tl::unexpected<Error>(done.error());
     } else if (*done) {

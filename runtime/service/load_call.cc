@@ -13,6 +13,7 @@ void LoadCall::Proceed(bool ok) {
     case Step::kAwaited:
       if (!ok) break;
       new LoadCall(queue(), service_, handler_);
+      rights_ = handler_.clients().RightsOf(context_);
       step_ = Step::kReading;
       reader_.Read(&message_, this);
       return;
@@ -43,7 +44,7 @@ void LoadCall::Proceed(bool ok) {
 void LoadCall::Answer() {
   nrt::load_response response;
   const grpc::Status status = Guarded([&] {
-    response = handler_.Load(std::move(added_), std::move(upload_));
+    response = handler_.Load(rights_, std::move(added_), std::move(upload_));
     return grpc::Status::OK;
   });
   if (status.ok()) {

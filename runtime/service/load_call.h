@@ -29,6 +29,7 @@ class LoadCall final : public Call {
   grpc::ServerContext context_;
   grpc::ServerAsyncReader<nrt::load_response, nrt::load_request> reader_{&context_};
   nrt::load_request message_;
+  Rights rights_;
   NeffUpload upload_;
   Result<void> added_;
 };

@@ -46,8 +46,8 @@ void ServeStreams(CallQueue& queue, nrt::nmgr_stream::AsyncService& service, Nmg
 }
 
 void ServeSessions(CallQueue& queue, nrt::nmgr_session_manager::AsyncService& service,
-                   runtime::Runtime& runtime) {
-  new SessionCall(queue, service, runtime);
+                   runtime::Runtime& runtime, Clients& clients) {
+  new SessionCall(queue, service, runtime, clients);
 }
 
 void ServeControl(CallQueue& queue, nrtd::v1::Control::AsyncService& service,
@@ -56,6 +56,7 @@ void ServeControl(CallQueue& queue, nrtd::v1::Control::AsyncService& service,
   using H = ControlService;
   Serve(queue, service, &S::RequestListNetworks, handler, &H::ListNetworks);
   Serve(queue, service, &S::RequestListSessions, handler, &H::ListSessions);
+  Serve(queue, service, &S::RequestListClients, handler, &H::ListClients);
   Serve(queue, service, &S::RequestListDevices, handler, &H::ListDevices);
   Serve(queue, service, &S::RequestHealth, handler, &H::Health);
 }

@@ -18,7 +18,7 @@ namespace nrtd::service {
 void ServeNmgr(CallQueue& queue, nrt::nmgr_v1::AsyncService& service, NmgrService& handler);
 void ServeStreams(CallQueue& queue, nrt::nmgr_stream::AsyncService& service, NmgrService& handler);
 void ServeSessions(CallQueue& queue, nrt::nmgr_session_manager::AsyncService& service,
-                   runtime::Runtime& runtime);
+                   runtime::Runtime& runtime, Clients& clients);
 void ServeControl(CallQueue& queue, nrtd::v1::Control::AsyncService& service,
                   ControlService& handler);
 

@@ -34,7 +34,7 @@ Result<void> NeffUpload::Add(const nrt::load_request& message) {
       path_ = message.neff_file();
       return {};
     case nrt::load_request::kSessionId:
-      request_.session = message.session_id();
+      request_.owner.session = message.session_id();
       return {};
     case nrt::load_request::CONTENT_NOT_SET:
       break;

@@ -6,62 +6,87 @@
 
 #include <sys/mman.h>
 
+#include "base/log.h"
 #include "runtime/service/status.h"
 #include "runtime/service/version.h"
 
 namespace nrtd::service {
 
-nrt::load_response NmgrService::Load(Result<void> added, NeffUpload upload) {
+Rights NmgrService::RightsToMake(const Context& context) const {
+  return clients_.rules().need_client() ? clients_.RightsOf(context) : Rights{};
+}
+
+nrt::load_response NmgrService::Load(const Rights& rights, Result<void> added, NeffUpload upload) {
   const auto load = [&]() -> Result<runtime::NetworkId> {
     NRTD_TRY(added);
     NRTD_ASSIGN(runtime::LoadRequest request, upload.Finish());
+    request.owner = clients_.OwnerFor(rights, request.owner.session);
+    request.asking = rights.asking;
     return runtime_.Load(std::move(request));
   };
   const auto id = load();
+  if (!id)
+    Log(LogLevel::kWarning, "NMGR:Load", "{}: {}", rights.client.Text(), id.error().text);
+  else
+    Log(LogLevel::kInfo, "NMGR:Load", "{} loaded model {}", rights.client.Text(), *id);
   nrt::load_response response;
   SetStatus(id, response.mutable_status());
   if (id) response.mutable_h_nn()->set_id(*id);
   return response;
 }
 
-grpc::Status NmgrService::unload(Context*, const nrt::unload_request* request,
+grpc::Status NmgrService::unload(Context* context, const nrt::unload_request* request,
                                  nrt::unload_response* response) {
-  SetStatus(runtime_.Unload(request->h_nn().id()), response->mutable_status());
+  SetStatus(runtime_.Unload(request->h_nn().id(), clients_.AskingAs(*context)),
+            response->mutable_status());
   return grpc::Status::OK;
 }
 
-grpc::Status NmgrService::start(Context*, const nrt::start_request* request,
+grpc::Status NmgrService::start(Context* context, const nrt::start_request* request,
                                 nrt::start_response* response) {
-  SetStatus(runtime_.Start(request->h_nn().id()), response->mutable_status());
+  SetStatus(runtime_.Start(request->h_nn().id(), clients_.AskingAs(*context)),
+            response->mutable_status());
   return grpc::Status::OK;
 }
 
-grpc::Status NmgrService::stop(Context*, const nrt::stop_request* request,
+grpc::Status NmgrService::stop(Context* context, const nrt::stop_request* request,
                                nrt::stop_response* response) {
-  SetStatus(runtime_.Stop(request->h_nn().id()), response->mutable_status());
+  SetStatus(runtime_.Stop(request->h_nn().id(), clients_.AskingAs(*context)),
+            response->mutable_status());
   return grpc::Status::OK;
 }
 
-grpc::Status NmgrService::unload_all(Context*, const nrt::empty*, nrt::status* response) {
-  runtime_.UnloadAll();
+grpc::Status NmgrService::unload_all(Context* context, const nrt::empty*, nrt::status* response) {
+  const Rights rights = clients_.RightsOf(*context);
+  Log(LogLevel::kInfo, "NMGR:UnloadAll", "asked for by {}", rights.client.Text());
+  runtime_.UnloadAll(rights.asking);
   SetOk(response);
   return grpc::Status::OK;
 }
 
-grpc::Status NmgrService::create_eg(Context*, const nrt::create_eg_request* request,
+grpc::Status NmgrService::create_eg(Context* context, const nrt::create_eg_request* request,
                                     nrt::create_eg_response* response) {
-  const auto group = runtime_.CreateGroup(request->nc_count(), request->session_id());
+  const Rights rights = clients_.RightsOf(*context);
+  const auto create = [&]() -> Result<scheduler::GroupInfo> {
+    NRTD_TRY(runtime_.CheckSession(request->session_id(), rights.asking));
+    return runtime_.CreateGroup(request->nc_count(),
+                                clients_.OwnerFor(rights, request->session_id()));
+  };
+  const auto group = create();
   SetStatus(group, response->mutable_status());
   if (group) {
     response->mutable_h_eg()->set_id(group->id);
     response->set_nc_count(group->cores.count);
+    Log(LogLevel::kInfo, "NMGR:CreateGroup", "{} has NeuronCore group {} of {} NCs",
+        rights.client.Text(), group->id, group->cores.count);
   }
   return grpc::Status::OK;
 }
 
-grpc::Status NmgrService::destroy_eg(Context*, const nrt::destroy_eg_request* request,
+grpc::Status NmgrService::destroy_eg(Context* context, const nrt::destroy_eg_request* request,
                                      nrt::destroy_eg_response* response) {
-  SetStatus(runtime_.DestroyGroup(request->h_eg().id()), response->mutable_status());
+  SetStatus(runtime_.DestroyGroup(request->h_eg().id(), clients_.AskingAs(*context)),
+            response->mutable_status());
   return grpc::Status::OK;
 }
 
@@ -82,30 +107,42 @@ grpc::Status NmgrService::list_egs(Context*, const nrt::empty*, nrt::out_list_eg
   return grpc::Status::OK;
 }
 
-grpc::Status NmgrService::shm_map(Context*, const nrt::shm_map_request* request,
+grpc::Status NmgrService::shm_map(Context* context, const nrt::shm_map_request* request,
                                   nrt::shm_map_response* response) {
+  const Rights rights = clients_.RightsOf(*context);
   const auto map = [&]() -> Result<void> {
+    NRTD_TRY(runtime_.CheckSession(request->session_id(), rights.asking));
+    memory::Mapper mapper;
+    mapper.owner = clients_.OwnerFor(rights, request->session_id()).session;
+    mapper.realm = rights.asking;
+    if (rights.client.connection != 0)
+      mapper.user = memory::FileUser{rights.client.peer.uid, rights.client.peer.gid};
     // Clients that name no protection mean both, as the original took it.
     const int protection =
         request->mmap_prot() != 0 ? static_cast<int>(request->mmap_prot()) : PROT_READ | PROT_WRITE;
     switch (request->data_case()) {
       case nrt::shm_map_request::kPath:
-        return runtime_.MapPosix(request->path(), protection, request->session_id());
+        return runtime_.MapPosix(request->path(), protection, mapper);
       case nrt::shm_map_request::kPathHugetlb:
         return runtime_.MapHugetlb(request->path_hugetlb().path(), request->path_hugetlb().size(),
-                                   protection, request->session_id());
+                                   protection, mapper);
       case nrt::shm_map_request::DATA_NOT_SET:
         break;
     }
     return Fail(Nerr::kInvalid, "shm_map names no path");
   };
-  SetStatus(map(), response->mutable_status());
+  const auto mapped = map();
+  if (!mapped)
+    Log(LogLevel::kWarning, "NMGR:ShmMap", "{}: {}", rights.client.Text(), mapped.error().text);
+  SetStatus(mapped, response->mutable_status());
   return grpc::Status::OK;
 }
 
-grpc::Status NmgrService::shm_unmap(Context*, const nrt::shm_unmap_request* request,
+grpc::Status NmgrService::shm_unmap(Context* context, const nrt::shm_unmap_request* request,
                                     nrt::shm_unmap_response* response) {
-  SetStatus(runtime_.shared_memory().Unmap(request->path()), response->mutable_status());
+  SetStatus(
+      runtime_.shared_memory().Unmap(request->path(), /*owner=*/0, clients_.AskingAs(*context)),
+      response->mutable_status());
   return grpc::Status::OK;
 }
 

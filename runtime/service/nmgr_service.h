@@ -12,19 +12,23 @@
 
 #include "proto/nrt/nmgr_service.pb.h"
 #include "runtime/runtime.h"
+#include "runtime/service/clients.h"
 #include "runtime/service/neff_upload.h"
+#include "runtime/service/tensor_transfer.h"
 
 namespace nrtd::service {
 
 class NmgrService {
  public:
-  // `runtime` outlives the service.
-  explicit NmgrService(runtime::Runtime& runtime) : runtime_(runtime) {}
+  // Both outlive the service.
+  NmgrService(runtime::Runtime& runtime, Clients& clients) : runtime_(runtime), clients_(clients) {}
 
   using Context = grpc::ServerContext;
 
-  // The end of a load: `added` is what became of the messages in `upload`.
-  nrt::load_response Load(Result<void> added, NeffUpload upload);
+  // The end of a load: `added` is what became of the messages in `upload`, `rights` what its client
+  // had when it began.
+  nrt::load_response Load(const Rights& rights, Result<void> added, NeffUpload upload);
+  Clients& clients() { return clients_; }
   grpc::Status unload(Context* context, const nrt::unload_request* request,
                       nrt::unload_response* response);
   grpc::Status start(Context* context, const nrt::start_request* request,
@@ -82,14 +86,20 @@ class NmgrService {
       nrt::set_static_transfer_adjustment_response* response);
 
  private:
-  Result<void> Infer(const nrt::infer_request& request, nrt::infer_response* response);
-  Result<uint64_t> Post(const nrt::infer_request& request);
+  Result<void> Infer(const nrt::infer_request& request, runtime::ProcessKey asking,
+                     nrt::infer_response* response);
+  Result<runtime::Inference> Begin(const nrt::infer_request& request, const Mappings& mappings,
+                                   runtime::ProcessKey asking, Completion completion);
+  Result<uint64_t> Post(const nrt::infer_request& request, const Rights& rights);
   // Counts how the inference ended, and passes it on.
   Result<void> Counted(Result<void> answer);
   Result<void> Collect(runtime::Inference inference, const nrt::infer_wait_request& request,
-                       nrt::infer_response* response);
+                       runtime::ProcessKey asking, nrt::infer_response* response);
+  // The rights of a call that makes something; where nothing depends on them, nobody's.
+  Rights RightsToMake(const Context& context) const;
 
   runtime::Runtime& runtime_;
+  Clients& clients_;
   std::atomic<uint32_t> transfer_adjustment_{0};
 };
 

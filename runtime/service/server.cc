@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/service/server.h"
 
-#include <cerrno>
 #include <chrono>
-#include <cstring>
 
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
+#include <grpcpp/server_posix.h>
 
 #include "base/log.h"
-#include "base/unique_fd.h"
+#include "runtime/service/clients.h"
+#include "runtime/service/listener.h"
 #include "runtime/service/methods.h"
 
 namespace nrtd::service {
@@ -21,45 +20,10 @@ namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
 
-// The path of a unix socket's address, or "".
-std::string SocketPath(const std::string& address) {
-  if (address.starts_with(kUnixPrefix)) return address.substr(kUnixPrefix.size());
-  return "";
-}
-
-// Clears away what an earlier daemon left behind, and only that; then tries whether the path can be
-// listened on, because gRPC only says that it could not, and the kernel says why.
-Result<void> PrepareSocketPath(const std::string& path) {
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof(name.sun_path)) {
-    return Fail(Nerr::kInvalid, "socket path '{}' has {} bytes, 1 to {} are possible", path,
-                path.size(), sizeof(name.sun_path) - 1);
-  }
-  std::memcpy(name.sun_path, path.c_str(), path.size() + 1);
-  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0) {
-    return Fail(Nerr::kInvalid,
-                "somebody listens on {} already: stop it, or choose another address with -g", path);
-  }
-  // ECONNREFUSED is a socket without a listener, or no socket at all: that one is somebody's file
-  // and stays.
-  struct stat info {};
-  if (::lstat(path.c_str(), &info) == 0) {
-    if (!S_ISSOCK(info.st_mode)) {
-      return Fail(
-          Nerr::kInvalid,
-          "cannot listen on unix:{}: it exists and is no socket; remove it or choose another",
-          path);
-    }
-    ::unlink(path.c_str());
-  }
-  if (::bind(probe.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0) {
-    return Fail(Nerr::kInvalid, "cannot listen on unix:{}: {}; choose another address with -g",
-                path, ErrnoText(errno));
-  }
-  ::unlink(path.c_str());
-  return {};
+// The path of a unix socket's address, or nothing.
+std::optional<std::string> SocketPath(const std::string& address) {
+  if (!address.starts_with(kUnixPrefix)) return std::nullopt;
+  return address.substr(kUnixPrefix.size());
 }
 
 // gRPC's own words go where ours go. What it calls an error seldom is one for whoever runs the
@@ -71,10 +35,24 @@ void LogOfGrpc(gpr_log_func_args* line) {
 }  // namespace
 
 struct Server::State {
-  State(std::string listen_address, runtime::Runtime& runtime)
-      : address(std::move(listen_address)), nmgr(runtime), control(runtime, address) {}
+  State(std::string listen_address, const runtime::AccessRules& rules, runtime::Runtime& runtime)
+      : address(std::move(listen_address)),
+        clients(runtime, rules),
+        nmgr(runtime, clients),
+        control(runtime, address) {
+    // Freeing what a client left may take as long as an inference, which the listener's thread must
+    // not wait for.
+    if (rules.reclaim_on_disconnect) reclaimers.emplace(kReclaimers);
+  }
 
+  Result<void> Build(bool by_tcp);
+  Result<void> Listen(const ServerOptions& options, boost::asio::io_context& io);
+  void Disconnected(int descriptor);
+
+  static constexpr size_t kReclaimers = 4;
   std::string address;
+  Clients clients;
+  std::optional<boost::asio::thread_pool> reclaimers;
   NmgrService nmgr;
   ControlService control;
   nrt::nmgr_v1::AsyncService nmgr_calls;
@@ -83,14 +61,10 @@ struct Server::State {
   nrtd::v1::Control::AsyncService control_calls;
   std::unique_ptr<CallQueue> queue;
   std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<Listener> listener;  // none for TCP: gRPC listens itself
 };
 
-Result<std::unique_ptr<Server>> Server::Start(const std::string& address,
-                                              runtime::Runtime& runtime) {
-  auto state =
-      std::make_unique<State>(address.starts_with('/') ? "unix:" + address : address, runtime);
-  const std::string path = SocketPath(state->address);
-  if (!path.empty() || state->address.starts_with(kUnixPrefix)) NRTD_TRY(PrepareSocketPath(path));
+Result<void> Server::State::Build(bool by_tcp) {
   gpr_set_log_function(LogOfGrpc);
   // Never undone: after a large message gRPC keeps a thread that polls for up to 10 s, and its
   // shutdown, which the last of its objects begins, would wait for that.
@@ -98,27 +72,66 @@ Result<std::unique_ptr<Server>> Server::Start(const std::string& address,
   (void)initialized;
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(state->address, grpc::InsecureServerCredentials(), &port);
+  if (by_tcp) builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
   builder.SetMaxReceiveMessageSize(-1);
   builder.SetMaxSendMessageSize(-1);
   // Two daemons must never share a port by accident.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.RegisterService(&state->nmgr_calls);
-  builder.RegisterService(&state->stream_calls);
-  builder.RegisterService(&state->session_calls);
-  builder.RegisterService(&state->control_calls);
-  state->queue = std::make_unique<CallQueue>(builder.AddCompletionQueue());
-  state->server = builder.BuildAndStart();
-  if (state->server == nullptr || port == 0) {
-    return Fail(Nerr::kInvalid,
-                "cannot listen on {}: it is no address of this machine, or it is taken",
-                state->address);
+  builder.RegisterService(&nmgr_calls);
+  builder.RegisterService(&stream_calls);
+  builder.RegisterService(&session_calls);
+  builder.RegisterService(&control_calls);
+  queue = std::make_unique<CallQueue>(builder.AddCompletionQueue());
+  server = builder.BuildAndStart();
+  if (server != nullptr && (!by_tcp || port != 0)) return {};
+  return Fail(Nerr::kInvalid,
+              "cannot listen on {}: it is no address of this machine, or it is taken", address);
+}
+
+Result<void> Server::State::Listen(const ServerOptions& options, boost::asio::io_context& io) {
+  const auto path = SocketPath(address);
+  if (!path) return {};
+  ListenerEvents events;
+  events.on_connected = [this](int descriptor, runtime::Peer peer) {
+    clients.Connected(descriptor, std::move(peer));
+    grpc::AddInsecureChannelFromFd(server.get(), descriptor);
+  };
+  events.on_disconnected = [this](int descriptor) { Disconnected(descriptor); };
+  NRTD_ASSIGN(listener,
+              Listener::Open({*path, options.socket_mode, options.socket_group}, io, events));
+  return {};
+}
+
+void Server::State::Disconnected(int descriptor) {
+  if (!reclaimers) {
+    clients.Disconnected(descriptor);
+    return;
   }
+  boost::asio::post(*reclaimers, [this, descriptor] { clients.Disconnected(descriptor); });
+}
+
+Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
+                                              runtime::Runtime& runtime,
+                                              boost::asio::io_context& io) {
+  auto state = std::make_unique<State>(
+      options.address.starts_with('/') ? "unix:" + options.address : options.address,
+      options.access, runtime);
+  const bool by_tcp = !SocketPath(state->address);
+  if (by_tcp && options.access.need_client()) {
+    return Fail(
+        Nerr::kInvalid,
+        "clients of {} cannot be told apart: --isolation and --reclaim-on-disconnect need a "
+        "unix socket",
+        state->address);
+  }
+  NRTD_TRY(state->Build(by_tcp));
   ServeNmgr(*state->queue, state->nmgr_calls, state->nmgr);
   ServeStreams(*state->queue, state->stream_calls, state->nmgr);
-  ServeSessions(*state->queue, state->session_calls, runtime);
+  ServeSessions(*state->queue, state->session_calls, runtime, state->clients);
   ServeControl(*state->queue, state->control_calls, state->control);
-  if (auto started = state->queue->Start(); !started) {
+  auto started = state->Listen(options, io);
+  if (started) started = state->queue->Start();
+  if (!started) {
     state->server->Shutdown(std::chrono::system_clock::now());
     state->queue->Abandon();
     return tl::unexpected<Error>(std::move(started.error()));
@@ -137,10 +150,11 @@ const std::string& Server::address() const {
 }
 
 void Server::Shutdown(Duration grace) {
+  state_->listener.reset();
   state_->server->Shutdown(std::chrono::system_clock::now() + grace);
   state_->queue->Stop();
+  if (state_->reclaimers) state_->reclaimers->join();
   state_->server.reset();
-  if (const std::string path = SocketPath(state_->address); !path.empty()) ::unlink(path.c_str());
 }
 
 }  // namespace nrtd::service

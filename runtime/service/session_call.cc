@@ -14,8 +14,8 @@ runtime::VersionInfo ToVersionInfo(const nrt::version& version) {
 }  // namespace
 
 SessionCall::SessionCall(CallQueue& call_queue, nrt::nmgr_session_manager::AsyncService& service,
-                         runtime::Runtime& runtime)
-    : Call(call_queue), service_(service), runtime_(runtime) {
+                         runtime::Runtime& runtime, Clients& clients)
+    : Call(call_queue), service_(service), runtime_(runtime), clients_(clients) {
   service_.Requestsession_monitor(&context_, &stream_, queue().completions(), queue().completions(),
                                   this);
 }
@@ -24,7 +24,7 @@ void SessionCall::Proceed(bool ok) {
   switch (step_) {
     case Step::kAwaited:
       if (!ok) break;
-      new SessionCall(queue(), service_, runtime_);
+      new SessionCall(queue(), service_, runtime_, clients_);
       Open();
       step_ = Step::kGreeting;
       stream_.Write(response_, this);
@@ -49,10 +49,12 @@ void SessionCall::Proceed(bool ok) {
 }
 
 void SessionCall::Open() {
-  id_ = runtime_.sessions().Open();
+  const runtime::Client client = clients_.Find(context_);
+  client_text_ = client.Text();
+  id_ = runtime_.sessions().Open(client);
   response_.set_session_id(id_);
   SetVersion(response_.mutable_runtime_version());
-  Log(LogLevel::kDebug, "NMGR:Session", "session {} opened", id_);
+  Log(LogLevel::kDebug, "NMGR:Session", "session {} opened by {}", id_, client_text_);
 }
 
 void SessionCall::Describe() {
@@ -65,7 +67,7 @@ void SessionCall::Describe() {
 
 void SessionCall::Close() {
   runtime_.CloseSession(id_);
-  Log(LogLevel::kDebug, "NMGR:Session", "session {} closed", id_);
+  Log(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_, client_text_);
 }
 
 }  // namespace nrtd::service

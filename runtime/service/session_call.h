@@ -8,6 +8,7 @@
 #include "proto/nrt/nmgr_session_service.grpc.pb.h"
 #include "runtime/runtime.h"
 #include "runtime/service/call_queue.h"
+#include "runtime/service/clients.h"
 
 namespace nrtd::service {
 
@@ -18,7 +19,7 @@ class SessionCall final : public Call {
  public:
   // Waits for the next session. All outlive the call.
   SessionCall(CallQueue& call_queue, nrt::nmgr_session_manager::AsyncService& service,
-              runtime::Runtime& runtime);
+              runtime::Runtime& runtime, Clients& clients);
 
   void Proceed(bool ok) override;
 
@@ -30,8 +31,10 @@ class SessionCall final : public Call {
 
   nrt::nmgr_session_manager::AsyncService& service_;
   runtime::Runtime& runtime_;
+  Clients& clients_;
   Step step_ = Step::kAwaited;
   runtime::SessionId id_ = 0;
+  std::string client_text_;
   grpc::ServerContext context_;
   grpc::ServerAsyncReaderWriter<nrt::session_monitor_response, nrt::session_monitor_request>
       stream_{&context_};

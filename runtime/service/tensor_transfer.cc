@@ -45,7 +45,7 @@ tl::unexpected<Error> Truncated(const TensorPort& port) {
 }
 
 Result<SharedTensor> FindInput(const nrt::infer_io& tensor, const TensorPort& port,
-                               const memory::SharedMemoryTable& shared) {
+                               const Mappings& shared) {
   auto mapping = shared.Lookup(tensor.buf_shm().path());
   if (!mapping) return tl::unexpected<Error>(BadSharedMemory(std::move(mapping.error()), port));
   auto bytes = (*mapping)->ReadRange(0, port.bytes);
@@ -54,7 +54,7 @@ Result<SharedTensor> FindInput(const nrt::infer_io& tensor, const TensorPort& po
 }
 
 Result<MutableByteSpan> FindOutput(const nrt::infer_io& tensor, const TensorPort& port,
-                                   const memory::SharedMemoryTable& shared,
+                                   const Mappings& shared,
                                    std::shared_ptr<memory::SharedMemory>* keep) {
   if (tensor.data_case() != nrt::infer_io::kBufShm) {
     return Fail(Nerr::kInvalid, "shm_ofmap [{}] names no shared memory", port.name);
@@ -102,7 +102,7 @@ std::vector<size_t>& MatchScratch() {
 
 }  // namespace
 
-Result<void> WriteInputs(const TensorList& inputs, const memory::SharedMemoryTable& shared,
+Result<void> WriteInputs(const TensorList& inputs, const Mappings& shared,
                          runtime::Inference& inference) {
   const Ports& ports = inference.network().inputs();
   std::vector<size_t>& matched = MatchScratch();
@@ -128,7 +128,7 @@ Result<void> WriteInputs(const TensorList& inputs, const memory::SharedMemoryTab
   return {};
 }
 
-Result<void> CheckOutputs(const TensorList& shm_outputs, const memory::SharedMemoryTable& shared,
+Result<void> CheckOutputs(const TensorList& shm_outputs, const Mappings& shared,
                           const runtime::Network& network) {
   if (shm_outputs.empty()) return {};
   std::vector<size_t>& matched = MatchScratch();
@@ -141,7 +141,7 @@ Result<void> CheckOutputs(const TensorList& shm_outputs, const memory::SharedMem
   return {};
 }
 
-Result<void> ReadOutputs(const TensorList& shm_outputs, const memory::SharedMemoryTable& shared,
+Result<void> ReadOutputs(const TensorList& shm_outputs, const Mappings& shared,
                          const runtime::Inference& inference, nrt::infer_response* response) {
   const Ports& ports = inference.network().outputs();
   if (shm_outputs.empty()) {

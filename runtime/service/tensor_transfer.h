@@ -4,6 +4,9 @@
 // message or in shared memory that the client mapped before.
 #pragma once
 
+#include <memory>
+#include <string_view>
+
 #include <google/protobuf/repeated_ptr_field.h>
 
 #include "base/error.h"
@@ -13,6 +16,16 @@
 
 namespace nrtd::service {
 
+// The mappings that a client's requests may name.
+struct Mappings {
+  const memory::SharedMemoryTable& table;
+  memory::RealmId realm = 0;
+
+  Result<std::shared_ptr<memory::SharedMemory>> Lookup(std::string_view path) const {
+    return table.Lookup(path, realm);
+  }
+};
+
 using TensorList = google::protobuf::RepeatedPtrField<nrt::infer_io>;
 
 // Checks names, count and sizes of all inputs, then copies them into the slot. Nothing is copied on
@@ -20,16 +33,16 @@ using TensorList = google::protobuf::RepeatedPtrField<nrt::infer_io>;
 // [input:0], received X, expected Y", an unknown or doubled name. Inputs that the compiler folded
 // away may be there or not. kInferBadInput: shared memory that is not mapped or no longer as large
 // as the tensor, also when it is cut while it is copied.
-Result<void> WriteInputs(const TensorList& inputs, const memory::SharedMemoryTable& shared,
+Result<void> WriteInputs(const TensorList& inputs, const Mappings& shared,
                          runtime::Inference& inference);
 
 // Checks that the places for outputs in shared memory exist, before anything runs: an empty list
 // means inline. Errors as above.
-Result<void> CheckOutputs(const TensorList& shm_outputs, const memory::SharedMemoryTable& shared,
+Result<void> CheckOutputs(const TensorList& shm_outputs, const Mappings& shared,
                           const runtime::Network& network);
 
 // Copies the outputs into shared memory where the request named some, else into the reply.
-Result<void> ReadOutputs(const TensorList& shm_outputs, const memory::SharedMemoryTable& shared,
+Result<void> ReadOutputs(const TensorList& shm_outputs, const Mappings& shared,
                          const runtime::Inference& inference, nrt::infer_response* response);
 
 }  // namespace nrtd::service

@@ -7,10 +7,14 @@
 #include <vector>
 
 #include "base/mutex.h"
-#include "scheduler/group_table.h"
+#include "runtime/session/client.h"
 
 namespace nrtd::runtime {
 
+using scheduler::kAnyProcess;
+using scheduler::MayUse;
+using scheduler::Owner;
+using scheduler::ProcessKey;
 using scheduler::SessionId;
 
 struct VersionInfo {
@@ -26,22 +30,35 @@ struct SessionInfo {
   std::string framework;
   VersionInfo framework_version;
   VersionInfo client_version;
+  Client client;
 };
 
-// The sessions that are open: each as long as its session_monitor stream. Threadsafe.
+// What lives as long as somebody is there: sessions, each as long as its session_monitor stream,
+// and connections. Threadsafe.
 class SessionTable {
  public:
-  SessionId Open();
+  SessionId Open(const Client& client = {});
+  // The client stays as it was when the session was opened.
   void Describe(SessionId id, SessionInfo info);
   // False when it was closed already.
   bool Close(SessionId id);
-  bool Contains(SessionId id) const;
   std::vector<SessionInfo> List() const;  // by rising id
+
+  // The client that has this connection from now on.
+  Client Connect(Peer peer);
+  // False when it was disconnected already.
+  bool Disconnect(SessionId connection);
+  std::vector<Client> Clients() const;  // by rising connection
+
+  // Whether a session or a connection of this number is open, and of the process that asks.
+  bool Contains(SessionId id, ProcessKey asking = kAnyProcess) const;
 
  private:
   mutable Mutex mutex_;
   std::map<SessionId, SessionInfo> sessions_ NRTD_GUARDED_BY(mutex_);
+  std::map<SessionId, Client> clients_ NRTD_GUARDED_BY(mutex_);  // by connection
   SessionId next_ NRTD_GUARDED_BY(mutex_) = 1;
+  SessionId next_connection_ NRTD_GUARDED_BY(mutex_) = kFirstConnection;
 };
 
 }  // namespace nrtd::runtime

@@ -160,6 +160,9 @@ v1::ListNetworksResponse RtdClient::ListNetworks() {
 v1::ListSessionsResponse RtdClient::ListSessions() {
   return Call(stubs_->control, &Control::ListSessions);
 }
+v1::ListClientsResponse RtdClient::ListClients() {
+  return Call(stubs_->control, &Control::ListClients);
+}
 v1::ListDevicesResponse RtdClient::ListDevices() {
   return Call(stubs_->control, &Control::ListDevices);
 }

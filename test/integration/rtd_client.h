@@ -67,6 +67,7 @@ class RtdClient {
 
   v1::ListNetworksResponse ListNetworks();
   v1::ListSessionsResponse ListSessions();
+  v1::ListClientsResponse ListClients();
   v1::ListDevicesResponse ListDevices();
   v1::HealthResponse Health();
 

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// session-client ADDRESS NEFF SHM: a client as a framework's process is one. Opens a session, and
-// under it loads the NEFF into a group of its own, makes another group, maps the shared memory SHM
-// and posts inferences. Then it prints the session's id and does nothing until it is killed or its
-// stdin ends.
+// session-client ADDRESS NEFF SHM [--no-session] [--uid N]: a client as a framework's process is
+// one. Opens a session, and under it loads the NEFF into a group of its own, makes another group,
+// maps the shared memory SHM and posts inferences. Then it prints the session's id, the network's,
+// the other group's and a cookie in one line, and does nothing until it is killed or its stdin
+// ends. With --uid it is another user's process.
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <memory>
 #include <stdexcept>
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "test/integration/rtd_client.h"
 
@@ -48,22 +51,42 @@ nrt::infer_request Zeros(RtdClient& client, uint32_t network) {
   return request;
 }
 
-void Run(const std::string& address, const std::string& neff, const std::string& shm) {
-  RtdClient client(address);
-  const auto session = client.OpenSession();
-  session->Write({});
-  const uint64_t id = session->Read().session_id();
-  const auto loaded = client.Load(LoadMessages(neff, id));
+struct Arguments {
+  std::string address;
+  std::string neff;
+  std::string shm;
+  bool session = true;
+  uid_t uid = 0;  // 0: the one it was started as
+};
+
+void Run(const Arguments& arguments) {
+  if (arguments.uid != 0 && ::setuid(arguments.uid) != 0) throw std::runtime_error("setuid");
+  RtdClient client(arguments.address);
+  std::unique_ptr<SessionStream> session;
+  uint64_t id = 0;
+  if (arguments.session) {
+    session = client.OpenSession();
+    session->Write({});
+    id = session->Read().session_id();
+  }
+  const auto loaded = client.Load(LoadMessages(arguments.neff, id));
   Must(loaded.status());
-  Must(client.CreateGroup(1, id).status());
+  const auto group = client.CreateGroup(1, id);
+  Must(group.status());
   nrt::shm_map_request map;
-  map.set_path(shm);
+  map.set_path(arguments.shm);
   map.set_mmap_prot(PROT_READ | PROT_WRITE);
   map.set_session_id(id);
   Must(client.Map(map).status());
   const nrt::infer_request request = Zeros(client, loaded.h_nn().id());
-  for (int i = 0; i < 2; ++i) Must(client.Post(request).status());
-  std::cout << id << std::endl;
+  uint64_t cookie = 0;
+  for (int i = 0; i < 2; ++i) {
+    const auto posted = client.Post(request);
+    Must(posted.status());
+    cookie = posted.cookie();
+  }
+  std::cout << id << ' ' << loaded.h_nn().id() << ' ' << group.h_eg().id() << ' ' << cookie
+            << std::endl;
   std::cin.get();
   // Without goodbye, as a process that crashed.
   std::_Exit(EXIT_SUCCESS);
@@ -73,9 +96,15 @@ void Run(const std::string& address, const std::string& neff, const std::string&
 }  // namespace nrtd::integration
 
 int main(int argc, char** argv) {
-  if (argc != 4) return 2;
+  if (argc < 4) return 2;
+  nrtd::integration::Arguments arguments{.address = argv[1], .neff = argv[2], .shm = argv[3]};
+  for (int i = 4; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--no-session") arguments.session = false;
+    if (word == "--uid" && i + 1 < argc) arguments.uid = static_cast<uid_t>(std::stoul(argv[++i]));
+  }
   try {
-    nrtd::integration::Run(argv[1], argv[2], argv[3]);
+    nrtd::integration::Run(arguments);
   } catch (const std::exception& error) {
     std::cerr << "session-client: " << error.what() << '\n';
   }

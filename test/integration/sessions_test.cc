@@ -2,12 +2,11 @@
 #include <csignal>
 #include <thread>
 
-#include <spawn.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "test/integration/client_process.h"
 #include "test/integration/daemon_test.h"
 #include "test/memory/client_shm.h"
 
@@ -23,54 +22,6 @@ nrt::session_monitor_request PluginRequest() {
   request.mutable_fal_version()->set_full_version("1.2.3.0");
   return request;
 }
-
-// session-client as a child process.
-class ClientProcess {
- public:
-  ClientProcess(const std::string& address, const std::string& neff, const std::string& shm) {
-    std::vector<std::string> words = {std::string(NRTD_TEST_BINARY_DIR) + "/session-client",
-                                      address, neff, shm};
-    std::vector<char*> pointers;
-    for (std::string& word : words) pointers.push_back(word.data());
-    pointers.push_back(nullptr);
-    int input[2];
-    int output[2];
-    if (::pipe2(input, O_CLOEXEC) != 0 || ::pipe2(output, O_CLOEXEC) != 0)
-      throw std::runtime_error("pipe");
-    input_ = UniqueFd(input[1]);
-    output_ = UniqueFd(output[0]);
-    const UniqueFd child_input(input[0]);
-    const UniqueFd child_output(output[1]);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, child_input.get(), STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, child_output.get(), STDOUT_FILENO);
-    const int error =
-        posix_spawn(&pid_, pointers[0], &actions, nullptr, pointers.data(), ::environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (error != 0) throw std::runtime_error("cannot run " + words[0]);
-  }
-  ~ClientProcess() { Kill(); }
-
-  // What it made its things under; 0 when it failed.
-  uint64_t AwaitSession() {
-    std::string text;
-    char letter = 0;
-    while (::read(output_.get(), &letter, 1) == 1 && letter != '\n') text += letter;
-    return text.empty() ? 0 : std::stoull(text);
-  }
-  void Kill() {
-    if (pid_ <= 0) return;
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-    pid_ = -1;
-  }
-
- private:
-  pid_t pid_ = -1;
-  UniqueFd input_;
-  UniqueFd output_;
-};
 
 class SessionsTest : public DaemonTest {
  protected:
@@ -188,7 +139,7 @@ TEST_F(SessionsTest, AClientThatIsKilledKeepsNothing) {
   for (const char* neff : {"digits.neff", "slow.neff"}) {
     memory::ClientShm shm(4096);
     ClientProcess process(address(), File(neff), shm.name());
-    const uint64_t session = process.AwaitSession();
+    const uint64_t session = process.AwaitReady().session;
     ASSERT_NE(session, 0U);
     EXPECT_EQ(ReadUsage(client()).networks, before.networks + 1);
     EXPECT_EQ(ReadUsage(client()).groups, before.groups + 2);

@@ -167,6 +167,7 @@ class HugetlbCgroup : public testing::Test {
   bool ready_ = false;
 };
 
+// One test: the controller is switched on for it and off after it, for everyone.
 TEST_F(HugetlbCgroup, APoolAboveItsLimitIsAnErrorAndNotSigbus) {
   NRTD_REQUIRE_HUGE_PAGES(6);
   Enter(0);
@@ -174,10 +175,8 @@ TEST_F(HugetlbCgroup, APoolAboveItsLimitIsAnErrorAndNotSigbus) {
   EXPECT_EQ(error.code, Nerr::kResource);
   EXPECT_THAT(error.text, StartsWith("Attempt to preallocate 6 hugetlb pages failed!"));
   EXPECT_THAT(error.text, HasSubstr("cgroup's hugetlb.2MB.max"));
-}
 
-TEST_F(HugetlbCgroup, APoolThatGetsOnlySomeOfItsPagesServesThose) {
-  NRTD_REQUIRE_HUGE_PAGES(6);
+  // One that gets only some of its pages serves those.
   Enter(3 * kHugePageSize);
   auto pool = HugePagePool::Create({.pages_per_device = 6, .addressing = BusAddressing::kVirtual});
   ASSERT_TRUE(pool) << pool.error().text;
@@ -196,11 +195,9 @@ TEST_F(HugetlbCgroup, APoolThatGetsOnlySomeOfItsPagesServesThose) {
   EXPECT_EQ((*pool)->pages()[5].bus_address, 0);
   pool->reset();
   (void)testing::internal::GetCapturedStderr();
-}
+  *three = DmaBuffer();
 
-TEST_F(HugetlbCgroup, APoolAtItsLimitIsComplete) {
-  NRTD_REQUIRE_HUGE_PAGES(6);
-  Enter(3 * kHugePageSize);
+  // One at its limit is complete.
   const auto within =
       HugePagePool::Create({.pages_per_device = 3, .addressing = BusAddressing::kVirtual});
   ASSERT_TRUE(within) << within.error().text;

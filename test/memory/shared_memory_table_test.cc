@@ -123,8 +123,8 @@ TEST(SharedMemoryTable, AFailedMapLeavesNothingBehind) {
 TEST(SharedMemoryTable, ASessionTakesBackOnlyItsOwn) {
   SharedMemoryTable table;
   ClientShm client(4096);
-  ASSERT_TRUE(table.MapPosix(client.name(), kReadWrite, 1));
-  ASSERT_TRUE(table.MapPosix(client.name(), kReadWrite, 2));
+  ASSERT_TRUE(table.MapPosix(client.name(), kReadWrite, {1}));
+  ASSERT_TRUE(table.MapPosix(client.name(), kReadWrite, {2}));
   const auto refused = table.Unmap(client.name(), 3);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().text, HasSubstr("by session 3"));
@@ -140,10 +140,10 @@ TEST(SharedMemoryTable, ASessionsEndReleasesAllItsMapCalls) {
   ClientShm own(4096);
   ClientShm shared(4096);
   ClientShm ownerless(4096);
-  ASSERT_TRUE(table.MapPosix(own.name(), kReadWrite, 7));
-  ASSERT_TRUE(table.MapPosix(own.name(), kReadWrite, 7));
-  ASSERT_TRUE(table.MapPosix(shared.name(), kReadWrite, 7));
-  ASSERT_TRUE(table.MapPosix(shared.name(), kReadWrite, 8));
+  ASSERT_TRUE(table.MapPosix(own.name(), kReadWrite, {7}));
+  ASSERT_TRUE(table.MapPosix(own.name(), kReadWrite, {7}));
+  ASSERT_TRUE(table.MapPosix(shared.name(), kReadWrite, {7}));
+  ASSERT_TRUE(table.MapPosix(shared.name(), kReadWrite, {8}));
   ASSERT_TRUE(table.MapPosix(ownerless.name(), kReadWrite));
   EXPECT_EQ(table.ReleaseOwner(7), 3);
   EXPECT_FALSE(table.Lookup(own.name()));
@@ -167,7 +167,7 @@ TEST(SharedMemoryTable, HugetlbFilesAreKeptByTheirPath) {
     ASSERT_EQ(::ftruncate(file.get(), 2 * kMiB), 0);
   }
   SharedMemoryTable table;
-  const auto memory = table.MapHugetlb(path, 2 * kMiB, kReadWrite, 5);
+  const auto memory = table.MapHugetlb(path, 2 * kMiB, kReadWrite, {5});
   ASSERT_TRUE(memory) << memory.error().text;
   EXPECT_EQ(*table.Lookup(path), *memory);
   EXPECT_EQ(table.ReleaseOwner(5), 1);
@@ -180,7 +180,7 @@ TEST(SharedMemoryTable, ThreadsMapUseAndUnmapTheSamePath) {
   for (uint64_t owner = 1; owner <= 4; ++owner) {
     threads.emplace_back([&table, &client, owner] {
       for (int i = 0; i < 500; ++i) {
-        const auto memory = table.MapPosix(client.name(), kReadWrite, owner);
+        const auto memory = table.MapPosix(client.name(), kReadWrite, {owner});
         ASSERT_TRUE(memory);
         const auto found = table.Lookup(client.name());
         ASSERT_TRUE(found);

@@ -90,7 +90,7 @@ TEST_F(RuntimeConcurrencyTest, OneOfManyUnloadsOfANetworkSucceeds) {
 
 TEST_F(RuntimeConcurrencyTest, UnloadAllBesideAnUnloadFreesTheGroupAsWell) {
   for (int i = 0; i < 40; ++i) {
-    const auto group = Must(runtime_.CreateGroup(1, 0));
+    const auto group = Must(runtime_.CreateGroup(1));
     const NetworkId id = Load(doubling_, group.id);
     Must(runtime_.Start(id));
     std::thread client([&] { (void)runtime_.Unload(id); });
@@ -103,7 +103,7 @@ TEST_F(RuntimeConcurrencyTest, UnloadAllBesideAnUnloadFreesTheGroupAsWell) {
 
 TEST_F(RuntimeConcurrencyTest, UnloadAllBesideAStopAndAStartLeavesNothing) {
   for (int i = 0; i < 40; ++i) {
-    const auto group = Must(runtime_.CreateGroup(1, 0));
+    const auto group = Must(runtime_.CreateGroup(1));
     const NetworkId id = Load(doubling_, group.id);
     Must(runtime_.Start(id));
     std::thread client([&] {
@@ -149,7 +149,7 @@ TEST_F(RuntimeConcurrencyTest, SessionsComeAndGoWithTheirNetworks) {
     clients.emplace_back([&, t] {
       for (int i = 0; i < 12; ++i) {
         const SessionId session = runtime_.sessions().Open();
-        const auto group = runtime_.CreateGroup(1, session);
+        const auto group = runtime_.CreateGroup(1, {session});
         if (!group) {
           ++wrong;
           continue;

@@ -110,7 +110,7 @@ class NetworkFixture : public ::testing::Test {
     // Who drops the last pointer retires it, as a network that runs must be.
     return {network.get(), [network](Network*) { (void)network->Retire(); }};
   }
-  GroupId Group(uint32_t cores) { return Must(groups_.Create(cores, false, 0)).id; }
+  GroupId Group(uint32_t cores) { return Must(groups_.Create(cores, false)).id; }
   sim::Faults& FaultsOf(uint32_t core) { return SimCoreOf(*machine_, core).faults(); }
 
   ManualClock time_;
@@ -128,13 +128,13 @@ class RuntimeFixture : public ::testing::Test {
     LoadRequest request;
     request.neff = neff;
     request.group = group;
-    request.session = session;
+    request.owner.session = session;
     return runtime_.Load(std::move(request));
   }
   sim::Faults& FaultsOf(uint32_t core) { return SimCoreOf(runtime_.machine(), core).faults(); }
   // The cores that a new group could have.
   uint32_t FreeRun() {
-    auto group = runtime_.CreateGroup(0, 0);
+    auto group = runtime_.CreateGroup(0);
     if (!group) return 0;
     Must(runtime_.DestroyGroup(group->id));
     return group->cores.count;

@@ -50,7 +50,7 @@ TEST_F(RuntimeTest, WithoutAGroupANetworkGetsItsOwnAndRuns) {
 }
 
 TEST_F(RuntimeTest, InAGroupANetworkStandsByUntilItIsStarted) {
-  const auto group = Must(runtime_.CreateGroup(2, 0));
+  const auto group = Must(runtime_.CreateGroup(2));
   const NetworkId first = Load(doubling_, group.id);
   const NetworkId second = Load(PipelineNeff(DoublingSpec(2)), group.id);
   EXPECT_EQ(Must(runtime_.Find(first))->state(), NetworkState::kStandby);
@@ -83,7 +83,7 @@ TEST_F(RuntimeTest, ANetworkThatIsGoneIsNotFoundInTheDocumentedWords) {
 TEST_F(RuntimeTest, UnloadAllTwiceIsHarmless) {
   runtime_.UnloadAll();
   Load(doubling_);
-  const auto group = Must(runtime_.CreateGroup(2, 0));
+  const auto group = Must(runtime_.CreateGroup(2));
   Load(doubling_, group.id);
   runtime_.UnloadAll();
   ExpectNothingLoaded();
@@ -93,7 +93,7 @@ TEST_F(RuntimeTest, UnloadAllTwiceIsHarmless) {
 }
 
 TEST_F(RuntimeTest, AGroupThatHoldsNetworksIsNotDestroyed) {
-  const auto group = Must(runtime_.CreateGroup(1, 0));
+  const auto group = Must(runtime_.CreateGroup(1));
   const NetworkId id = Load(doubling_, group.id);
   EXPECT_EQ(runtime_.DestroyGroup(group.id).error().code, Nerr::kInvalid);
   Must(runtime_.Unload(id));
@@ -149,7 +149,7 @@ TEST_F(RuntimeTest, ARefusedLoadLeavesNothingBehind) {
 }
 
 TEST_F(RuntimeTest, ARefusedLoadLeavesItsExplicitGroupUsable) {
-  const auto group = Must(runtime_.CreateGroup(1, 0));
+  const auto group = Must(runtime_.CreateGroup(1));
   const auto refused = TryLoad(PipelineNeff(DoublingSpec(2)), group.id);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().text, "Insufficient number of VNCs: 1, required: 2");
@@ -218,7 +218,7 @@ class SlowUnloadTest : public RuntimeTest {
     return future.wait_for(std::chrono::milliseconds(50)) == std::future_status::timeout;
   }
 
-  const scheduler::GroupInfo group_ = Must(runtime_.CreateGroup(1, 0));
+  const scheduler::GroupInfo group_ = Must(runtime_.CreateGroup(1));
   const NetworkId id_ = [this] {
     const NetworkId id = Load(doubling_, group_.id);
     Must(runtime_.Start(id));
@@ -274,7 +274,7 @@ TEST_F(RuntimeTest, AFailedNetworkCanBeUnloadedAndItsCoresUsedAgain) {
 }
 
 TEST_F(RuntimeTest, CountersCountWhatHappened) {
-  const auto group = Must(runtime_.CreateGroup(1, 0));
+  const auto group = Must(runtime_.CreateGroup(1));
   const NetworkId id = Load(doubling_, group.id);
   Must(runtime_.Start(id));
   Must(runtime_.Stop(id));

@@ -25,7 +25,7 @@ TEST_F(SessionTest, ASessionThatIsNotOpenOwnsNothing) {
   const SessionId closed = runtime_.sessions().Open();
   runtime_.CloseSession(closed);
   for (const SessionId id : {closed, SessionId{99}}) {
-    EXPECT_EQ(runtime_.CreateGroup(1, id).error().code, Nerr::kInvalidHandle);
+    EXPECT_EQ(runtime_.CreateGroup(1, {id}).error().code, Nerr::kInvalidHandle);
     EXPECT_EQ(TryLoad(doubling_, 0, id).error().code, Nerr::kInvalidHandle);
   }
   ExpectNothingLeft();
@@ -33,10 +33,10 @@ TEST_F(SessionTest, ASessionThatIsNotOpenOwnsNothing) {
 
 TEST_F(SessionTest, TheEndOfASessionFreesItsNetworksAndGroups) {
   const SessionId session = runtime_.sessions().Open();
-  const auto group = Must(runtime_.CreateGroup(1, session));
+  const auto group = Must(runtime_.CreateGroup(1, {session}));
   Load(doubling_, group.id, session);
   Load(doubling_, 0, session);
-  Must(runtime_.CreateGroup(1, session));
+  Must(runtime_.CreateGroup(1, {session}));
   runtime_.CloseSession(session);
   ExpectNothingLeft();
   runtime_.CloseSession(session);  // once more is harmless
@@ -48,7 +48,7 @@ TEST_F(SessionTest, OtherSessionsKeepWhatIsTheirs) {
   Load(doubling_, 0, dying);
   const NetworkId theirs = Load(doubling_, 0, living);
   const NetworkId nobodys = Load(doubling_);
-  const auto group = Must(runtime_.CreateGroup(1, living));
+  const auto group = Must(runtime_.CreateGroup(1, {living}));
   runtime_.CloseSession(dying);
   EXPECT_EQ(Infer(*Must(runtime_.Find(theirs)), 1).value, Doubled(1, 1));
   EXPECT_EQ(Infer(*Must(runtime_.Find(nobodys)), 2).value, Doubled(2, 1));
@@ -57,7 +57,7 @@ TEST_F(SessionTest, OtherSessionsKeepWhatIsTheirs) {
 
 TEST_F(SessionTest, AGroupTakesTheNetworksThatNamedNoSessionAlong) {
   const SessionId session = runtime_.sessions().Open();
-  const auto group = Must(runtime_.CreateGroup(1, session));
+  const auto group = Must(runtime_.CreateGroup(1, {session}));
   Must(runtime_.Start(Load(doubling_, group.id)));
   runtime_.CloseSession(session);
   ExpectNothingLeft();
@@ -81,8 +81,8 @@ TEST_F(SessionTest, SharedMemoryGoesWithItsSession) {
   const SessionId session = runtime_.sessions().Open();
   const SessionId other = runtime_.sessions().Open();
   memory::SharedMemoryTable& table = runtime_.shared_memory();
-  ASSERT_TRUE(table.MapPosix(mine.name(), PROT_READ | PROT_WRITE, session));
-  ASSERT_TRUE(table.MapPosix(theirs.name(), PROT_READ | PROT_WRITE, other));
+  ASSERT_TRUE(table.MapPosix(mine.name(), PROT_READ | PROT_WRITE, {session}));
+  ASSERT_TRUE(table.MapPosix(theirs.name(), PROT_READ | PROT_WRITE, {other}));
   runtime_.CloseSession(session);
   EXPECT_FALSE(table.Lookup(mine.name()));
   EXPECT_TRUE(table.Lookup(theirs.name()));
@@ -93,7 +93,7 @@ TEST_F(SessionTest, SharedMemoryMappedWhileTheSessionEndsIsGone) {
   for (int i = 0; i < 100; ++i) {
     const SessionId session = runtime_.sessions().Open();
     auto mapped = std::async(std::launch::async, [&] {
-      return runtime_.MapPosix(file.name(), PROT_READ | PROT_WRITE, session);
+      return runtime_.MapPosix(file.name(), PROT_READ | PROT_WRITE, {session});
     });
     runtime_.CloseSession(session);
     mapped.wait();
@@ -130,7 +130,7 @@ class InterruptedLoadTest : public ::testing::Test {
     LoadRequest request;
     request.neff = PipelineNeff(spec);
     request.group = group;
-    request.session = owner;
+    request.owner.session = owner;
     clock_.AtNextLook([this, session] { runtime_.CloseSession(session); });
     return runtime_.Load(std::move(request));
   }
@@ -172,13 +172,13 @@ TEST_F(InterruptedLoadTest, ANetworkWhoseSessionEndsDuringItsLoadIsGone) {
 
 TEST_F(InterruptedLoadTest, TheGroupOfTheSessionThatEndedIsGoneAsWell) {
   const SessionId session = runtime_.sessions().Open();
-  const auto group = Must(runtime_.CreateGroup(1, session));
+  const auto group = Must(runtime_.CreateGroup(1, {session}));
   ExpectRefusedAndNothingLeft(LoadWhileClosing(session, group.id, session));
 }
 
 TEST_F(InterruptedLoadTest, SoIsANetworkInThatGroupThatNamedNoSession) {
   const SessionId session = runtime_.sessions().Open();
-  const auto group = Must(runtime_.CreateGroup(1, session));
+  const auto group = Must(runtime_.CreateGroup(1, {session}));
   ExpectRefusedAndNothingLeft(LoadWhileClosing(session, group.id, 0));
 }
 
@@ -196,7 +196,7 @@ TEST_F(SessionTest, ALoadThatRacesWithTheEndOfItsSessionLeavesNothing) {
 TEST_F(SessionTest, ALoadIntoTheGroupOfASessionThatEndsLeavesNothing) {
   for (int i = 0; i < 40; ++i) {
     const SessionId session = runtime_.sessions().Open();
-    const auto group = Must(runtime_.CreateGroup(2, session));
+    const auto group = Must(runtime_.CreateGroup(2, {session}));
     // Every other client does not say whose network it is.
     const SessionId owner = i % 2 == 0 ? session : 0;
     auto loaded =
@@ -211,7 +211,7 @@ TEST_F(SessionTest, ALoadIntoTheGroupOfASessionThatEndsLeavesNothing) {
 TEST_F(SessionTest, GroupsMadeWhileTheSessionEndsAreGone) {
   for (int i = 0; i < 100; ++i) {
     const SessionId session = runtime_.sessions().Open();
-    auto made = std::async(std::launch::async, [&] { return runtime_.CreateGroup(1, session); });
+    auto made = std::async(std::launch::async, [&] { return runtime_.CreateGroup(1, {session}); });
     runtime_.CloseSession(session);
     made.wait();
     ExpectNothingLeft();

@@ -15,9 +15,9 @@ constexpr NetworkId kOther = 10'002;
 class GroupTableTest : public ::testing::Test {
  protected:
   GroupInfo Explicit(uint32_t cores, SessionId session = 0) {
-    return table_.Create(cores, /*implicit=*/false, session).value();
+    return table_.Create(cores, /*implicit=*/false, {session}).value();
   }
-  GroupInfo Implicit(uint32_t cores) { return table_.Create(cores, /*implicit=*/true, 0).value(); }
+  GroupInfo Implicit(uint32_t cores) { return table_.Create(cores, /*implicit=*/true).value(); }
 
   GroupTable table_{4};
 };
@@ -33,7 +33,7 @@ TEST_F(GroupTableTest, TheFirstGroupIsOneAndHandlesAreNeverUsedAgain) {
 TEST_F(GroupTableTest, AGroupRemembersWhatItWasMadeWith) {
   const GroupInfo group = Explicit(3, 77);
   EXPECT_EQ(group.cores, (CoreRun{0, 3}));
-  EXPECT_EQ(group.session, 77U);
+  EXPECT_EQ(group.owner.session, 77U);
   EXPECT_FALSE(group.implicit);
   EXPECT_EQ(group.networks, 0U);
   EXPECT_EQ(group.running, 0U);
@@ -48,7 +48,7 @@ TEST_F(GroupTableTest, NoCountMeansTheLargestFreeRun) {
 }
 
 TEST_F(GroupTableTest, TooManyCoresAreRefusedInTheDocumentedWords) {
-  const auto refused = table_.Create(5, false, 0);
+  const auto refused = table_.Create(5, false);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Nerr::kResourceNc);
   EXPECT_EQ(refused.error().text,
@@ -61,7 +61,7 @@ TEST_F(GroupTableTest, AvailableIsTheLongestRunNotTheSumOfFreeCores) {
   const GroupInfo c = Explicit(1);
   ASSERT_TRUE(table_.Destroy(a.id));
   ASSERT_TRUE(table_.Destroy(c.id));  // free: 0, 2, 3
-  const auto refused = table_.Create(3, false, 0);
+  const auto refused = table_.Create(3, false);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().text,
             "Requested number of NCs: 3 exceeds the total available number: 2");
@@ -69,7 +69,7 @@ TEST_F(GroupTableTest, AvailableIsTheLongestRunNotTheSumOfFreeCores) {
 
 TEST_F(GroupTableTest, NoCountIsRefusedWhenNothingIsFree) {
   Explicit(4);
-  const auto refused = table_.Create(0, false, 0);
+  const auto refused = table_.Create(0, false);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Nerr::kResourceNc);
   EXPECT_EQ(refused.error().text,
@@ -77,7 +77,7 @@ TEST_F(GroupTableTest, NoCountIsRefusedWhenNothingIsFree) {
 }
 
 TEST_F(GroupTableTest, ARefusalTakesNoCores) {
-  ASSERT_FALSE(table_.Create(5, false, 0));
+  ASSERT_FALSE(table_.Create(5, false));
   EXPECT_EQ(Explicit(4).cores.count, 4U);
 }
 
@@ -172,7 +172,7 @@ TEST_F(GroupTableTest, ThreadsNeverShareACore) {
   for (int t = 1; t <= 4; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 300; ++i) {
-        const auto group = table.Create(2, i % 2 == 0, 0);
+        const auto group = table.Create(2, i % 2 == 0);
         if (!group) continue;
         for (uint32_t c = group->cores.first; c < group->cores.first + 2; ++c)
           if (owner[c].exchange(t) != 0) ++clashes;
@@ -187,7 +187,7 @@ TEST_F(GroupTableTest, ThreadsNeverShareACore) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(clashes, 0);
-  EXPECT_EQ(table.Create(0, false, 0)->cores.count, 8U);
+  EXPECT_EQ(table.Create(0, false)->cores.count, 8U);
 }
 
 }  // namespace

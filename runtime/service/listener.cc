@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/service/listener.h"
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <map>
+
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "base/log.h"
+#include "base/timeouts.h"
+#include "base/unique_fd.h"
+#include "runtime/session/peer.h"
+
+namespace nrtd::service {
+namespace {
+
+// Below are the daemon's own files.
+constexpr int kFirstNumber = 128;
+
+Result<sockaddr_un> SocketName(const std::string& path) {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof(name.sun_path)) {
+    return Fail(Nerr::kInvalid, "socket path '{}' has {} bytes, 1 to {} are possible", path,
+                path.size(), sizeof(name.sun_path) - 1);
+  }
+  std::memcpy(name.sun_path, path.c_str(), path.size() + 1);
+  return name;
+}
+
+// Clears away what an earlier daemon left behind, and only that.
+Result<void> ClearPath(const std::string& path, const sockaddr_un& name) {
+  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0) {
+    return Fail(Nerr::kInvalid,
+                "somebody listens on {} already: stop it, or choose another address with -g", path);
+  }
+  // ECONNREFUSED is a socket without a listener, or no socket at all: that one is somebody's file
+  // and stays.
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return {};
+  if (!S_ISSOCK(info.st_mode)) {
+    return Fail(Nerr::kInvalid,
+                "cannot listen on unix:{}: it exists and is no socket; remove it or choose another",
+                path);
+  }
+  ::unlink(path.c_str());
+  return {};
+}
+
+Result<UniqueFd> Bind(const SocketOptions& options, const sockaddr_un& name) {
+  const auto failed = [&](const char* what) {
+    return Fail(Nerr::kInvalid, "cannot listen on unix:{}: {}{}; choose another address with -g",
+                options.path, what, ErrnoText(errno));
+  };
+  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // Nobody can connect before the socket has the rights that it is to have.
+  if (!socket || ::fchmod(socket.get(), 0) != 0 ||
+      ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0)
+    return failed("");
+  if (options.group && ::chown(options.path.c_str(), static_cast<uid_t>(-1), *options.group) != 0)
+    return failed("changing its group: ");
+  if (::chmod(options.path.c_str(), options.mode) != 0) return failed("changing its mode: ");
+  if (::listen(socket.get(), SOMAXCONN) != 0) return failed("");
+  return socket;
+}
+
+}  // namespace
+
+struct Listener::State {
+  // `epoll` says nothing of data: gRPC reads that, and this thread sleeps meanwhile.
+  State(std::string socket_path, UniqueFd listening, UniqueFd epoll, boost::asio::io_context& io,
+        ListenerEvents listener_events)
+      : path(std::move(socket_path)),
+        events(std::move(listener_events)),
+        acceptor(io, boost::asio::local::stream_protocol(), listening.Release()),
+        hangups(io, epoll.Release()),
+        pause(io) {}
+
+  void Accept();
+  void Connected(UniqueFd connection);
+  int Renumber(int connection);
+  void AwaitHangups();
+  void TakeHangups();
+
+  const std::string path;
+  const ListenerEvents events;
+  boost::asio::local::stream_protocol::acceptor acceptor;
+  boost::asio::posix::stream_descriptor hangups;
+  boost::asio::steady_timer pause;
+  // The second descriptor of each connection, by the number of the first.
+  std::map<int, UniqueFd> watched;
+  int next_number = kFirstNumber;
+  bool accept_failed = false;
+};
+
+void Listener::State::Accept() {
+  acceptor.async_accept([this](const boost::system::error_code& error,
+                               boost::asio::local::stream_protocol::socket socket) {
+    if (error == boost::asio::error::operation_aborted) return;
+    if (!error) {
+      accept_failed = false;
+      Connected(UniqueFd(socket.release()));
+      Accept();
+      return;
+    }
+    // Out of descriptors, most likely: the connection stays in the queue, so trying again at once
+    // would only spin.
+    if (!accept_failed)
+      Log(LogLevel::kError, "NRTD:Listener", "cannot accept a connection: {}", error.message());
+    accept_failed = true;
+    pause.expires_after(kAcceptPause);
+    pause.async_wait([this](const boost::system::error_code& ended) {
+      if (!ended) Accept();
+    });
+  });
+}
+
+// Another descriptor of the same connection, or -1.
+int Listener::State::Renumber(int connection) {
+  int number = ::fcntl(connection, F_DUPFD_CLOEXEC, next_number);
+  if (number < 0) number = ::fcntl(connection, F_DUPFD_CLOEXEC, kFirstNumber);
+  if (number >= 0) next_number = number + 1;
+  return number;
+}
+
+void Listener::State::Connected(UniqueFd connection) {
+  auto peer = runtime::ReadPeer(connection.get());
+  UniqueFd number(Renumber(connection.get()));
+  if (!peer || !number || ::fcntl(number.get(), F_SETFL, O_RDWR | O_NONBLOCK) != 0) {
+    Log(LogLevel::kError, "NRTD:Listener", "dropped a connection: {}",
+        peer ? ErrnoText(errno) : peer.error().text);
+    return;
+  }
+  const int key = number.Release();
+  epoll_event event{};
+  event.events = EPOLLRDHUP | EPOLLONESHOT;
+  event.data.fd = key;
+  const bool watching =
+      ::epoll_ctl(hangups.native_handle(), EPOLL_CTL_ADD, connection.get(), &event) == 0;
+  if (!watching)
+    Log(LogLevel::kError, "NRTD:Listener", "cannot watch a connection: {}", ErrnoText(errno));
+  (void)::fcntl(connection.get(), F_SETFD, FD_CLOEXEC);
+  watched.insert_or_assign(key, std::move(connection));
+  events.on_connected(key, std::move(*peer));
+}
+
+void Listener::State::AwaitHangups() {
+  hangups.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                     [this](const boost::system::error_code& error) {
+                       if (error) return;
+                       TakeHangups();
+                       AwaitHangups();
+                     });
+}
+
+void Listener::State::TakeHangups() {
+  std::array<epoll_event, 64> ready{};
+  const int count = ::epoll_wait(hangups.native_handle(), ready.data(), ready.size(), 0);
+  for (int i = 0; i < count; ++i) {
+    const int number = ready[static_cast<size_t>(i)].data.fd;
+    watched.erase(number);
+    events.on_disconnected(number);
+  }
+}
+
+Result<std::unique_ptr<Listener>> Listener::Open(const SocketOptions& options,
+                                                 boost::asio::io_context& io,
+                                                 ListenerEvents events) {
+  NRTD_ASSIGN(const sockaddr_un name, SocketName(options.path));
+  NRTD_TRY(ClearPath(options.path, name));
+  NRTD_ASSIGN(UniqueFd socket, Bind(options, name));
+  UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll) return Fail(Nerr::kResource, "epoll: {}", ErrnoText(errno));
+  try {
+    auto state = std::make_unique<State>(options.path, std::move(socket), std::move(epoll), io,
+                                         std::move(events));
+    state->Accept();
+    state->AwaitHangups();
+    return std::unique_ptr<Listener>(new Listener(std::move(state)));
+  } catch (const boost::system::system_error& error) {
+    return Fail(Nerr::kResource, "cannot listen on unix:{}: {}", options.path, error.what());
+  }
+}
+
+Listener::Listener(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Listener::~Listener() {
+  boost::system::error_code ignored;
+  state_->acceptor.close(ignored);
+  ::unlink(state_->path.c_str());
+}
+
+}  // namespace nrtd::service

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The daemon's unix socket. gRPC could listen on it by itself, but does not tell who connects, nor
+// when somebody goes.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "runtime/session/client.h"
+
+namespace nrtd::service {
+
+struct SocketOptions {
+  std::string path;
+  // Everybody may connect, as to neuron-rtd 1.x, whose clients ran as ordinary users.
+  mode_t mode = 0666;
+  std::optional<gid_t> group;  // otherwise the daemon's
+};
+
+// All calls come on the thread that runs the io_context.
+struct ListenerEvents {
+  // `descriptor`, non-blocking and now the callee's, is a number that no connection had for as long
+  // as possible: after it all others are used first.
+  std::function<void(int descriptor, runtime::Peer peer)> on_connected;
+  // Once for each, when either side has closed it.
+  std::function<void(int descriptor)> on_disconnected;
+};
+
+class Listener {
+ public:
+  // Listens from now on; accepts while `io` runs, which outlives this. A socket file that nobody
+  // answers on is replaced. kInvalid with the reason when it cannot listen: the path is too long,
+  // taken by another daemon or by what is no socket, or its folder is missing.
+  static Result<std::unique_ptr<Listener>> Open(const SocketOptions& options,
+                                                boost::asio::io_context& io, ListenerEvents events);
+  // Removes the socket. Connections stay as they are; `io` does not run.
+  ~Listener();
+
+ private:
+  struct State;
+  explicit Listener(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace nrtd::service
