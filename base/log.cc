@@ -62,6 +62,10 @@ spdlog::logger& Logger() {
 
 }  // namespace
 
+void SetLogLevel(LogLevel level) {
+  g_level.store(level, std::memory_order_relaxed);
+}
+
 void InitLog(const LogOptions& options) {
   // Kept for the life of the process: another thread may be inside a logger that a second call
   // replaces.

@@ -23,6 +23,7 @@ struct LogOptions {
 };
 
 void InitLog(const LogOptions& options);
+void SetLogLevel(LogLevel level);
 bool LogEnabled(LogLevel level);
 void LogLine(LogLevel level, std::string_view component, std::string_view message);
 

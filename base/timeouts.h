@@ -21,4 +21,8 @@ inline constexpr Duration kDrainMargin = std::chrono::seconds(1);
 // Before another accept() after one that failed for want of descriptors: somebody may close some.
 inline constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
 
+// Between attempts to get devices and huge pages: doubled from one to the other.
+inline constexpr Duration kFirstRetryPause = std::chrono::seconds(1);
+inline constexpr Duration kMostRetryPause = std::chrono::minutes(1);
+
 }  // namespace nrtd

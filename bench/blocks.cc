@@ -42,14 +42,16 @@ ClientResult InferUntilTheEnd(client::Daemon& daemon, const nrt::infer_request& 
 
 }  // namespace
 
-Result<uint64_t> LatencyBlock(Side& side, Duration length, client::Latencies& latencies) {
-  client::Daemon& daemon = side.clients.front();
-  nrt::infer_response response;
+namespace {
+
+// `once` again and again for `length`.
+template <typename Once>
+Result<uint64_t> Repeat(Duration length, client::Latencies& latencies, const Once& once) {
   uint64_t count = 0;
   const auto start = SteadyTime::now();
   auto before = start;
   while (before - start < length) {
-    NRTD_TRY(daemon.Infer(side.request, response));
+    NRTD_TRY(once());
     const auto after = SteadyTime::now();
     latencies.Add(after - before);
     before = after;
@@ -58,12 +60,28 @@ Result<uint64_t> LatencyBlock(Side& side, Duration length, client::Latencies& la
   return count;
 }
 
-Result<Throughput> ThroughputBlock(Side& side, Duration length) {
-  std::vector<ClientResult> results(side.clients.size());
+}  // namespace
+
+Result<uint64_t> LatencyBlock(Side& side, Duration length, client::Latencies& latencies) {
+  nrt::infer_response response;
+  return Repeat(length, latencies,
+                [&] { return side.clients.front().Infer(side.request, response); });
+}
+
+Result<uint64_t> PostWaitBlock(Side& side, Duration length, client::Latencies& latencies) {
+  nrt::infer_response response;
+  return Repeat(length, latencies, [&]() -> Result<void> {
+    NRTD_ASSIGN(const uint64_t cookie, side.clients.front().Post(side.request));
+    return side.clients.front().Wait(cookie, response);
+  });
+}
+
+Result<Throughput> ThroughputBlock(Side& side, size_t clients, Duration length) {
+  std::vector<ClientResult> results(clients);
   {
-    std::barrier start(static_cast<ptrdiff_t>(side.clients.size()));
+    std::barrier start(static_cast<ptrdiff_t>(clients));
     std::vector<std::jthread> threads;
-    for (size_t i = 0; i < side.clients.size(); ++i) {
+    for (size_t i = 0; i < clients; ++i) {
       threads.emplace_back([&, i] {
         start.arrive_and_wait();
         results[i] = InferUntilTheEnd(side.clients[i], side.request, length);

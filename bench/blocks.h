@@ -23,12 +23,16 @@ struct Side {
 // The first client infers, one after another, for `length`. Returns how many.
 Result<uint64_t> LatencyBlock(Side& side, Duration length, client::Latencies& latencies);
 
+// As LatencyBlock, but each is posted and then waited for: two calls.
+Result<uint64_t> PostWaitBlock(Side& side, Duration length, client::Latencies& latencies);
+
 struct Throughput {
   uint64_t inferences = 0;
   uint64_t queue_full = 0;
   double per_second = 0;
 };
-// All clients infer at once, a thread each, for `length`. QUEUE_FULL is counted and tried again.
-Result<Throughput> ThroughputBlock(Side& side, Duration length);
+// The first `clients` of them infer at once, a thread each, for `length`. QUEUE_FULL is counted and
+// tried again.
+Result<Throughput> ThroughputBlock(Side& side, size_t clients, Duration length);
 
 }  // namespace nrtd::bench

@@ -6,8 +6,13 @@
 #include <chrono>
 #include <optional>
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "base/file.h"
 #include "base/npy.h"
+#include "base/unique_fd.h"
 #include "bench/blocks.h"
 #include "bench/idle_process.h"
 #include "bench/report.h"
@@ -19,6 +24,7 @@ namespace nrtd::bench {
 namespace {
 
 constexpr size_t kClients = 4;
+constexpr size_t kManyClients = 64;
 // Short enough that the machine does not change between two, long enough for thousands of calls.
 constexpr Duration kBlock = std::chrono::milliseconds(250);
 constexpr Duration kWarmUp = std::chrono::milliseconds(250);
@@ -34,7 +40,28 @@ struct Arguments {
   std::string json_file;
   bool strict = false;
   std::optional<double> start_ms;
+  std::optional<double> pool_ms;
+  std::optional<uint32_t> shm_model_id;
   std::optional<int> daemon_pid;
+};
+
+// Shared memory of this process that a daemon has mapped; unlinked at once, as the TensorFlow
+// plugin does.
+class SharedInputs {
+ public:
+  Result<std::string> Add(client::Daemon& daemon, uint64_t bytes) {
+    const std::string path = fmt::format("/nrtd-bench-{}-{}", ::getpid(), count_++);
+    const UniqueFd file(::shm_open(path.c_str(), O_RDWR | O_CREAT | O_EXCL, 0666));
+    if (!file || ::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0)
+      return Fail(Nerr::kResource, "cannot make shared memory {}: {}", path, ErrnoText(errno));
+    const auto mapped = daemon.MapSharedMemory(path);
+    ::shm_unlink(path.c_str());
+    if (!mapped) return tl::unexpected<Error>(mapped.error());
+    return path;
+  }
+
+ private:
+  int count_ = 0;
 };
 
 struct Bench {
@@ -60,7 +87,7 @@ Result<nrt::infer_request> MakeRequest(const Arguments& arguments, const v1::Net
 
 Result<Side> ConnectSide(const std::string& address) {
   Side side;
-  for (size_t i = 0; i < kClients; ++i) {
+  for (size_t i = 0; i < kManyClients; ++i) {
     client::ConnectOptions options;
     options.own_connection = true;
     NRTD_ASSIGN(client::Daemon daemon, client::Daemon::Connect(address, options));
@@ -149,11 +176,70 @@ Result<void> MeasureLatency(Bench& bench, double seconds, Measurements& measurem
   return {};
 }
 
+Result<void> MeasurePostWait(Bench& bench, double seconds, Measurements& measurements) {
+  client::Latencies echo;
+  client::Latencies daemon;
+  for (int pair = 0; pair < BlockPairs(seconds); ++pair) {
+    NRTD_TRY(LatencyBlock(bench.echo, kBlock, echo));
+    NRTD_TRY(PostWaitBlock(bench.daemon, kBlock, daemon));
+  }
+  measurements.post_wait_p50_us = daemon.PercentileUs(50);
+  measurements.post_wait_echo_p50_us = echo.PercentileUs(50);
+  return {};
+}
+
+Result<void> MeasureManyClients(Bench& bench, double seconds, Measurements& measurements) {
+  const int pairs = BlockPairs(seconds);
+  for (int pair = 0; pair < pairs; ++pair) {
+    NRTD_ASSIGN(const Throughput echo, ThroughputBlock(bench.echo, kManyClients, kBlock));
+    NRTD_ASSIGN(const Throughput daemon, ThroughputBlock(bench.daemon, kManyClients, kBlock));
+    measurements.many_echo_per_s += echo.per_second / pairs;
+    measurements.many_infer_per_s += daemon.per_second / pairs;
+    measurements.many_queue_full += daemon.queue_full;
+  }
+  return {};
+}
+
+// The same inputs through messages and through shared memory.
+Result<void> MeasureSharedMemory(const Arguments& arguments, Bench& bench, double seconds,
+                                 Measurements& measurements) {
+  if (!arguments.shm_model_id) return {};
+  client::Daemon& daemon = bench.daemon.clients.front();
+  NRTD_ASSIGN(const v1::Network network, daemon.FindNetwork(*arguments.shm_model_id));
+  SharedInputs inputs;
+  nrt::infer_request by_message;
+  nrt::infer_request by_memory;
+  by_message.mutable_h_nn()->set_id(*arguments.shm_model_id);
+  by_memory.mutable_h_nn()->set_id(*arguments.shm_model_id);
+  for (const v1::Tensor& tensor : network.inputs()) {
+    nrt::infer_io& message = *by_message.add_ifmap();
+    message.set_name(tensor.name());
+    message.set_buf(std::string(tensor.bytes(), '\0'));
+    NRTD_ASSIGN(const std::string path, inputs.Add(daemon, tensor.bytes()));
+    nrt::infer_io& memory = *by_memory.add_ifmap();
+    memory.set_name(tensor.name());
+    memory.mutable_buf_shm()->set_path(path);
+  }
+  client::Latencies message;
+  client::Latencies memory;
+  std::swap(bench.daemon.request, by_message);
+  for (int pair = 0; pair < BlockPairs(seconds); ++pair) {
+    NRTD_TRY(LatencyBlock(bench.daemon, kBlock, message));
+    std::swap(bench.daemon.request, by_memory);
+    NRTD_TRY(LatencyBlock(bench.daemon, kBlock, memory));
+    std::swap(bench.daemon.request, by_memory);
+  }
+  std::swap(bench.daemon.request, by_message);
+  measurements.images_inline_p50_us = message.PercentileUs(50);
+  measurements.images_shm_p50_us = memory.PercentileUs(50);
+  return {};
+}
+
 Result<void> MeasureThroughput(Bench& bench, double seconds, Measurements& measurements) {
   const int pairs = BlockPairs(seconds);
   for (int pair = 0; pair < pairs; ++pair) {
-    NRTD_ASSIGN(const Throughput echo, ThroughputBlock(bench.echo, kBlock));
-    NRTD_ASSIGN(const Throughput daemon, ThroughputBlock(bench.daemon, kBlock));
+    NRTD_ASSIGN(const Throughput echo, ThroughputBlock(bench.echo, kClients, kBlock));
+    NRTD_ASSIGN(const Throughput daemon, ThroughputBlock(bench.daemon, kClients, kBlock));
     measurements.echo_per_s += echo.per_second / pairs;
     measurements.infer_per_s += daemon.per_second / pairs;
     measurements.queue_full += daemon.queue_full;
@@ -164,6 +250,7 @@ Result<void> MeasureThroughput(Bench& bench, double seconds, Measurements& measu
 Result<void> Run(const Arguments& arguments) {
   Measurements measurements;
   measurements.start_ms = arguments.start_ms;
+  measurements.pool_ms = arguments.pool_ms;
   if (arguments.daemon_pid) {
     NRTD_ASSIGN(const IdleProcess idle, WatchIdle(*arguments.daemon_pid));
     measurements.idle_rss_mib = idle.rss_mib;
@@ -173,8 +260,11 @@ Result<void> Run(const Arguments& arguments) {
   client::Latencies ignored;
   NRTD_TRY(LatencyBlock(bench.echo, kWarmUp, ignored));
   NRTD_TRY(LatencyBlock(bench.daemon, kWarmUp, ignored));
-  NRTD_TRY(MeasureLatency(bench, arguments.seconds / 2, measurements));
-  NRTD_TRY(MeasureThroughput(bench, arguments.seconds / 2, measurements));
+  NRTD_TRY(MeasureLatency(bench, arguments.seconds / 4, measurements));
+  NRTD_TRY(MeasurePostWait(bench, arguments.seconds / 4, measurements));
+  NRTD_TRY(MeasureThroughput(bench, arguments.seconds / 4, measurements));
+  NRTD_TRY(MeasureManyClients(bench, arguments.seconds / 8, measurements));
+  NRTD_TRY(MeasureSharedMemory(arguments, bench, arguments.seconds / 8, measurements));
   const auto metrics = MetricsOf(measurements);
   fmt::print("{}", ReportText(metrics));
   if (!arguments.json_file.empty())
@@ -207,6 +297,10 @@ int main(int argc, char** argv) {
   app.add_option("--daemon-pid", arguments.daemon_pid,
                  "Also watch this process for a second before anything is sent to it");
   app.add_option("--start-ms", arguments.start_ms, "How long it took to start, for the table");
+  app.add_option("--shm-model-id", arguments.shm_model_id,
+                 "A running model whose inputs are sent in messages and by shared memory in turn");
+  app.add_option("--pool-ms", arguments.pool_ms,
+                 "How long until all its huge pages were faulted in, for the table");
   app.add_flag("--strict", arguments.strict, "Exit with 1 if a bound is missed");
   return nrtd::client::RunTool(app, argc, argv, [&] { return nrtd::bench::Run(arguments); });
 }

@@ -49,10 +49,25 @@ std::vector<Metric> MetricsOf(const Measurements& m) {
       {"infer_samples", static_cast<double>(m.infer_samples), 0},
       {"echo_samples", static_cast<double>(m.echo_samples), 0},
       {"queue_full", static_cast<double>(m.queue_full), 0},
+      {"post_wait_p50_us", m.post_wait_p50_us},
+      {"post_wait_ratio", Ratio(m.post_wait_p50_us - m.core_busy_us, m.post_wait_echo_p50_us), 3,
+       Bound::kAtMost, kPostWaitRatioLimit},
+      {"infer_per_s_64", m.many_infer_per_s, 0},
+      {"echo_per_s_64", m.many_echo_per_s, 0},
+      {"throughput_ratio_64", Ratio(m.many_infer_per_s, m.many_echo_per_s), 3, Bound::kAtLeast,
+       kManyRatioLimit},
+      {"queue_full_64", static_cast<double>(m.many_queue_full), 0, Bound::kAtMost, 0},
   };
+  if (m.images_inline_p50_us && m.images_shm_p50_us) {
+    metrics.push_back({"images_inline_p50_us", *m.images_inline_p50_us});
+    metrics.push_back({"images_shm_p50_us", *m.images_shm_p50_us});
+    metrics.push_back({"images_shm_ratio", Ratio(*m.images_shm_p50_us, *m.images_inline_p50_us), 3,
+                       Bound::kAtMost, kSharedMemoryLimit});
+  }
   const auto add = [&](const char* name, const std::optional<double>& value, double limit) {
     if (value) metrics.push_back({name, *value, 1, Bound::kAtMost, limit});
   };
+  if (m.pool_ms) metrics.push_back({"pool_ms", *m.pool_ms});
   add("start_ms", m.start_ms, kStartLimitMs);
   add("idle_rss_mib", m.idle_rss_mib, kIdleRssLimitMib);
   add("idle_cpu_ms", m.idle_cpu_ms, kIdleCpuLimitMs);

@@ -11,8 +11,9 @@
 namespace nrtd {
 
 struct DeviceInfo {
-  uint32_t index = 0;  // place in the chain
-  std::string bdf;     // "0000:00:1f.0"
+  uint32_t index = 0;   // place in the chain of the daemon's devices
+  uint32_t number = 0;  // place in the machine's chain
+  std::string bdf;      // "0000:00:1f.0"
   uint32_t cores = 4;
   std::vector<uint32_t> connected;  // indices of the neighbours in the chain
   bool simulated = false;

@@ -36,7 +36,7 @@ std::vector<std::string> FindDeviceNodes(const std::string& directory) {
 
 Result<std::unique_ptr<Platform>> OpenPlatform(const PlatformOptions& options) {
   if (!options.simulate.empty()) {
-    NRTD_ASSIGN(std::unique_ptr<Platform> platform, sim::SimPlatform::Create(options.simulate));
+    NRTD_ASSIGN(std::unique_ptr<Platform> platform, sim::SimPlatform::Create(options));
     return platform;
   }
   const auto nodes = FindDeviceNodes(options.device_dir);

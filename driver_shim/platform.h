@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "driver_shim/device.h"
+#include "driver_shim/device_selection.h"
 
 namespace nrtd {
 
@@ -22,15 +23,22 @@ class Platform {
   // Which arithmetic really runs, for people: "bfloat16 operands rounded, multiplied in float32
   // (this CPU has no ...)".
   virtual std::string precision() const = 0;
+  // Why devices that were to be taken are not among devices(), a line each.
+  virtual std::vector<std::string> unavailable() const = 0;
 };
 
 struct PlatformOptions {
   std::string simulate;             // an instance size such as "inf1.xlarge"; empty: real devices
   std::string device_dir = "/dev";  // where neuron<N> nodes are looked for
+  DeviceSelection selection = {};
+  // Where devices are locked against other daemons; "" locks none. Simulated ones are nobody else's
+  // anyway.
+  std::string lock_directory = {};
 };
 
-// kHwError: no device and no simulation asked for, or a device that cannot be driven, with what to
-// do. kInvalid: no such instance size.
+// kHwError: no device and no simulation asked for, or devices that cannot be driven or all are
+// another daemon's, with what to do. kInvalid: no such instance size, or an impossible selection.
+// If some of the devices can be had, it is the longest run of neighbours among them.
 Result<std::unique_ptr<Platform>> OpenPlatform(const PlatformOptions& options);
 
 }  // namespace nrtd

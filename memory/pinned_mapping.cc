@@ -136,9 +136,13 @@ Result<PinnedMapping> PinnedMapping::MapSmallPages(uint64_t pages, int numa_node
 Result<void> PinnedMapping::FaultIn(uint64_t offset, uint64_t size) const {
   const MutableByteSpan range = bytes().subspan(offset, size);
   int reason = AdvisePopulate(range, MADV_POPULATE_WRITE);
-  if (reason == EINVAL) reason = 0;  // before Linux 5.14: mlock() faults in the same way
-  // Huge pages are locked only here: MLOCK_ONFAULT would fault them all in.
-  if (reason == 0) reason = ::mlock(range.data(), range.size()) == 0 ? 0 : errno;
+  // Huge pages are locked only here: MLOCK_ONFAULT would fault them all in. They are never swapped
+  // out, so where the right to lock is gone by now, nothing is lost.
+  if (huge() || reason == EINVAL) {
+    const int locked = ::mlock(range.data(), range.size()) == 0 ? 0 : errno;
+    // Before Linux 5.14 there is no such advice, but mlock() faults in the same way.
+    if (reason == EINVAL) reason = locked;
+  }
   if (reason == 0) return {};
   const Error error{Nerr::kResource,
                     fmt::format("cannot fault in {}: {}", HumanBytes(size), ErrnoText(reason))};

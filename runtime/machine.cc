@@ -34,11 +34,16 @@ Result<std::unique_ptr<memory::HugePagePool>> CreatePool(const MachineOptions& o
 
 }  // namespace
 
-Result<std::unique_ptr<Machine>> Machine::Open(const MachineOptions& options, Clock& clock) {
+Result<std::unique_ptr<Machine>> Machine::Acquire(const MachineOptions& options, Clock& clock) {
   std::unique_ptr<Machine> machine(new Machine(clock));
   NRTD_ASSIGN(machine->platform_, OpenPlatform(options.platform));
   NRTD_ASSIGN(machine->pool_, CreatePool(options, *machine->platform_));
-  NRTD_TRY(machine->OpenUnits());
+  return machine;
+}
+
+Result<std::unique_ptr<Machine>> Machine::Open(const MachineOptions& options, Clock& clock) {
+  NRTD_ASSIGN(std::unique_ptr<Machine> machine, Acquire(options, clock));
+  NRTD_TRY(machine->Start());
   return machine;
 }
 
@@ -47,7 +52,9 @@ Machine::~Machine() {
   units_.clear();
 }
 
-Result<void> Machine::OpenUnits() {
+Result<void> Machine::Start() {
+  for (const std::string& reason : platform_->unavailable())
+    Log(LogLevel::kError, "TDRV:OpenDevice", "{}", reason);
   for (Device* device : platform_->devices()) {
     DeviceUnit unit;
     unit.device = device;

@@ -33,11 +33,15 @@ struct DeviceUnit {
   uint64_t used_bytes(uint32_t channel) const { return channels[channel].used_bytes(); }
 };
 
-// Threadsafe after Open().
+// Threadsafe after Start().
 class Machine {
  public:
-  // Opens the devices, takes and maps the huge pages. The errors of OpenPlatform and
-  // HugePagePool::Create. `clock` outlives the machine.
+  // What takes privileges: opens the devices, takes the huge pages. Starts no thread. The errors of
+  // OpenPlatform and HugePagePool::Create. `clock` outlives the machine.
+  static Result<std::unique_ptr<Machine>> Acquire(const MachineOptions& options, Clock& clock);
+  // The rest, which takes none: rings and threads. Once, before anything else.
+  Result<void> Start();
+  // Both.
   static Result<std::unique_ptr<Machine>> Open(const MachineOptions& options, Clock& clock);
   ~Machine();
 
@@ -55,7 +59,6 @@ class Machine {
 
  private:
   explicit Machine(Clock& clock) : clock_(clock) {}
-  Result<void> OpenUnits();
 
   Clock& clock_;
   // Torn down in the reverse order: channels and copiers give their rings back before the pool and

@@ -5,17 +5,13 @@
 #include <utility>
 
 #include "base/log.h"
-#include "base/timeouts.h"
 #include "neff/validator.h"
-#include "runtime/model/limits.h"
 #include "runtime/model/loader.h"
 
 namespace nrtd::runtime {
-namespace {
-
-Result<NetworkParams> ResolveParams(const LoadRequest& request) {
+Result<NetworkParams> Runtime::ResolveParams(const LoadRequest& request) const {
   NetworkParams params;
-  params.ninfer = request.ninfer != 0 ? request.ninfer : kDefaultNinfer;
+  params.ninfer = request.ninfer != 0 ? request.ninfer : default_ninfer_.load();
   if (params.ninfer > kMaxNinfer) {
     return Fail(Nerr::kInvalid, "ninfer {} is not in 1 to {}", request.ninfer, kMaxNinfer);
   }
@@ -23,12 +19,15 @@ Result<NetworkParams> ResolveParams(const LoadRequest& request) {
     return Fail(Nerr::kInvalid, "timeout {} s is not in 1 to {}", request.timeout_seconds,
                 kMaxTimeoutSeconds);
   }
-  params.timeout = request.timeout_seconds != 0 ? std::chrono::seconds(request.timeout_seconds)
-                                                : kDefaultInferenceTimeout;
+  params.timeout = std::chrono::seconds(request.timeout_seconds != 0 ? request.timeout_seconds
+                                                                     : default_timeout_.load());
   return params;
 }
 
-}  // namespace
+void Runtime::SetDefaults(const LoadDefaults& defaults) {
+  default_ninfer_ = defaults.ninfer;
+  default_timeout_ = defaults.timeout_seconds;
+}
 
 Runtime::Runtime(std::unique_ptr<Machine> machine)
     : machine_(std::move(machine)), groups_(machine_->core_count()) {}

@@ -15,11 +15,13 @@
 
 #include "base/error.h"
 #include "base/mutex.h"
+#include "base/timeouts.h"
 #include "memory/shared_memory_table.h"
 #include "neff/neff.h"
 #include "runtime/machine.h"
 #include "runtime/metrics/metrics.h"
 #include "runtime/model/cookie_table.h"
+#include "runtime/model/limits.h"
 #include "runtime/model/network.h"
 #include "runtime/session/session_table.h"
 #include "scheduler/group_table.h"
@@ -31,8 +33,15 @@ struct LoadRequest {
   GroupId group = 0;  // 0: a group of its own
   Owner owner;
   ProcessKey asking = kAnyProcess;  // must be able to use the group and the session
-  uint32_t ninfer = 0;              // 0: kDefaultNinfer
-  uint32_t timeout_seconds = 0;     // 0: kDefaultInferenceTimeout
+  uint32_t ninfer = 0;              // 0: LoadDefaults::ninfer
+  uint32_t timeout_seconds = 0;     // 0: LoadDefaults::timeout_seconds
+};
+
+// For loads that do not say. May change while the daemon runs.
+struct LoadDefaults {
+  uint32_t ninfer = kDefaultNinfer;
+  uint32_t timeout_seconds = static_cast<uint32_t>(
+      std::chrono::duration_cast<std::chrono::seconds>(kDefaultInferenceTimeout).count());
 };
 
 // Threadsafe.
@@ -53,6 +62,7 @@ class Runtime {
   // range; kInvalidHandle for a session that is not open, or closed in the meantime. Nothing stays
   // behind.
   Result<NetworkId> Load(LoadRequest request);
+  void SetDefaults(const LoadDefaults& defaults);
   // kInvalidHandle: "Failed to find model: X", which is also what a second unload gets; one that
   // comes during the first returns when that is done.
   Result<void> Unload(NetworkId id, ProcessKey asking = kAnyProcess);
@@ -85,6 +95,7 @@ class Runtime {
   void Disconnect(SessionId connection);
 
  private:
+  Result<NetworkParams> ResolveParams(const LoadRequest& request) const;
   Result<void> KeepMappings(SessionId session);
   void FreeAllOf(SessionId session);
   // Since then, by the machine's clock.
@@ -102,6 +113,8 @@ class Runtime {
   SessionTable sessions_;
   memory::SharedMemoryTable shared_memory_;
   Metrics metrics_;
+  std::atomic<uint32_t> default_ninfer_{LoadDefaults{}.ninfer};
+  std::atomic<uint32_t> default_timeout_{LoadDefaults{}.timeout_seconds};
   std::atomic<NetworkId> next_network_{10'001};  // the first, as documented
 
   mutable Mutex mutex_;

@@ -2,14 +2,19 @@
 //
 // neuron-rtd: opens the devices, serves until a signal, leaves nothing behind.
 #include <csignal>
+#include <functional>
 #include <iostream>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "runtime/daemon/doctor.h"
 #include "runtime/daemon/options.h"
+#include "runtime/daemon/privileges.h"
+#include "runtime/daemon/waiting.h"
 #include "runtime/runtime.h"
 #include "runtime/service/server.h"
 
@@ -25,45 +30,102 @@ int Fatal(const Error& error) {
   return 1;
 }
 
+// Two descriptors a client: as many as may be.
+void RaiseFileLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 void LogPlatform(const runtime::Machine& machine) {
   if (!machine.platform().simulated()) return;
   Log(LogLevel::kInfo, "NRTD:Main", "SIMULATED {}: {}", machine.platform().instance(),
       machine.platform().precision());
 }
 
-int Run(const Options& options) {
-  SteadyClock clock;
-  // Before any thread exists, so that all of them inherit the mask's absence and Asio alone sees
-  // the signals.
-  boost::asio::io_context io;
-  boost::asio::signal_set signals(io, SIGINT, SIGTERM);
-  std::signal(SIGPIPE, SIG_IGN);
+#ifdef NRTD_SANITIZED
+constexpr bool kSanitized = true;  // whose search for leaks traces the process
+#else
+constexpr bool kSanitized = false;
+#endif
 
-  auto machine = runtime::Machine::Open(options.machine, clock);
-  if (!machine) return Fatal(machine.error());
-  LogPlatform(**machine);
-  runtime::Runtime runtime(std::move(*machine));
-  auto server = service::Server::Start(options.server, runtime, io);
-  if (!server) return Fatal(server.error());
-  Log(LogLevel::kInfo, "NRTD:RunServer", "Server listening on {}", (*server)->address());
-  runtime.machine().pool().AddRemainingBehind();
-
-  signals.async_wait([&](const boost::system::error_code&, int signal) {
+// SIGHUP reads the configuration again, every other one ends the daemon.
+void AwaitSignals(boost::asio::signal_set& signals, boost::asio::io_context& io,
+                  const std::function<void()>& reload) {
+  signals.async_wait([&, reload](const boost::system::error_code& error, int signal) {
+    if (error) return;
+    if (signal == SIGHUP) {
+      reload();
+      AwaitSignals(signals, io, reload);
+      return;
+    }
     Log(LogLevel::kInfo, "NRTD:Main", "signal {}: shutting down", signal);
     io.stop();
   });
+}
+
+// A mistake of whoever started it does not mend itself, and neither does a machine without devices.
+bool IsWorthWaiting(const Error& error, const Options& options) {
+  return error.code != Nerr::kInvalid && !options.machine.platform.simulate.empty();
+}
+
+Result<void> Serve(const Options& options, service::Endpoint endpoint,
+                   std::unique_ptr<runtime::Machine> machine, boost::asio::io_context& io,
+                   boost::asio::signal_set& signals) {
+  NRTD_TRY(DropPrivileges());
+  NRTD_TRY(machine->Start());
+  LogPlatform(*machine);
+  runtime::Runtime runtime(std::move(machine));
+  runtime.SetDefaults(options.defaults);
+  NRTD_ASSIGN(const auto server,
+              service::Server::Start(std::move(endpoint), options.server.access, runtime, io));
+  if (options.seccomp && !kSanitized) NRTD_TRY(RestrictSystemCalls());
+  Log(LogLevel::kInfo, "NRTD:RunServer", "Server listening on {}", server->address());
+  runtime.machine().pool().AddRemainingBehind();
+  AwaitSignals(signals, io, [&] {
+    const auto reloaded = Reload(options, runtime);
+    Log(reloaded ? LogLevel::kInfo : LogLevel::kError, "NRTD:Main", "SIGHUP: {}",
+        reloaded ? options.config_file + " was read again" : reloaded.error().text);
+  });
   io.run();
-  (*server)->Shutdown(kShutdownGrace);
+  server->Shutdown(kShutdownGrace);
   runtime.UnloadAll();
-  return 0;
+  return {};
+}
+
+int Run(const Options& options, char** argv) {
+  SteadyClock clock;
+  RaiseFileLimit();
+  std::signal(SIGPIPE, SIG_IGN);
+  boost::asio::io_context io;
+  boost::asio::signal_set signals(io, SIGINT, SIGTERM, SIGHUP);
+  auto endpoint = service::Endpoint::Reserve(options.server);
+  if (!endpoint) return Fatal(endpoint.error());
+  auto machine = runtime::Machine::Acquire(options.machine, clock);
+  if (!machine && IsWorthWaiting(machine.error(), options)) {
+    AwaitSignals(signals, io, [] {});
+    return AwaitMachine(options, std::move(*endpoint), machine.error(), clock, io, argv);
+  }
+  if (!machine) return Fatal(machine.error());
+  const auto served = Serve(options, std::move(*endpoint), std::move(*machine), io, signals);
+  return served ? 0 : Fatal(served.error());
 }
 
 }  // namespace
 }  // namespace nrtd::daemon
 
 int main(int argc, char** argv) {
+  using nrtd::daemon::Parsed;
   const auto parsed = nrtd::daemon::ParseOptions(argc, argv);
-  if (!parsed.run) return parsed.exit_code;
+  switch (parsed.action) {
+    case Parsed::Action::kExit:
+      return parsed.exit_code;
+    case Parsed::Action::kDoctor:
+      return nrtd::daemon::Examine(parsed.options, std::cout) ? 0 : 1;
+    case Parsed::Action::kServe:
+      break;
+  }
   nrtd::InitLog(parsed.options.log);
-  return nrtd::daemon::Run(parsed.options);
+  return nrtd::daemon::Run(parsed.options, argv);
 }

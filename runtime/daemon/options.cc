@@ -1,83 +1,202 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/daemon/options.h"
 
+#include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <iostream>
 #include <map>
 
 #include <CLI/CLI.hpp>
 #include <grp.h>
 
+#include "driver_shim/device_lock.h"
 #include "runtime/service/version.h"
 
 namespace nrtd::daemon {
 namespace {
 
-mode_t Mode(const std::string& text) {
+using runtime::Config;
+using runtime::Isolation;
+
+const std::map<std::string, Isolation>& IsolationNames() {
+  static const std::map<std::string, Isolation> names = {{"none", Isolation::kNone},
+                                                         {"session", Isolation::kSession}};
+  return names;
+}
+
+Result<mode_t> Mode(const std::string& text) {
   mode_t mode = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
   if (text.empty() || error != std::errc() || *end != '\0' || mode > 0777)
-    throw CLI::ValidationError("--socket-mode", fmt::format("'{}' is not 0 to 0777", text));
+    return Fail(Nerr::kInvalid, "socket mode '{}' is not 0 to 0777", text);
   return mode;
 }
 
-gid_t Group(const std::string& text) {
+Result<gid_t> Group(const std::string& text) {
   gid_t gid = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), gid);
   if (!text.empty() && error == std::errc() && *end == '\0') return gid;
   const struct group* const entry = ::getgrnam(text.c_str());
-  if (entry == nullptr)
-    throw CLI::ValidationError("--socket-group", fmt::format("there is no group '{}'", text));
+  if (entry == nullptr) return Fail(Nerr::kInvalid, "there is no group '{}'", text);
   return entry->gr_gid;
+}
+
+// 0 to 2 are syslog's and worse than anything that is logged.
+LogLevel Level(uint32_t number) {
+  return static_cast<LogLevel>(std::max(number, static_cast<uint32_t>(LogLevel::kError)));
+}
+
+// The command line as it was written; what is not there comes from the files.
+struct CommandLine {
+  std::optional<std::string> address;
+  std::optional<std::string> config;
+  std::optional<std::string> instance;
+  std::vector<std::string> bdfs;
+  std::string visible_devices;
+  std::string simulate;
+  std::optional<uint64_t> hugepages;
+  bool allow_small_pages = false;
+  std::optional<std::string> isolation;
+  std::vector<uid_t> operator_uids;
+  std::vector<gid_t> operator_gids;
+  bool reclaim = false;
+  std::optional<std::string> socket_mode;
+  std::optional<std::string> socket_group;
+  std::optional<std::string> lock_directory;
+  std::optional<uint32_t> level;
+  bool console = false;
+  bool no_seccomp = false;
+};
+
+void Declare(CLI::App& app, CommandLine& line) {
+  app.add_option("-g,--address", line.address,
+                 "Where to listen: unix:/path or host:port [unix:/run/neuron.sock]");
+  app.add_option("-t,--device", line.bdfs,
+                 "Use this Inferentia, by its PCI address (0000:00:1f.0); may be given again for "
+                 "its neighbours [all]");
+  app.add_option("-i,--instance", line.instance,
+                 "One of several daemons: NAME.json in /opt/aws/neuron/bin or "
+                 "/opt/aws/neuron/config, or a path, says where it listens and its devices");
+  app.add_option("-c,--config", line.config,
+                 "Configuration file [/opt/aws/neuron/config/neuron-rtd.config, if it exists]");
+  app.add_option("--visible-devices", line.visible_devices,
+                 "Which of the machine's devices may be used: all, 0, or 2,3")
+      ->envname("AWS_NEURON_VISIBLE_DEVICES");
+  app.add_option("--sim", line.simulate,
+                 "Simulate the devices of an instance: inf1.xlarge, inf1.2xlarge, inf1.6xlarge or "
+                 "inf1.24xlarge")
+      ->envname("NEURON_RTD_SIM");
+  app.add_option("--hugepages", line.hugepages, "Huge pages of 2 MiB to take for each device [128]")
+      ->check(CLI::Range(8, 65536));
+  app.add_flag("--allow-small-pages", line.allow_small_pages,
+               "Start without huge pages (simulated devices only; slower)");
+  app.add_option("--isolation", line.isolation,
+                 "none: any client may use any handle, as in 1.x; session: only the process that "
+                 "made it [none]")
+      ->check(CLI::IsMember(IsolationNames()));
+  app.add_option("--operator-uid", line.operator_uids,
+                 "With --isolation session: users that may use everybody's handles");
+  app.add_option("--operator-gid", line.operator_gids, "The same for groups");
+  app.add_flag("--reclaim-on-disconnect", line.reclaim,
+               "Free what a client made without a session when its connection ends");
+  app.add_option("--socket-mode", line.socket_mode,
+                 "Who may connect to the unix socket, as chmod takes it [0666]");
+  app.add_option("--socket-group", line.socket_group,
+                 "The group that the unix socket belongs to: a name or a number");
+  app.add_option("--lock-directory", line.lock_directory,
+                 "Where devices are locked against other daemons [/run/infa; simulated devices are "
+                 "not locked]");
+  app.add_flag("--no-seccomp", line.no_seccomp, "Do not restrict the daemon's own system calls");
+  app.add_option("-l,--log-level", line.level,
+                 "0 to 3 errors, 4 warnings, 5 what happened, 6 debug, 7 trace [5]")
+      ->check(CLI::Range(0, 7));
+  app.add_flag("-x,--log-console", line.console,
+               "Log to the console (stderr) as well as to syslog");
+  app.set_version_flag("-v,--version", std::string(service::kVersionText));
+}
+
+template <typename T, typename U>
+void Override(T& target, const std::optional<U>& value) {
+  if (value) target = *value;
+}
+
+Result<Config> ReadConfigOf(const CommandLine& line, std::string* path) {
+  *path = line.config.value_or("");
+  std::error_code ignored;
+  if (!line.config && std::filesystem::exists(runtime::kDefaultConfigFile, ignored))
+    *path = runtime::kDefaultConfigFile;
+  return path->empty() ? Result<Config>(Config{}) : runtime::ReadConfig(*path);
+}
+
+Result<void> ApplyAccess(const CommandLine& line, const Config& config,
+                         service::ServerOptions& server) {
+  runtime::AccessRules& access = server.access;
+  access.isolation =
+      IsolationNames().at(line.isolation.value_or(config.isolation.value_or("none")));
+  access.operator_uids.assign(config.operator_uids.begin(), config.operator_uids.end());
+  access.operator_gids.assign(config.operator_gids.begin(), config.operator_gids.end());
+  if (!line.operator_uids.empty()) access.operator_uids = line.operator_uids;
+  if (!line.operator_gids.empty()) access.operator_gids = line.operator_gids;
+  access.reclaim_on_disconnect = line.reclaim || config.reclaim_on_disconnect.value_or(false);
+  if (const auto mode = line.socket_mode ? line.socket_mode : config.socket_mode) {
+    NRTD_ASSIGN(server.socket_mode, Mode(*mode));
+  }
+  if (const auto group = line.socket_group ? line.socket_group : config.socket_group) {
+    NRTD_ASSIGN(server.socket_group, Group(*group));
+  }
+  return {};
+}
+
+runtime::LoadDefaults DefaultsOf(const Config& config) {
+  runtime::LoadDefaults defaults;
+  Override(defaults.ninfer, config.default_ninfer);
+  Override(defaults.timeout_seconds, config.default_timeout);
+  return defaults;
+}
+
+Result<Options> Combine(const CommandLine& line) {
+  Options options;
+  NRTD_ASSIGN(const Config config, ReadConfigOf(line, &options.config_file));
+  PlatformOptions& platform = options.machine.platform;
+  if (line.instance) {
+    NRTD_ASSIGN(const std::string path, runtime::FindInstanceFile(*line.instance));
+    NRTD_ASSIGN(const runtime::Instance instance, runtime::ReadInstance(path));
+    options.server.address = instance.server_port;
+    platform.selection.numbers = instance.devices;
+  }
+  Override(options.server.address, line.address);
+  platform.simulate = line.simulate;
+  platform.selection.bdfs = line.bdfs;
+  platform.selection.visible = line.visible_devices;
+  platform.lock_directory = line.simulate.empty() ? kDeviceLockDirectory : "";
+  Override(platform.lock_directory, config.lock_directory);
+  Override(platform.lock_directory, line.lock_directory);
+  Override(options.machine.pages_per_device, config.hugepages);
+  Override(options.machine.pages_per_device, line.hugepages);
+  options.machine.allow_small_pages = line.allow_small_pages;
+  NRTD_TRY(ApplyAccess(line, config, options.server));
+  options.defaults = DefaultsOf(config);
+  const auto level = line.level ? line.level : config.log_level;
+  if (level) options.log.level = Level(*level);
+  options.log_level_given = line.level.has_value();
+  options.log.console = line.console;
+  options.seccomp = !line.no_seccomp;
+  return options;
 }
 
 }  // namespace
 
 Parsed ParseOptions(int argc, char** argv) {
   Parsed parsed;
-  Options& options = parsed.options;
-  int level = static_cast<int>(LogLevel::kInfo);
+  CommandLine line;
   CLI::App app(
       "neuron-rtd: the open Neuron Runtime 1.x daemon. Owns Inferentia devices, loads compiled "
-      "networks (NEFF) and serves "
-      "inference over gRPC.",
+      "networks (NEFF) and serves inference over gRPC.",
       "neuron-rtd");
-  app.add_option("-g,--address", options.server.address, "Where to listen: unix:/path or host:port")
-      ->capture_default_str();
-  app.add_option("--sim", options.machine.platform.simulate,
-                 "Simulate the devices of an instance: inf1.xlarge, inf1.2xlarge, inf1.6xlarge or "
-                 "inf1.24xlarge")
-      ->envname("NEURON_RTD_SIM");
-  app.add_option("--hugepages", options.machine.pages_per_device,
-                 "Huge pages of 2 MiB to take for each device")
-      ->check(CLI::Range(8, 65536))
-      ->capture_default_str();
-  app.add_flag("--allow-small-pages", options.machine.allow_small_pages,
-               "Start without huge pages (simulated devices only; slower)");
-  app.add_option("--isolation", options.server.access.isolation,
-                 "none: any client may use any handle, as in 1.x; session: only the process that "
-                 "made it")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, runtime::Isolation>{
-          {"none", runtime::Isolation::kNone}, {"session", runtime::Isolation::kSession}}))
-      ->default_str("none");
-  app.add_option("--operator-uid", options.server.access.operator_uids,
-                 "With --isolation=session: users that may use everybody's handles");
-  app.add_option("--operator-gid", options.server.access.operator_gids, "The same for groups");
-  app.add_flag("--reclaim-on-disconnect", options.server.access.reclaim_on_disconnect,
-               "Free what a client made without a session when its connection ends");
-  app.add_option_function<std::string>(
-         "--socket-mode", [&](const std::string& text) { options.server.socket_mode = Mode(text); },
-         "Who may connect to the unix socket, as chmod takes it")
-      ->default_str("0666");
-  app.add_option_function<std::string>(
-      "--socket-group", [&](const std::string& text) { options.server.socket_group = Group(text); },
-      "The group that the unix socket belongs to: a name or a number");
-  app.add_option("-l,--log-level", level, "3 errors, 4 warnings, 5 what happened, 6 debug, 7 trace")
-      ->check(CLI::Range(3, 7))
-      ->capture_default_str();
-  app.add_flag("-x,--log-console", options.log.console,
-               "Log to the console (stderr) as well as to syslog");
-  app.set_version_flag("-v,--version", std::string(service::kVersionText));
+  Declare(app, line);
+  const CLI::App* const doctor = app.add_subcommand(
+      "doctor", "Check what a daemon with these options needs, and say what mends it");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -86,9 +205,24 @@ Parsed ParseOptions(int argc, char** argv) {
     parsed.exit_code = asked ? 0 : 2;
     return parsed;
   }
-  options.log.level = static_cast<LogLevel>(level);
-  parsed.run = true;
+  auto options = Combine(line);
+  if (!options) {
+    std::cerr << "neuron-rtd: " << options.error().text << '\n';
+    parsed.exit_code = 1;
+    return parsed;
+  }
+  parsed.options = std::move(*options);
+  parsed.action = doctor->parsed() ? Parsed::Action::kDoctor : Parsed::Action::kServe;
   return parsed;
+}
+
+Result<void> Reload(const Options& options, runtime::Runtime& runtime) {
+  if (options.config_file.empty())
+    return Fail(Nerr::kInvalid, "there is no configuration file to read again");
+  NRTD_ASSIGN(const Config config, runtime::ReadConfig(options.config_file));
+  runtime.SetDefaults(DefaultsOf(config));
+  if (config.log_level && !options.log_level_given) SetLogLevel(Level(*config.log_level));
+  return {};
 }
 
 }  // namespace nrtd::daemon

@@ -188,8 +188,10 @@ grpc::Status ControlService::Health(grpc::ServerContext*, const nrtd::v1::Health
     if (network->state() == NetworkState::kFailed)
       failed += fmt::format("{}{}", failed.empty() ? "" : ", ", network->info().id);
   }
-  response->set_state(failed.empty() ? "ok" : "degraded");
-  if (!failed.empty()) response->set_reason(fmt::format("failed models: {}", failed));
+  std::vector<std::string> reasons = machine.platform().unavailable();
+  if (!failed.empty()) reasons.push_back(fmt::format("failed models: {}", failed));
+  response->set_state(reasons.empty() ? "ok" : "degraded");
+  response->set_reason(fmt::to_string(fmt::join(reasons, "; ")));
   SetVersion(response->mutable_version());
   response->set_uptime_ms(
       static_cast<uint64_t>((machine.clock().Now() - started_) / std::chrono::milliseconds(1)));

@@ -58,7 +58,7 @@ Result<void> ClearPath(const std::string& path, const sockaddr_un& name) {
   return {};
 }
 
-Result<UniqueFd> Bind(const SocketOptions& options, const sockaddr_un& name) {
+Result<UniqueFd> BindTo(const sockaddr_un& name, const SocketOptions& options) {
   const auto failed = [&](const char* what) {
     return Fail(Nerr::kInvalid, "cannot listen on unix:{}: {}{}; choose another address with -g",
                 options.path, what, ErrnoText(errno));
@@ -68,10 +68,6 @@ Result<UniqueFd> Bind(const SocketOptions& options, const sockaddr_un& name) {
   if (!socket || ::fchmod(socket.get(), 0) != 0 ||
       ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0)
     return failed("");
-  if (options.group && ::chown(options.path.c_str(), static_cast<uid_t>(-1), *options.group) != 0)
-    return failed("changing its group: ");
-  if (::chmod(options.path.c_str(), options.mode) != 0) return failed("changing its mode: ");
-  if (::listen(socket.get(), SOMAXCONN) != 0) return failed("");
   return socket;
 }
 
@@ -79,11 +75,11 @@ Result<UniqueFd> Bind(const SocketOptions& options, const sockaddr_un& name) {
 
 struct Listener::State {
   // `epoll` says nothing of data: gRPC reads that, and this thread sleeps meanwhile.
-  State(std::string socket_path, UniqueFd listening, UniqueFd epoll, boost::asio::io_context& io,
+  State(BoundSocket bound_socket, int listening, UniqueFd epoll, boost::asio::io_context& io,
         ListenerEvents listener_events)
-      : path(std::move(socket_path)),
+      : bound(std::move(bound_socket)),
         events(std::move(listener_events)),
-        acceptor(io, boost::asio::local::stream_protocol(), listening.Release()),
+        acceptor(io, boost::asio::local::stream_protocol(), listening),
         hangups(io, epoll.Release()),
         pause(io) {}
 
@@ -93,7 +89,7 @@ struct Listener::State {
   void AwaitHangups();
   void TakeHangups();
 
-  const std::string path;
+  const BoundSocket bound;
   const ListenerEvents events;
   boost::asio::local::stream_protocol::acceptor acceptor;
   boost::asio::posix::stream_descriptor hangups;
@@ -174,22 +170,39 @@ void Listener::State::TakeHangups() {
   }
 }
 
-Result<std::unique_ptr<Listener>> Listener::Open(const SocketOptions& options,
-                                                 boost::asio::io_context& io,
-                                                 ListenerEvents events) {
+Result<BoundSocket> BoundSocket::Bind(const SocketOptions& options) {
   NRTD_ASSIGN(const sockaddr_un name, SocketName(options.path));
   NRTD_TRY(ClearPath(options.path, name));
-  NRTD_ASSIGN(UniqueFd socket, Bind(options, name));
+  NRTD_ASSIGN(UniqueFd socket, BindTo(name, options));
+  BoundSocket bound(std::move(socket), options.path);
+  const auto failed = [&](const char* what) {
+    return Fail(Nerr::kInvalid, "cannot change the {} of unix:{}: {}", what, options.path,
+                ErrnoText(errno));
+  };
+  if (options.group && ::chown(options.path.c_str(), static_cast<uid_t>(-1), *options.group) != 0)
+    return failed("group");
+  if (::chmod(options.path.c_str(), options.mode) != 0) return failed("mode");
+  return bound;
+}
+
+BoundSocket::~BoundSocket() {
+  if (!path_.empty()) ::unlink(path_.c_str());
+}
+
+Result<std::unique_ptr<Listener>> Listener::Open(BoundSocket socket, boost::asio::io_context& io,
+                                                 ListenerEvents events) {
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll) return Fail(Nerr::kResource, "epoll: {}", ErrnoText(errno));
+  if (!epoll || ::listen(socket.socket_.get(), SOMAXCONN) != 0)
+    return Fail(Nerr::kResource, "cannot listen on unix:{}: {}", socket.path(), ErrnoText(errno));
   try {
-    auto state = std::make_unique<State>(options.path, std::move(socket), std::move(epoll), io,
+    const int listening = socket.socket_.Release();
+    auto state = std::make_unique<State>(std::move(socket), listening, std::move(epoll), io,
                                          std::move(events));
     state->Accept();
     state->AwaitHangups();
     return std::unique_ptr<Listener>(new Listener(std::move(state)));
   } catch (const boost::system::system_error& error) {
-    return Fail(Nerr::kResource, "cannot listen on unix:{}: {}", options.path, error.what());
+    return Fail(Nerr::kResource, "cannot listen: {}", error.what());
   }
 }
 
@@ -198,7 +211,6 @@ Listener::Listener(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Listener::~Listener() {
   boost::system::error_code ignored;
   state_->acceptor.close(ignored);
-  ::unlink(state_->path.c_str());
 }
 
 }  // namespace nrtd::service

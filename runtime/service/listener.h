@@ -9,11 +9,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <boost/asio/io_context.hpp>
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 #include "runtime/session/client.h"
 
 namespace nrtd::service {
@@ -34,13 +36,35 @@ struct ListenerEvents {
   std::function<void(int descriptor)> on_disconnected;
 };
 
+// A socket that has its place and its rights, but does not listen yet. Move-only; removes the
+// socket in the end.
+class BoundSocket {
+ public:
+  // May take privileges (the group). A socket file that nobody answers on is replaced. kInvalid
+  // with the reason when that cannot be: the path is too long, taken by another daemon or by what
+  // is no socket, or its folder is missing.
+  static Result<BoundSocket> Bind(const SocketOptions& options);
+  BoundSocket(BoundSocket&& other) noexcept
+      : socket_(std::move(other.socket_)), path_(std::exchange(other.path_, {})) {}
+  BoundSocket& operator=(BoundSocket&&) = delete;
+  ~BoundSocket();
+
+  const std::string& path() const { return path_; }
+
+ private:
+  friend class Listener;
+  BoundSocket(UniqueFd socket, std::string path)
+      : socket_(std::move(socket)), path_(std::move(path)) {}
+  UniqueFd socket_;
+  std::string path_;
+};
+
 class Listener {
  public:
-  // Listens from now on; accepts while `io` runs, which outlives this. A socket file that nobody
-  // answers on is replaced. kInvalid with the reason when it cannot listen: the path is too long,
-  // taken by another daemon or by what is no socket, or its folder is missing.
-  static Result<std::unique_ptr<Listener>> Open(const SocketOptions& options,
-                                                boost::asio::io_context& io, ListenerEvents events);
+  // Listens from now on; accepts while `io` runs, which outlives this. kResource when the system
+  // refuses.
+  static Result<std::unique_ptr<Listener>> Open(BoundSocket socket, boost::asio::io_context& io,
+                                                ListenerEvents events);
   // Removes the socket. Connections stay as they are; `io` does not run.
   ~Listener();
 

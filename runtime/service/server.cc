@@ -12,7 +12,6 @@
 
 #include "base/log.h"
 #include "runtime/service/clients.h"
-#include "runtime/service/listener.h"
 #include "runtime/service/methods.h"
 
 namespace nrtd::service {
@@ -46,7 +45,7 @@ struct Server::State {
   }
 
   Result<void> Build(bool by_tcp);
-  Result<void> Listen(const ServerOptions& options, boost::asio::io_context& io);
+  Result<void> Listen(BoundSocket socket, boost::asio::io_context& io);
   void Disconnected(int descriptor);
 
   static constexpr size_t kReclaimers = 4;
@@ -88,17 +87,14 @@ Result<void> Server::State::Build(bool by_tcp) {
               "cannot listen on {}: it is no address of this machine, or it is taken", address);
 }
 
-Result<void> Server::State::Listen(const ServerOptions& options, boost::asio::io_context& io) {
-  const auto path = SocketPath(address);
-  if (!path) return {};
+Result<void> Server::State::Listen(BoundSocket socket, boost::asio::io_context& io) {
   ListenerEvents events;
   events.on_connected = [this](int descriptor, runtime::Peer peer) {
     clients.Connected(descriptor, std::move(peer));
     grpc::AddInsecureChannelFromFd(server.get(), descriptor);
   };
   events.on_disconnected = [this](int descriptor) { Disconnected(descriptor); };
-  NRTD_ASSIGN(listener,
-              Listener::Open({*path, options.socket_mode, options.socket_group}, io, events));
+  NRTD_ASSIGN(listener, Listener::Open(std::move(socket), io, std::move(events)));
   return {};
 }
 
@@ -110,26 +106,36 @@ void Server::State::Disconnected(int descriptor) {
   boost::asio::post(*reclaimers, [this, descriptor] { clients.Disconnected(descriptor); });
 }
 
-Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
-                                              runtime::Runtime& runtime,
-                                              boost::asio::io_context& io) {
-  auto state = std::make_unique<State>(
-      options.address.starts_with('/') ? "unix:" + options.address : options.address,
-      options.access, runtime);
-  const bool by_tcp = !SocketPath(state->address);
-  if (by_tcp && options.access.need_client()) {
+Result<Endpoint> Endpoint::Reserve(const ServerOptions& options) {
+  Endpoint endpoint;
+  endpoint.address_ =
+      options.address.starts_with('/') ? "unix:" + options.address : options.address;
+  if (const auto path = SocketPath(endpoint.address_)) {
+    NRTD_ASSIGN(BoundSocket socket,
+                BoundSocket::Bind({*path, options.socket_mode, options.socket_group}));
+    endpoint.socket_.emplace(std::move(socket));
+  } else if (options.access.need_client()) {
     return Fail(
         Nerr::kInvalid,
         "clients of {} cannot be told apart: --isolation and --reclaim-on-disconnect need a "
         "unix socket",
-        state->address);
+        endpoint.address_);
   }
+  return endpoint;
+}
+
+Result<std::unique_ptr<Server>> Server::Start(Endpoint endpoint, const runtime::AccessRules& access,
+                                              runtime::Runtime& runtime,
+                                              boost::asio::io_context& io) {
+  const bool by_tcp = endpoint.by_tcp();
+  auto state = std::make_unique<State>(endpoint.address(), access, runtime);
   NRTD_TRY(state->Build(by_tcp));
   ServeNmgr(*state->queue, state->nmgr_calls, state->nmgr);
   ServeStreams(*state->queue, state->stream_calls, state->nmgr);
   ServeSessions(*state->queue, state->session_calls, runtime, state->clients);
   ServeControl(*state->queue, state->control_calls, state->control);
-  auto started = state->Listen(options, io);
+  Result<void> started;
+  if (!by_tcp) started = state->Listen(std::move(*endpoint.socket_), io);
   if (started) started = state->queue->Start();
   if (!started) {
     state->server->Shutdown(std::chrono::system_clock::now());

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "runtime/runtime.h"
+#include "runtime/service/listener.h"
 #include "runtime/session/access.h"
 
 namespace nrtd::service {
@@ -23,13 +24,29 @@ struct ServerOptions {
   runtime::AccessRules access;
 };
 
+// What a server listens on.
+class Endpoint {
+ public:
+  // Takes a unix socket's place, which may need privileges. Errors of BoundSocket::Bind; kInvalid
+  // when clients by TCP, which nobody can tell apart, are to be isolated.
+  static Result<Endpoint> Reserve(const ServerOptions& options);
+
+  const std::string& address() const { return address_; }  // as clients write it
+  bool by_tcp() const { return !socket_; }
+
+ private:
+  friend class Server;
+  friend class UnavailableServer;
+  std::string address_;
+  std::optional<BoundSocket> socket_;  // none for TCP: gRPC listens itself
+};
+
 class Server {
  public:
-  // Listens; takes connections to a unix socket while `io` runs. A socket file that nobody answers
-  // on is replaced, one that somebody answers on is an error. kInvalid with the reason when it
-  // cannot listen, or when clients by TCP, which nobody can tell apart, are to be isolated.
-  // `runtime` and `io` outlive the server.
-  static Result<std::unique_ptr<Server>> Start(const ServerOptions& options,
+  // Listens; takes connections to a unix socket while `io` runs. kInvalid with the reason when it
+  // cannot listen. `runtime` and `io` outlive the server.
+  static Result<std::unique_ptr<Server>> Start(Endpoint endpoint,
+                                               const runtime::AccessRules& access,
                                                runtime::Runtime& runtime,
                                                boost::asio::io_context& io);
   // `io` does not run any more.

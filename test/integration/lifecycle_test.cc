@@ -97,53 +97,6 @@ TEST_F(LifecycleTest, TheLogSaysWhatIsServedAndThatItIsSimulated) {
 }
 
 // Needs no huge pages, so it is not skipped without.
-class StartTest : public LifecycleTest {
- protected:
-  void SetUp() override {}
-};
-
-TEST_F(StartTest, TooFewHugePagesEndItWithTheCommandThatMendsIt) {
-  daemon_ = std::make_unique<DaemonProcess>(std::vector<std::string>{
-      "--sim", "inf1.xlarge", "-g", address(), "-x", "--hugepages", "60000"});
-  EXPECT_EQ(daemon().AwaitExit(), 1);
-  EXPECT_THAT(daemon().Log(), HasSubstr("Attempt to preallocate 60000 hugetlb pages failed!"));
-  EXPECT_THAT(daemon().Log(), HasSubstr("sysctl -w vm.nr_hugepages="));
-  EXPECT_FALSE(std::filesystem::exists(SocketPath()));
-  daemon_.reset();
-}
-
-TEST_F(StartTest, WithoutHugePagesItServesOnSmallOnesIfAllowed) {
-  // The daemon inherits this thread's mounts: where huge pages are, they are hidden from it.
-  std::unique_ptr<memory::PrivateMount> hidden;
-  if (memory::HasFreeHugePages(kTestHugePages)) {
-    hidden = std::make_unique<memory::PrivateMount>("/sys/kernel/mm/hugepages", "tmpfs");
-    if (!hidden->mounted()) GTEST_SKIP() << "hiding the machine's huge pages takes root";
-  }
-  DaemonProcess refused(Arguments());
-  EXPECT_EQ(refused.AwaitExit(), 1);
-  StartDaemon({"--allow-small-pages"});
-  EXPECT_THAT(daemon().Log(), HasSubstr("using ordinary pages"));
-  EXPECT_EQ(daemon().StatusBytes("HugetlbPages"), 0U);
-  ExpectReads(Load({.neff = digits_neff()}));
-}
-
-TEST_F(StartTest, WithoutADeviceItRefusesClearly) {
-  daemon_ = std::make_unique<DaemonProcess>(
-      std::vector<std::string>{"-g", address(), "-x", "--sim", "inf1.huge"});
-  EXPECT_EQ(daemon().AwaitExit(), 1);
-  EXPECT_THAT(daemon().Log(), HasSubstr("inf1.huge"));
-  daemon_.reset();
-}
-
-TEST_F(StartTest, AMissingFolderForTheSocketEndsIt) {
-  NRTD_REQUIRE_HUGE_PAGES(kTestHugePages);
-  const std::string nowhere = "unix:" + File("missing/nrtd.sock");
-  daemon_ = std::make_unique<DaemonProcess>(
-      std::vector<std::string>{"--sim", "inf1.xlarge", "-g", nowhere, "-x", "--hugepages", "16"});
-  EXPECT_EQ(daemon().AwaitExit(), 1);
-  EXPECT_THAT(daemon().Log(), HasSubstr("cannot listen on " + nowhere + ": No such file"));
-  daemon_.reset();
-}
 
 }  // namespace
 }  // namespace nrtd::integration

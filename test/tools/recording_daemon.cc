@@ -69,6 +69,17 @@ class RecordingDaemon::Nmgr final : public nrt::nmgr_v1::Service {
   Status unload_all(ServerContext*, const nrt::empty*, nrt::status* response) override {
     return Answer("unload_all", *response);
   }
+  Status infer_post(ServerContext*, const nrt::infer_request* request,
+                    nrt::infer_post_response* response) override {
+    posted_ = *request;
+    response->set_cookie(1);
+    return Status::OK;
+  }
+  Status infer_wait(ServerContext*, const nrt::infer_wait_request*,
+                    nrt::infer_response* response) override {
+    if (answers_.infer) answers_.infer(posted_, *response);
+    return Status::OK;
+  }
   Status infer(ServerContext*, const nrt::infer_request* request,
                nrt::infer_response* response) override {
     *response->mutable_status() = answers_.status;
@@ -98,6 +109,7 @@ class RecordingDaemon::Nmgr final : public nrt::nmgr_v1::Service {
 
   RecordingDaemon& daemon_;
   const Answers& answers_;
+  nrt::infer_request posted_;  // the last one
 };
 
 class RecordingDaemon::Control final : public v1::Control::Service {

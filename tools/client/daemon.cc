@@ -4,6 +4,8 @@
 #include <atomic>
 #include <utility>
 
+#include <sys/mman.h>
+
 #include "tools/client/connection.h"
 
 namespace nrtd::client {
@@ -166,6 +168,35 @@ Result<void> Daemon::Start(uint32_t network_id) {
 Result<void> Daemon::Stop(uint32_t network_id) {
   return Discard(Call{*connection_, "stop", kNoDeadline}(
       *connection_->nmgr, &nrt::nmgr_v1::Stub::stop, WithNetwork<nrt::stop_request>(network_id)));
+}
+
+Result<uint64_t> Daemon::Post(const nrt::infer_request& request) {
+  nrt::infer_post_response response;
+  NRTD_TRY((Call{*connection_, "infer_post", kNoDeadline}.Into(
+      *connection_->nmgr, &nrt::nmgr_v1::Stub::infer_post, request, response)));
+  return response.cookie();
+}
+
+Result<void> Daemon::Wait(uint64_t cookie, nrt::infer_response& response) {
+  nrt::infer_wait_request request;
+  request.set_cookie(cookie);
+  return Call{*connection_, "infer_wait", kNoDeadline}.Into(
+      *connection_->nmgr, &nrt::nmgr_v1::Stub::infer_wait, request, response);
+}
+
+Result<void> Daemon::MapSharedMemory(const std::string& path) {
+  nrt::shm_map_request request;
+  request.set_path(path);
+  request.set_mmap_prot(PROT_READ | PROT_WRITE);
+  return Discard(
+      Call{*connection_, "shm_map"}(*connection_->nmgr, &nrt::nmgr_v1::Stub::shm_map, request));
+}
+
+Result<void> Daemon::UnmapSharedMemory(const std::string& path) {
+  nrt::shm_unmap_request request;
+  request.set_path(path);
+  return Discard(
+      Call{*connection_, "shm_unmap"}(*connection_->nmgr, &nrt::nmgr_v1::Stub::shm_unmap, request));
 }
 
 Result<void> Daemon::Infer(const nrt::infer_request& request, nrt::infer_response& response) {

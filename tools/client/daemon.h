@@ -74,6 +74,13 @@ class Daemon {
   // kInferCompletedWithNumErr.
   Result<void> Infer(const nrt::infer_request& request, nrt::infer_response& response);
 
+  // Begins an inference; the cookie to wait for it with, once.
+  Result<uint64_t> Post(const nrt::infer_request& request);
+  Result<void> Wait(uint64_t cookie, nrt::infer_response& response);
+  // A name of shm_open(3), for reading and writing.
+  Result<void> MapSharedMemory(const std::string& path);
+  Result<void> UnmapSharedMemory(const std::string& path);
+
   Result<nrt::create_eg_response> CreateGroup(uint32_t core_count);  // 0: as large as possible
   Result<void> DestroyGroup(uint32_t group_id);
   Result<nrt::out_list_egs> ListGroups();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <chrono>
 #include <memory>
+#include <thread>
 
 #include "tools/client/address.h"
 #include "tools/client/tool.h"
@@ -22,11 +24,9 @@ void AddReset(CLI::App& app, Invocation& invocation) {
 }
 
 // A daemon whose devices never came up still answers; it is not ready for anything.
-Result<void> WaitReady(const Invocation& invocation, double timeout_s) {
-  client::ConnectOptions options;
-  options.wait_for_daemon = true;
-  options.timeout = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(timeout_s));
-  NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation, options));
+// Nothing, and a line printed, when the daemon is ready; its reason while it waits for its devices
+// or its memory itself.
+Result<void> CheckReady(client::Daemon& daemon) {
   const auto health = daemon.Health();
   if (!health) {
     // A daemon without the control service cannot say more than that it answers.
@@ -43,6 +43,23 @@ Result<void> WaitReady(const Invocation& invocation, double timeout_s) {
              health->reason().empty() ? "" : ", ", health->reason(),
              health->simulated() ? " (SIMULATED device)" : "");
   return {};
+}
+
+Result<void> WaitReady(const Invocation& invocation, double timeout_s) {
+  // A daemon that cannot start tries again every second at most.
+  constexpr Duration kPause = std::chrono::milliseconds(100);
+  const auto now = [] { return std::chrono::steady_clock::now(); };
+  const auto deadline =
+      now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(timeout_s));
+  client::ConnectOptions options;
+  options.wait_for_daemon = true;
+  while (true) {
+    options.timeout = std::max<Duration>(deadline - now(), kPause);
+    NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation, options));
+    auto ready = CheckReady(daemon);
+    if (ready || ready.error().code != Nerr::kHwError || now() + kPause >= deadline) return ready;
+    std::this_thread::sleep_for(kPause);
+  }
 }
 
 void AddWaitReady(CLI::App& app, Invocation& invocation) {

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Builds the images neuron-rtd and neuron-client of what `./dev build` made.
+#   docker/build.sh [--base IMAGE] [--tag-prefix PREFIX] [-- ENGINE...]
+# The engine is podman, else docker, or the words behind --.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+
+base=debian:bookworm-slim
+prefix=localhost/
+engine=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --base) base=${2:?--base needs an image}; shift 2 ;;
+    --tag-prefix) prefix=${2?--tag-prefix needs a text}; shift 2 ;;
+    --) shift; engine=("$@"); break ;;
+    *) echo "docker/build.sh: unknown option $1; use [--base IMAGE] [--tag-prefix PREFIX] [-- ENGINE...]" >&2; exit 2 ;;
+  esac
+done
+if [ ${#engine[@]} = 0 ]; then
+  engine=("$(command -v podman || command -v docker)") || { echo "docker/build.sh: neither podman nor docker is installed" >&2; exit 1; }
+fi
+
+bin=build/release/bin
+for name in neuron-rtd neuron-cli neuron-top neuron-cc digits-demo; do
+  [ -x "$bin/$name" ] || { echo "docker/build.sh: $bin/$name is missing; run ./dev build first" >&2; exit 1; }
+done
+
+# The Debian packages of the libraries that these programs load: what is linked is the list.
+packages_of() {
+  ldd "$@" | awk '$3 ~ /^\// {print $3}' | sort -u | while read -r library; do
+    dpkg-query -S "$library" 2>/dev/null || dpkg-query -S "$(readlink -f "$library")" 2>/dev/null ||
+      dpkg-query -S "/usr$library" 2>/dev/null
+  done | sed 's/:.*//' | sort -u
+}
+
+context=$(mktemp -d)
+trap 'rm -rf "$context"' EXIT
+mkdir "$context/bin" "$context/digits"
+for name in neuron-rtd neuron-cli neuron-top neuron-cc digits-demo; do
+  strip -o "$context/bin/$name" "$bin/$name"
+done
+packages_of "$bin/neuron-rtd" "$bin/neuron-cli" "$bin/neuron-top" >"$context/packages.neuron-rtd"
+packages_of "$bin/neuron-cli" "$bin/neuron-top" "$bin/neuron-cc" "$bin/digits-demo" >"$context/packages.neuron-client"
+cp models/digits/digits.onnx models/digits/images.npy models/digits/labels.npy "$context/digits/"
+cp docker/Dockerfile docker/client-demo.sh "$context/"
+chmod 755 "$context/client-demo.sh"
+for image in neuron-rtd neuron-client; do
+  "${engine[@]}" build --network=host --build-arg "BASE=$base" --target "$image" -t "$prefix$image:latest" \
+    -f "$context/Dockerfile" "$context"
+done
