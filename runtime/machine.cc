@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/machine.h"
 
+#include <algorithm>
+#include <thread>
+
 #include "base/log.h"
 #include "base/sizes.h"
 
 namespace nrtd::runtime {
 namespace {
+
+// A host node is one thread; more of them than this at once help no network that is worth a core.
+constexpr unsigned kMostHostThreads = 8;
 
 Result<std::unique_ptr<memory::HugePagePool>> CreatePool(const MachineOptions& options,
                                                          Platform& platform) {
@@ -46,6 +52,10 @@ Result<std::unique_ptr<Machine>> Machine::Open(const MachineOptions& options, Cl
   NRTD_TRY(machine->Start());
   return machine;
 }
+
+Machine::Machine(Clock& clock)
+    : clock_(clock),
+      host_pool_(clock, std::clamp(std::thread::hardware_concurrency(), 1U, kMostHostThreads)) {}
 
 Machine::~Machine() {
   channels_.clear();

@@ -15,6 +15,7 @@
 #include "driver_shim/platform.h"
 #include "memory/dram_allocator.h"
 #include "memory/hugepage_pool.h"
+#include "scheduler/host_pool.h"
 
 namespace nrtd::runtime {
 
@@ -48,6 +49,7 @@ class Machine {
   Clock& clock() const { return clock_; }
   Platform& platform() const { return *platform_; }
   memory::HugePagePool& pool() const { return *pool_; }
+  scheduler::HostPool& host_pool() { return host_pool_; }
 
   uint32_t device_count() const { return static_cast<uint32_t>(units_.size()); }
   DeviceUnit& unit(uint32_t device) { return units_[device]; }
@@ -58,9 +60,10 @@ class Machine {
   DeviceUnit& unit_of_core(uint32_t core) { return units_[channel(core).core().id().device]; }
 
  private:
-  explicit Machine(Clock& clock) : clock_(clock) {}
+  explicit Machine(Clock& clock);
 
   Clock& clock_;
+  scheduler::HostPool host_pool_;
   // Torn down in the reverse order: channels and copiers give their rings back before the pool and
   // the devices go.
   std::unique_ptr<Platform> platform_;

@@ -85,8 +85,7 @@ Result<GroupId> Runtime::EnterGroup(const LoadRequest& request, uint32_t cores_r
     NRTD_TRY(groups_.Join(request.group, request.asking));
     return request.group;
   }
-  NRTD_ASSIGN(const auto made,
-              groups_.Create(std::max(cores_required, 1U), /*implicit=*/true, request.owner));
+  NRTD_ASSIGN(const auto made, groups_.Create(cores_required, /*implicit=*/true, request.owner));
   return made.id;
 }
 

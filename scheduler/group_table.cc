@@ -8,8 +8,11 @@ namespace nrtd::scheduler {
 Result<GroupInfo> GroupTable::Create(uint32_t count, bool implicit, Owner owner) {
   MutexLock lock(mutex_);
   const CoreRun largest = LargestFreeRun(taken_);
-  const auto run = count == 0 ? std::optional(largest) : ChooseCores(taken_, count);
-  if (!run || run->count == 0) {
+  const bool without_cores = implicit && count == 0;
+  const auto run = without_cores ? std::optional(CoreRun{})
+                   : count == 0  ? std::optional(largest)
+                                 : ChooseCores(taken_, count);
+  if (!run || (run->count == 0 && !without_cores)) {
     return Fail(Nerr::kResourceNc,
                 "Requested number of NCs: {} exceeds the total available number: {}",
                 std::max(count, 1U), largest.count);

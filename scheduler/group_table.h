@@ -33,7 +33,8 @@ class GroupTable {
  public:
   explicit GroupTable(uint32_t cores) : core_count_(cores), taken_(cores, false) {}
 
-  // An implicit group holds its network from the start. `count` 0: the largest contiguous free run.
+  // An implicit group holds its network from the start; it has exactly `count` cores, none for a
+  // network of host nodes only. An explicit one of `count` 0: the largest contiguous free run.
   // kResourceNc: "Requested number of NCs: X exceeds
   // the total available number: Y" where Y is the longest contiguous free run.
   Result<GroupInfo> Create(uint32_t count, bool implicit, Owner owner = {});

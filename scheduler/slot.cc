@@ -13,38 +13,34 @@ bool CarriesOutputs(Nerr code) {
 
 }  // namespace
 
-Slot::Stage::Stage(Slot& owner, size_t stage_index, StagePlan plan)
-    : slot(owner),
-      index(stage_index),
-      channel(plan.channel),
-      execution(this),
-      queues_(std::move(plan.queues)) {
-  for (const StagePlan::Queue& queue : queues_) work.push_back({queue.queue, queue.descriptors});
+Slot::Slot(memory::DmaBuffer memory, std::vector<StagePlan> stages) : memory_(std::move(memory)) {
+  StageListener& self = *this;
+  for (StagePlan& plan : stages) {
+    const size_t index = stages_.size();
+    if (plan.pool != nullptr) {
+      stages_.push_back(std::make_unique<HostStage>(self, index, *plan.pool, std::move(plan.host)));
+    } else {
+      stages_.push_back(std::make_unique<CoreStage>(self, index, std::move(plan.core)));
+    }
+  }
 }
 
-Result<void> Slot::Stage::Submit() {
-  const Completion completion = slot.completion_;
-  NRTD_TRY(channel->Submit(execution, work, completion));
+Result<void> Slot::SubmitStage(size_t index) {
+  const Completion completion = completion_;
+  NRTD_TRY(stages_[index]->Submit(completion));
   // It was let go in the meantime, perhaps before there was anything here to drive.
-  if (slot.completion_ != completion) channel->Drive(execution);
+  if (completion_ != completion) stages_[index]->Drive();
   return {};
 }
 
-// This stage is not seen as done before the call returns, so the slot stays in flight all the
-// while.
-void Slot::Stage::OnExecutionDone(Execution& ended) {
-  if (index + 1 == slot.stages_.size() || !CarriesOutputs(ended.outcome().code)) return;
-  slot.last_stage_ = index + 1;
-  auto submitted = slot.stages_[index + 1]->Submit();
+// The stage is not seen as done before the call returns, so the slot stays in flight all the while.
+void Slot::OnStageDone(size_t index) {
+  if (index + 1 == stages_.size() || !CarriesOutputs(stages_[index]->outcome().code)) return;
+  last_stage_ = index + 1;
+  auto submitted = SubmitStage(index + 1);
   if (submitted) return;
-  slot.submission_ = std::move(submitted);
-  slot.last_stage_ = index;
-}
-
-Slot::Slot(memory::DmaBuffer memory, std::vector<StagePlan> stages) : memory_(std::move(memory)) {
-  for (size_t i = 0; i < stages.size(); ++i) {
-    stages_.push_back(std::make_unique<Stage>(*this, i, std::move(stages[i])));
-  }
+  submission_ = std::move(submitted);
+  last_stage_ = index;
 }
 
 Result<void> Slot::Submit(Completion completion) {
@@ -52,7 +48,7 @@ Result<void> Slot::Submit(Completion completion) {
   last_stage_ = 0;
   submission_ = {};
   in_flight_ = true;
-  auto submitted = stages_.front()->Submit();
+  auto submitted = SubmitStage(0);
   if (!submitted) in_flight_ = false;
   return submitted;
 }
@@ -60,7 +56,7 @@ Result<void> Slot::Submit(Completion completion) {
 bool Slot::Wait(TimePoint deadline) {
   // last_stage_ moves on while stages end; it is read again after each wait, which orders the two.
   for (size_t i = 0; in_flight_; ++i) {
-    if (!stages_[i]->channel->Wait(stages_[i]->execution, deadline)) return false;
+    if (!stages_[i]->Wait(deadline)) return false;
     if (i == last_stage_) in_flight_ = false;
   }
   return true;
@@ -68,7 +64,7 @@ bool Slot::Wait(TimePoint deadline) {
 
 bool Slot::Done() {
   for (size_t i = 0; in_flight_; ++i) {
-    if (!stages_[i]->channel->Done(stages_[i]->execution)) return false;
+    if (!stages_[i]->Done()) return false;
     if (i == last_stage_) in_flight_ = false;
   }
   return true;
@@ -76,13 +72,13 @@ bool Slot::Done() {
 
 void Slot::LetGo() {
   completion_ = Completion::kInterrupt;
-  for (const auto& stage : stages_) stage->channel->Drive(stage->execution);
+  for (const auto& stage : stages_) stage->Drive();
 }
 
 InferenceOutcome Slot::TakeOutcome() {
   InferenceOutcome outcome;
   for (size_t i = 0; i <= last_stage_; ++i) {
-    const ExecutionOutcome& stage = stages_[i]->execution.outcome();
+    const ExecutionOutcome& stage = stages_[i]->outcome();
     outcome.device_ns += stage.device_ns;
     if (stage.code != Nerr::kOk && CarriesOutputs(outcome.code)) {
       outcome.code = stage.code;

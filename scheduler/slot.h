@@ -4,10 +4,10 @@
 // stage, the descriptors that move them. Everything is prepared when the network is loaded; an
 // inference allocates nothing.
 //
-// The stages of a network run one after the other. Each is one subgraph on one core; what a stage
-// leaves in the slot's memory the next one reads. Stage i + 1 is submitted when stage i has ended,
-// by whoever polled stage i's core, so a pipeline keeps all its cores busy when several slots are
-// in flight.
+// The stages of a network run one after the other. Each is one subgraph on one core, or a host
+// node; what a stage leaves in the slot's memory the next one reads. Stage i + 1 is submitted when
+// stage i has ended, by whoever polled stage i's core, so a pipeline keeps all its cores busy when
+// several slots are in flight.
 #pragma once
 
 #include <atomic>
@@ -16,19 +16,17 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "driver_shim/core_channel.h"
 #include "memory/dma_buffer.h"
+#include "scheduler/core_stage.h"
+#include "scheduler/host_pool.h"
 
 namespace nrtd::scheduler {
 
-// How one stage's descriptors go into its queues; the same for every inference of the slot.
+// Where a stage runs: on a core, or on the host's CPUs.
 struct StagePlan {
-  CoreChannel* channel = nullptr;  // outlives the slot
-  struct Queue {
-    uint32_t queue = 0;  // the program's numbering
-    std::vector<Descriptor> descriptors;
-  };
-  std::vector<Queue> queues;
+  CorePlan core = {};
+  HostPool* pool = nullptr;  // set: on these CPUs, and not on a core
+  HostFunction host = {};    // what they do with the slot's memory
 };
 
 // How an inference ended; `stage` is where, if it failed.
@@ -40,7 +38,7 @@ struct InferenceOutcome {
 
 // Threads: one owner between SlotPool::Take() and SlotPool::Give(), apart from the completions;
 // Wait(), Done(), in_flight() and LetGo() by any thread.
-class Slot {
+class Slot final : private StageListener {
  public:
   // `memory` holds the tensors that the plans' descriptors name.
   Slot(memory::DmaBuffer memory, std::vector<StagePlan> stages);
@@ -67,23 +65,8 @@ class Slot {
   InferenceOutcome TakeOutcome();
 
  private:
-  class Stage final : public ExecutionListener {
-   public:
-    Stage(Slot& slot, size_t index, StagePlan plan);
-    void OnExecutionDone(Execution& execution) override;
-    Result<void> Submit();
-
-    Slot& slot;
-    const size_t index;
-    CoreChannel* const channel;
-    Execution execution;
-
-   private:
-    std::vector<StagePlan::Queue> queues_;
-
-   public:
-    std::vector<QueueWork> work;  // views of queues_
-  };
+  void OnStageDone(size_t index) override;
+  Result<void> SubmitStage(size_t index);
 
   memory::DmaBuffer memory_;
   std::vector<std::unique_ptr<Stage>> stages_;

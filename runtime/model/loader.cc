@@ -8,15 +8,7 @@
 namespace nrtd::runtime {
 namespace {
 
-Result<void> CheckNodes(const neff::Graph& graph) {
-  for (const neff::Node& node : graph.nodes) {
-    if (node.kind == neff::NodeKind::kHostFunction) {
-      return Fail(
-          Nerr::kFail,
-          "node '{}' runs function '{}' on the host CPU, which this version does not execute",
-          node.name, node.func_name);
-    }
-  }
+Result<void> CheckParameters(const neff::Graph& graph) {
   for (const neff::Node& node : graph.nodes) {
     if (node.is_param && graph.IsUsed(node.outputs.front())) {
       return Fail(
@@ -29,22 +21,33 @@ Result<void> CheckNodes(const neff::Graph& graph) {
   return {};
 }
 
+scheduler::StagePlan PlanFor(const Network::Parts& parts, const Network::StageRef& stage,
+                             const memory::DmaBuffer& memory, Machine& machine) {
+  scheduler::StagePlan plan;
+  if (stage.on_host) {
+    plan.pool = &machine.host_pool();
+    plan.host = parts.host_nodes[stage.index]->BindTo(memory.bytes());
+  } else {
+    const PlacedSubgraph& placed = *parts.stages[stage.index];
+    plan.core = {&placed.channel(), BindToSlot(placed.transfers(), memory)};
+  }
+  return plan;
+}
+
 Result<std::vector<std::unique_ptr<scheduler::Slot>>> MakeSlots(const Network::Parts& parts,
-                                                                uint32_t ninfer,
-                                                                memory::HugePagePool& pool) {
+                                                                uint32_t ninfer, Machine& machine) {
   std::vector<std::unique_ptr<scheduler::Slot>> slots;
   const uint64_t bytes = std::max<uint64_t>(parts.layout.slot_bytes, 1);
   // Larger than a page: start at one, so that the page boundaries fall at the same offsets in every
   // slot.
   const uint64_t alignment = bytes > memory::kHugePageSize ? memory::kHugePageSize : 64;
   for (uint32_t i = 0; i < ninfer; ++i) {
-    NRTD_ASSIGN(memory::DmaBuffer buffer, pool.Allocate(bytes, alignment));
+    NRTD_ASSIGN(memory::DmaBuffer buffer, machine.pool().Allocate(bytes, alignment));
     // It holds what another network, perhaps another client's, left there.
     std::fill(buffer.bytes().begin(), buffer.bytes().end(), std::byte{0});
     std::vector<scheduler::StagePlan> plans;
-    for (const auto& stage : parts.stages) {
-      plans.push_back({&stage->channel(), BindToSlot(stage->transfers(), buffer)});
-    }
+    for (const Network::StageRef& stage : parts.order)
+      plans.push_back(PlanFor(parts, stage, buffer, machine));
     slots.push_back(std::make_unique<scheduler::Slot>(std::move(buffer), std::move(plans)));
   }
   return slots;
@@ -54,7 +57,7 @@ Result<std::vector<std::unique_ptr<scheduler::Slot>>> MakeSlots(const Network::P
 
 Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::CoreRun& cores,
                                     uint32_t ninfer, Machine& machine) {
-  NRTD_TRY(CheckNodes(neff.graph()));
+  NRTD_TRY(CheckParameters(neff.graph()));
   if (neff.CoresRequired() > cores.count) {
     return Fail(Nerr::kResourceNc, "Insufficient number of VNCs: {}, required: {}", cores.count,
                 neff.CoresRequired());
@@ -64,17 +67,23 @@ Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::Cor
   uint32_t core = cores.first;
   for (uint32_t n = 0; n < neff.graph().nodes.size(); ++n) {
     const neff::Node& node = neff.graph().nodes[n];
+    if (node.kind == neff::NodeKind::kHostFunction) {
+      NRTD_ASSIGN(auto host, HostNode::Create(neff.graph(), n, parts.layout));
+      parts.order.push_back({.on_host = true, .index = parts.host_nodes.size()});
+      parts.host_nodes.push_back(std::move(host));
+      continue;
+    }
     if (node.kind != neff::NodeKind::kKelf) continue;
     const auto& subgraphs = neff.kelf(node).subgraphs;
     for (uint32_t s = 0; s < subgraphs.size(); ++s) {
       NRTD_ASSIGN(auto stage,
                   PlacedSubgraph::Place(subgraphs[s], parts.layout, {n, s, core++}, machine));
+      parts.order.push_back({.on_host = false, .index = parts.stages.size()});
       parts.stages.push_back(std::move(stage));
     }
   }
-  if (parts.stages.empty())
-    return Fail(Nerr::kInvalid, "the model has no node that runs on a NeuronCore");
-  NRTD_ASSIGN(parts.slots, MakeSlots(parts, ninfer, machine.pool()));
+  if (parts.order.empty()) return Fail(Nerr::kInvalid, "the model has no node that runs anywhere");
+  NRTD_ASSIGN(parts.slots, MakeSlots(parts, ninfer, machine));
   return parts;
 }
 

@@ -13,8 +13,9 @@ namespace nrtd::runtime {
 
 // Puts a NEFF that may run here (neff::ReadExecutable) onto `cores`: places its subgraphs one a
 // core, allocates its slots. kResourceNc: "Insufficient number of VNCs: X, required: Y". kResource:
-// device DRAM or host memory exhausted. kFail: the network has host (CPU) nodes or parameters that
-// no client feeds, which are not executed yet. kInvalid: a malformed program. Nothing stays behind.
+// device DRAM or host memory exhausted. kFail: the network has parameters that no client feeds,
+// which are not loaded yet. Errors of HostNode::Create. kInvalid: a malformed program. Nothing
+// stays behind.
 Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::CoreRun& cores,
                                     uint32_t ninfer, Machine& machine);
 

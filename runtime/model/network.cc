@@ -23,6 +23,7 @@ Network::Network(NetworkInfo info, Parts parts, Machine& machine, scheduler::Gro
       groups_(groups),
       layout_(std::move(parts.layout)),
       stages_(std::move(parts.stages)),
+      host_nodes_(std::move(parts.host_nodes)),
       all_slots_(Pointers(parts.slots)),
       slots_(std::move(parts.slots)) {}
 

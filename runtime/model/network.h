@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/mutex.h"
+#include "runtime/host/host_node.h"
 #include "runtime/machine.h"
 #include "runtime/model/network_state.h"
 #include "runtime/model/placed_subgraph.h"
@@ -49,9 +50,16 @@ class Inference;
 // Threadsafe.
 class Network : public std::enable_shared_from_this<Network> {
  public:
+  // One of stages or of host_nodes.
+  struct StageRef {
+    bool on_host = false;
+    size_t index = 0;
+  };
   struct Parts {
     TensorLayout layout;
-    std::vector<std::unique_ptr<PlacedSubgraph>> stages;  // at least one
+    std::vector<std::unique_ptr<PlacedSubgraph>> stages;  // none: host nodes only
+    std::vector<std::unique_ptr<HostNode>> host_nodes;
+    std::vector<StageRef> order;  // at least one: how they follow each other
     std::vector<std::unique_ptr<scheduler::Slot>> slots;
   };
   // In Standby. `machine` and `groups` outlive the network.
@@ -63,6 +71,7 @@ class Network : public std::enable_shared_from_this<Network> {
   const std::vector<TensorPort>& inputs() const { return layout_.inputs; }
   const std::vector<TensorPort>& outputs() const { return layout_.outputs; }
   const std::vector<std::unique_ptr<PlacedSubgraph>>& stages() const { return stages_; }
+  const std::vector<std::unique_ptr<HostNode>>& host_nodes() const { return host_nodes_; }
   NetworkState state() const;
   std::string failure() const;  // why it is Failed, or ""
   uint32_t slots_in_use() const { return slots_.in_use(); }
@@ -102,6 +111,7 @@ class Network : public std::enable_shared_from_this<Network> {
   scheduler::GroupTable& groups_;
   const TensorLayout layout_;
   const std::vector<std::unique_ptr<PlacedSubgraph>> stages_;
+  const std::vector<std::unique_ptr<HostNode>> host_nodes_;
   std::vector<scheduler::Slot*> all_slots_;  // those of slots_
   scheduler::SlotPool slots_;
 

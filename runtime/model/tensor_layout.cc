@@ -17,7 +17,7 @@ class LayoutBuilder {
   Result<TensorLayout> Build() {
     for (const neff::Tensor& tensor : graph_.tensors) {
       NRTD_ASSIGN(const uint64_t offset, Reserve(tensor.bytes));
-      tensor_offset_.push_back(offset);
+      layout_.tensor_offsets.push_back(offset);
     }
     for (const neff::Port& port : graph_.inputs)
       layout_.inputs.push_back(MakePort(port, graph_.IsUsed(port.tensor)));
@@ -39,7 +39,9 @@ class LayoutBuilder {
 
   TensorPort MakePort(const neff::Port& port, bool used) const {
     const neff::Tensor& tensor = graph_.tensors[port.tensor];
-    return {port.name, tensor.dtype, tensor.shape, tensor.bytes, tensor_offset_[port.tensor], used};
+    return {
+        port.name, tensor.dtype, tensor.shape, tensor.bytes, layout_.tensor_offsets[port.tensor],
+        used};
   }
 
   Result<void> AddNode(uint32_t n) {
@@ -63,11 +65,11 @@ class LayoutBuilder {
   Result<void> AddTensor(uint32_t n, uint32_t t) {
     const neff::Tensor& tensor = graph_.tensors[t];
     if (auto known = layout_.Find(n, tensor.name)) {
-      if ((*known)->slot_offset == tensor_offset_[t]) return {};
+      if ((*known)->slot_offset == layout_.tensor_offsets[t]) return {};
       return Fail(Nerr::kInvalid, "node '{}' has two tensors '{}': no variable can stand for both",
                   graph_.nodes[n].name, tensor.name);
     }
-    layout_.node_tensors.push_back({n, tensor.name, tensor.bytes, tensor_offset_[t]});
+    layout_.node_tensors.push_back({n, tensor.name, tensor.bytes, layout_.tensor_offsets[t]});
     return {};
   }
 
@@ -96,7 +98,6 @@ class LayoutBuilder {
 
   const neff::Neff& neff_;
   const neff::Graph& graph_;
-  std::vector<uint64_t> tensor_offset_;
   TensorLayout layout_;
 };
 

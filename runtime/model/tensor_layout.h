@@ -35,7 +35,8 @@ struct NodeTensor {
 struct TensorLayout {
   std::vector<TensorPort> inputs;
   std::vector<TensorPort> outputs;
-  std::vector<NodeTensor> node_tensors;
+  std::vector<NodeTensor> node_tensors;  // of nodes that run on cores
+  std::vector<uint64_t> tensor_offsets;  // in the slot, of every tensor of the graph
   uint64_t slot_bytes = 0;
 
   // kInvalid when the node has no tensor of this name, naming both.

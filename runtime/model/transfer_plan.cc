@@ -138,12 +138,12 @@ Result<TransferPlan> PlanTransfers(const neff::Subgraph& subgraph, const LocateV
   return Planner(subgraph, locate).Run();
 }
 
-std::vector<scheduler::StagePlan::Queue> BindToSlot(const TransferPlan& plan,
-                                                    const memory::DmaBuffer& memory) {
+std::vector<scheduler::CorePlan::Queue> BindToSlot(const TransferPlan& plan,
+                                                   const memory::DmaBuffer& memory) {
   const auto address = [&](const TransferEnd& end) {
     return end.in_slot ? memory.BusAddress(end.at) : end.at;
   };
-  std::vector<scheduler::StagePlan::Queue> bound;
+  std::vector<scheduler::CorePlan::Queue> bound;
   for (uint32_t q = 0; q < plan.queues.size(); ++q) {
     auto& queue = bound.emplace_back();
     queue.queue = q;

@@ -43,7 +43,7 @@ using LocateVariable = std::function<Result<TransferEnd>(const neff::Variable&)>
 Result<TransferPlan> PlanTransfers(const neff::Subgraph& subgraph, const LocateVariable& locate);
 
 // The plan's descriptors for a slot whose host memory is `memory`.
-std::vector<scheduler::StagePlan::Queue> BindToSlot(const TransferPlan& plan,
-                                                    const memory::DmaBuffer& memory);
+std::vector<scheduler::CorePlan::Queue> BindToSlot(const TransferPlan& plan,
+                                                   const memory::DmaBuffer& memory);
 
 }  // namespace nrtd::runtime

@@ -86,6 +86,13 @@ void ControlService::Describe(const runtime::Network& network, nrtd::v1::Network
         stage == network.stages().front() ? network.slot_bytes() * info.params.ninfer : 0);
     subgraph->set_device_bytes(stage->dram_bytes());
   }
+  for (const auto& node : network.host_nodes()) {
+    nrtd::v1::Subgraph* subgraph = out->add_subgraphs();
+    subgraph->set_node_id(node->index());
+    subgraph->set_on_host(true);
+    if (network.stages().empty() && node == network.host_nodes().front())
+      subgraph->set_host_bytes(network.slot_bytes() * info.params.ninfer);
+  }
   for (const auto& port : network.inputs()) DescribeTensor(port, out->add_inputs());
   for (const auto& port : network.outputs()) DescribeTensor(port, out->add_outputs());
 }

@@ -107,6 +107,18 @@ TEST_F(DefectsTest, InferenceWithMissingInputsAllowedToRun) {
   ExpectReads(network);
 }
 
+TEST_F(DefectsTest, NetworksOfCpuNodesOnlyFailToLoad) {
+  ASSERT_THAT(client().CreateGroup(4), IsOk());  // no core is left, and none is needed
+  const uint32_t network = Load({.neff = TextOf(runtime::NeffBytes(runtime::HostOnlyContents()))});
+  const auto answer = client().Infer(InferRequest(network, {{"x", BytesOf({1, 2, 3, 4, 5, 6})}}));
+  ASSERT_THAT(answer, IsOk());
+  EXPECT_EQ(FloatsOf(answer.ofmap(0).buf()), (std::vector<float>{1, 4, 2, 5, 3, 6}));
+  const v1::Network listed = client().ListNetworks().networks(0);
+  EXPECT_EQ(listed.core_count(), 0U);
+  ASSERT_EQ(listed.subgraphs_size(), 1);
+  EXPECT_TRUE(listed.subgraphs(0).on_host());
+}
+
 TEST_F(DefectsTest, InputsThatTheCompilerFoldedAwayBreakTheInputCount) {
   const compiler::Case model = compiler::LoadCase("unused_input");
   const uint32_t network = Load({.neff = CompileModel(model.model)});

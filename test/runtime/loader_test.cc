@@ -91,7 +91,7 @@ TEST_F(LoaderTest, TooFewCoresAreReportedInTheDocumentedWords) {
   EXPECT_EQ(error.text, "Insufficient number of VNCs: 2, required: 3");
 }
 
-TEST_F(LoaderTest, HostNodesAreRefusedByName) {
+TEST_F(LoaderTest, HostFunctionsThatNobodyKnowsAreRefusedByName) {
   neff::NeffContents contents = PipelineContents(DoublingSpec(1));
   neff::Node host;
   host.kind = neff::NodeKind::kHostFunction;
@@ -103,7 +103,7 @@ TEST_F(LoaderTest, HostNodesAreRefusedByName) {
   contents.graph.tensors.push_back({"z", DType::kFloat32, {4}, 16, 2, 2});
   contents.graph.outputs = {{"z", 2}};
   const Error error = ExpectRefused(contents, {0, 1});
-  EXPECT_EQ(error.code, Nerr::kFail);
+  EXPECT_EQ(error.code, Nerr::kUnsupportedVersion);
   EXPECT_THAT(error.text, HasSubstr("'softmax0'"));
   EXPECT_THAT(error.text, HasSubstr("'softmax'"));
 }

@@ -135,6 +135,45 @@ neff::NeffContents PipelineContents(const PipelineSpec& spec) {
   return contents;
 }
 
+namespace {
+
+neff::Node HostNodeOf(const std::string& name, const std::string& function, uint32_t input,
+                      uint32_t output) {
+  neff::Node node;
+  node.kind = neff::NodeKind::kHostFunction;
+  node.name = name;
+  node.func_name = function;
+  node.inputs = {input};
+  node.outputs = {output};
+  return node;
+}
+
+}  // namespace
+
+neff::NeffContents HostedContents(size_t stages, uint32_t count) {
+  neff::NeffContents contents = PipelineContents(DoublingSpec(stages, count));
+  neff::Node kelf = contents.graph.nodes[1];
+  kelf.inputs = {1};
+  kelf.outputs = {2};
+  contents.graph.nodes = {contents.graph.nodes[0], HostNodeOf("copy", "__nop", 0, 1), kelf,
+                          HostNodeOf("choose", "nrt_argmax", 2, 3)};
+  neff::Tensor chosen{"class", DType::kInt64, {}, sizeof(int64_t), 3, 3};
+  contents.graph.tensors = {MakeTensor("input", count, 0), MakeTensor("x", count, 1),
+                            MakeTensor("y", count, 2), chosen};
+  contents.graph.inputs = {{"x", 0}};
+  contents.graph.outputs = {{"class", 3}, {"y", 2}};
+  return contents;
+}
+
+neff::NeffContents HostOnlyContents() {
+  neff::NeffContents contents = PipelineContents(DoublingSpec(1, 6));
+  contents.graph.nodes = {contents.graph.nodes[0], HostNodeOf("turn", "nrt_transpose", 0, 1)};
+  contents.graph.tensors[0].shape = {2, 3};
+  contents.graph.tensors[1].shape = {3, 2};
+  contents.kelfs.clear();
+  return contents;
+}
+
 ByteVector NeffBytes(const neff::NeffContents& contents) {
   return Must(neff::SerializeNeff(contents));
 }

@@ -33,6 +33,12 @@ ByteVector PipelineNeff(const PipelineSpec& spec);
 ByteVector NeffBytes(const neff::NeffContents& contents);
 neff::Neff Executable(const neff::NeffContents& contents);
 
+// A host node before the pipeline's node and one behind it: "x" is copied, doubled on `stages`
+// cores, and "class" (int64, a scalar) says where the largest is.
+neff::NeffContents HostedContents(size_t stages, uint32_t count = 4);
+// No core at all: "y" [3,2] is "x" [2,3] transposed.
+neff::NeffContents HostOnlyContents();
+
 // `stages` stages, each of which computes 2 x + 1.
 PipelineSpec DoublingSpec(size_t stages, uint32_t count = 4);
 float Doubled(float value, size_t stages);

@@ -80,7 +80,7 @@ class PipelineFixture : public sim::SimFixture {
                            .destination = memory.BusAddress(to[c]),
                            .length = kBytes,
                            .semaphore = 1};
-      plans.push_back({channels_[c].get(), {{0, {in}}, {1, {out}}}});
+      plans.push_back({.core = {channels_[c].get(), {{0, {in}}, {1, {out}}}}});
     }
     return std::make_unique<Slot>(std::move(memory), std::move(plans));
   }

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "scheduler/stage.h"
+
+namespace nrtd::scheduler {
+
+// How one stage's descriptors go into its core's queues; the same for every inference of a slot.
+struct CorePlan {
+  CoreChannel* channel = nullptr;  // outlives the slot
+  struct Queue {
+    uint32_t queue = 0;  // the program's numbering
+    std::vector<Descriptor> descriptors;
+  };
+  std::vector<Queue> queues;
+};
+
+// A subgraph on its core.
+class CoreStage final : public Stage, private ExecutionListener {
+ public:
+  // `listener` outlives the stage.
+  CoreStage(StageListener& listener, size_t index, CorePlan plan);
+
+  Result<void> Submit(Completion completion) override;
+  bool Wait(TimePoint deadline) override { return channel_->Wait(execution_, deadline); }
+  bool Done() override { return channel_->Done(execution_); }
+  void Drive() override { channel_->Drive(execution_); }
+  const ExecutionOutcome& outcome() const override { return execution_.outcome(); }
+
+ private:
+  void OnExecutionDone(Execution&) override { listener_.OnStageDone(index_); }
+
+  StageListener& listener_;
+  const size_t index_;
+  CoreChannel* const channel_;
+  const std::vector<CorePlan::Queue> queues_;
+  std::vector<QueueWork> work_;  // views of queues_
+  Execution execution_{this};
+};
+
+}  // namespace nrtd::scheduler

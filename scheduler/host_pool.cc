@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/host_pool.h"
+
+#include <system_error>
+
+namespace nrtd::scheduler {
+
+HostPool::~HostPool() {
+  std::vector<std::thread> threads;
+  {
+    MutexLock lock(mutex_);
+    stop_ = true;
+    work_.NotifyAll();
+    threads.swap(threads_);
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+Result<void> HostPool::Submit(HostStage& stage) {
+  MutexLock lock(mutex_);
+  if (idle_ <= queue_.size() && threads_.size() < most_threads_) {
+    try {
+      threads_.emplace_back([this] { Run(); });
+    } catch (const std::system_error& error) {
+      if (threads_.empty())
+        return Fail(Nerr::kResource, "no thread for a host node: {}", error.what());
+    }
+  }
+  queue_.push_back(&stage);
+  work_.NotifyOne();
+  return {};
+}
+
+void HostPool::Run() {
+  MutexLock lock(mutex_);
+  while (true) {
+    while (queue_.empty() && !stop_) {
+      ++idle_;
+      work_.Wait(mutex_);
+      --idle_;
+    }
+    if (queue_.empty()) return;
+    HostStage* const stage = queue_.front();
+    queue_.erase(queue_.begin());
+    lock.Unlock();
+    stage->Run();
+    lock.Lock();
+  }
+}
+
+Result<void> HostStage::Submit(Completion) {
+  {
+    MutexLock lock(mutex_);
+    done_ = false;
+  }
+  return pool_.Submit(*this);
+}
+
+void HostStage::Run() {
+  outcome_ = function_();
+  listener_.OnStageDone(index_);
+  MutexLock lock(mutex_);
+  done_ = true;
+  ended_.NotifyAll();
+}
+
+bool HostStage::Wait(TimePoint deadline) {
+  MutexLock lock(mutex_);
+  while (!done_) {
+    if (pool_.clock().Now() >= deadline) return false;
+    pool_.clock().WaitUntil(ended_, mutex_, deadline);
+  }
+  return true;
+}
+
+bool HostStage::Done() {
+  MutexLock lock(mutex_);
+  return done_;
+}
+
+}  // namespace nrtd::scheduler
