@@ -77,7 +77,7 @@ void CallQueue::Abandon() {
   completions_->Shutdown();
   void* tag = nullptr;
   bool ok = false;
-  while (completions_->Next(&tag, &ok)) static_cast<Call*>(tag)->Proceed(false);
+  while (completions_->Next(&tag, &ok)) static_cast<Event*>(tag)->Proceed(false);
 }
 
 grpc::Status Guarded(const std::function<grpc::Status()>& handle) {
@@ -97,7 +97,7 @@ void CallQueue::Run() {
       MutexLock lock(mutex_);
       AddThread();
     }
-    static_cast<Call*>(tag)->Proceed(ok);
+    static_cast<Event*>(tag)->Proceed(ok);
     if (!WaitAgain()) break;
   }
   MutexLock lock(mutex_);

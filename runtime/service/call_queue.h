@@ -24,20 +24,27 @@ namespace nrtd::service {
 
 class CallQueue;
 
-// One call under way, or waited for: what the queue's events point to. Owns itself; Proceed() may
-// delete it.
-class Call {
+// What the queue's tags point to.
+class Event {
+ public:
+  // The operation that was started with this as its tag has ended. `ok` as CompletionQueue::Next()
+  // gives it.
+  virtual void Proceed(bool ok) = 0;
+
+ protected:
+  virtual ~Event() = default;
+};
+
+// One call under way, or waited for. Owns itself; Proceed() may delete it. Of one call, one
+// operation is under way at a time.
+class Call : public Event {
  public:
   explicit Call(CallQueue& queue);
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  // The operation that was started with this call as its tag has ended. `ok` as CompletionQueue::
-  // Next() gives it. Of one call, one operation is under way at a time.
-  virtual void Proceed(bool ok) = 0;
-
  protected:
-  virtual ~Call();
+  ~Call() override;
   CallQueue& queue() const { return queue_; }
 
  private:

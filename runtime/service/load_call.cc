@@ -5,6 +5,7 @@ namespace nrtd::service {
 
 LoadCall::LoadCall(CallQueue& call_queue, nrt::nmgr_v1::AsyncService& service, NmgrService& handler)
     : Call(call_queue), service_(service), handler_(handler) {
+  context_.AsyncNotifyWhenDone(&done_);
   service_.Requestload(&context_, &reader_, queue().completions(), queue().completions(), this);
 }
 
@@ -36,8 +37,15 @@ void LoadCall::Proceed(bool ok) {
       Answer();
       return;
     case Step::kAnswered:
-      break;
+      EndPart();
+      return;
   }
+  delete this;  // it never began: gRPC will not speak of it again
+}
+
+void LoadCall::EndPart() {
+  if (parts_left_.fetch_sub(1) != 1) return;
+  if (loaded_ != 0 && context_.IsCancelled()) handler_.TakeBack(loaded_);
   delete this;
 }
 
@@ -45,6 +53,7 @@ void LoadCall::Answer() {
   nrt::load_response response;
   const grpc::Status status = Guarded([&] {
     response = handler_.Load(rights_, std::move(added_), std::move(upload_));
+    loaded_ = response.h_nn().id();
     return grpc::Status::OK;
   });
   if (status.ok()) {

@@ -3,6 +3,8 @@
 // load: a stream of one-field messages, one answer.
 #pragma once
 
+#include <atomic>
+
 #include <grpcpp/grpcpp.h>
 
 #include "proto/nrt/nmgr_service.grpc.pb.h"
@@ -12,6 +14,7 @@
 
 namespace nrtd::service {
 
+// A network whose id nobody got to see, because the client gave up in between, is unloaded again.
 class LoadCall final : public Call {
  public:
   // Waits for the next load. All outlive the call.
@@ -21,7 +24,18 @@ class LoadCall final : public Call {
 
  private:
   enum class Step { kAwaited, kReading, kAnswered };
+  // gRPC is done with the call, and knows whether it was cancelled.
+  class Done final : public Event {
+   public:
+    explicit Done(LoadCall& call) : call_(call) {}
+    void Proceed(bool) override { call_.EndPart(); }
+
+   private:
+    LoadCall& call_;
+  };
   void Answer();
+  // One of two: the answer is sent, gRPC is done. The second one deletes this.
+  void EndPart();
 
   nrt::nmgr_v1::AsyncService& service_;
   NmgrService& handler_;
@@ -32,6 +46,9 @@ class LoadCall final : public Call {
   Rights rights_;
   NeffUpload upload_;
   Result<void> added_;
+  runtime::NetworkId loaded_ = 0;  // 0: none
+  Done done_{*this};
+  std::atomic<int> parts_left_{2};
 };
 
 }  // namespace nrtd::service

@@ -35,6 +35,11 @@ nrt::load_response NmgrService::Load(const Rights& rights, Result<void> added, N
   return response;
 }
 
+void NmgrService::TakeBack(runtime::NetworkId loaded) {
+  Log(LogLevel::kWarning, "NMGR:Load", "the client gave up: model {} is unloaded again", loaded);
+  (void)runtime_.Unload(loaded);
+}
+
 grpc::Status NmgrService::unload(Context* context, const nrt::unload_request* request,
                                  nrt::unload_response* response) {
   SetStatus(runtime_.Unload(request->h_nn().id(), clients_.AskingAs(*context)),

@@ -28,6 +28,8 @@ class NmgrService {
   // The end of a load: `added` is what became of the messages in `upload`, `rights` what its client
   // had when it began.
   nrt::load_response Load(const Rights& rights, Result<void> added, NeffUpload upload);
+  // The client gave up before it got to see the id.
+  void TakeBack(runtime::NetworkId loaded);
   Clients& clients() { return clients_; }
   grpc::Status unload(Context* context, const nrt::unload_request* request,
                       nrt::unload_response* response);

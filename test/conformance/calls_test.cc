@@ -89,6 +89,14 @@ TEST_F(CallTest, Load) {
   EXPECT_EQ(ReadUsage(client()), two);
 }
 
+// Nobody knows the network's id then, and nobody could unload it.
+TEST_F(CallTest, ALoadWhoseClientGivesUpLeavesNothing) {
+  const auto messages = LoadMessages({.neff = digits_neff()});
+  for (int i = 0; i < 50; ++i) client().LoadAndCancel(messages);
+  Await("everything to be freed", [&] { return ReadUsage(client()) == empty_; });
+  ExpectReads(Load({.neff = digits_neff()}));
+}
+
 TEST_F(CallTest, Unload) {
   const uint32_t network = Load({.neff = digits_neff()});
   EXPECT_THAT(client().Unload(network), IsOk());

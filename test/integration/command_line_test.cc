@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "base/npy.h"
 #include "test/integration/daemon_test.h"
@@ -131,6 +132,18 @@ TEST_F(CommandLineTest, MistakesHaveOneLineAndExitCode1) {
     EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
   }
   ExpectInfers(model);
+}
+
+TEST_F(CommandLineTest, ListClientsShowsWhoIsConnected) {
+  const auto session = client().OpenSession();
+  session->Read();
+  const auto listed = CliJson({"list-clients"})["clients"];
+  ASSERT_EQ(listed.size(), 2U);  // this process and the tool itself
+  EXPECT_EQ(listed[0]["pid"], ::getpid());
+  EXPECT_EQ(listed[0]["uid"], ::getuid());
+  EXPECT_EQ(listed[0]["session_ids"].size(), 1U);
+  EXPECT_THAT(Cli({"list-clients"}),
+              AllOf(HasSubstr("CGROUP"), HasSubstr(std::to_string(::getpid()))));
 }
 
 TEST_F(CommandLineTest, WaitReadySaysThatTheDeviceIsSimulated) {

@@ -92,6 +92,17 @@ nrt::load_response RtdClient::Load(const std::vector<nrt::load_request>& message
   return response;
 }
 
+void RtdClient::LoadAndCancel(const std::vector<nrt::load_request>& messages) {
+  grpc::ClientContext context;
+  SetDeadline(context);
+  nrt::load_response response;
+  const auto writer = stubs_->nmgr.load(&context, &response);
+  for (const nrt::load_request& message : messages) writer->Write(message);
+  writer->WritesDone();
+  context.TryCancel();
+  (void)writer->Finish();
+}
+
 nrt::unload_response RtdClient::Unload(uint32_t network) {
   return Call(stubs_->nmgr, &Nmgr::unload, WithNetwork<nrt::unload_request>(network));
 }

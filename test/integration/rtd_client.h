@@ -44,6 +44,8 @@ class RtdClient {
   ~RtdClient();
 
   nrt::load_response Load(const std::vector<nrt::load_request>& messages);
+  // Sends everything, then cancels the call without having seen an answer.
+  void LoadAndCancel(const std::vector<nrt::load_request>& messages);
   nrt::unload_response Unload(uint32_t network);
   nrt::start_response Start(uint32_t network);
   nrt::stop_response Stop(uint32_t network);

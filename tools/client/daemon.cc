@@ -242,6 +242,11 @@ Result<v1::ListNetworksResponse> Daemon::ListNetworks() {
                                             v1::ListNetworksRequest());
 }
 
+Result<v1::ListClientsResponse> Daemon::ListClients() {
+  return Call{*connection_, "ListClients"}(*connection_->control, &v1::Control::Stub::ListClients,
+                                           v1::ListClientsRequest());
+}
+
 Result<v1::ListDevicesResponse> Daemon::ListDevices() {
   return Call{*connection_, "ListDevices"}(*connection_->control, &v1::Control::Stub::ListDevices,
                                            v1::ListDevicesRequest());

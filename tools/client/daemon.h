@@ -88,6 +88,7 @@ class Daemon {
   Result<uint64_t> CoreBusyNs(uint32_t virtual_core);
 
   Result<v1::ListNetworksResponse> ListNetworks();
+  Result<v1::ListClientsResponse> ListClients();
   Result<v1::ListDevicesResponse> ListDevices();
   Result<v1::HealthResponse> Health();
   // kInvalidHandle if the daemon has no such network.

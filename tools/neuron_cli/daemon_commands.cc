@@ -7,6 +7,7 @@
 #include "tools/client/address.h"
 #include "tools/client/tool.h"
 #include "tools/neuron_cli/command.h"
+#include "tools/neuron_cli/listing.h"
 
 namespace nrtd::cli {
 namespace {
@@ -62,6 +63,21 @@ Result<void> WaitReady(const Invocation& invocation, double timeout_s) {
   }
 }
 
+void AddListClients(CLI::App& app, Invocation& invocation) {
+  CLI::App* command =
+      app.add_subcommand("list-clients", "Show who is connected: process, user, cgroup, sessions");
+  const auto json = std::make_shared<bool>(false);
+  command->add_flag("--json", *json, "Print JSON");
+  command->callback([&invocation, json] {
+    invocation.run = [&invocation, json]() -> Result<void> {
+      NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation));
+      NRTD_ASSIGN(const v1::ListClientsResponse clients, daemon.ListClients());
+      fmt::print("{}", *json ? client::JsonText(ClientJson(clients)) : ClientTable(clients));
+      return {};
+    };
+  });
+}
+
 void AddWaitReady(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand("wait-ready", "Wait until the daemon answers");
   const auto timeout_s = std::make_shared<double>(30);
@@ -77,6 +93,7 @@ void AddWaitReady(CLI::App& app, Invocation& invocation) {
 
 void AddDaemonCommands(CLI::App& app, Invocation& invocation) {
   AddReset(app, invocation);
+  AddListClients(app, invocation);
   AddWaitReady(app, invocation);
 }
 

@@ -121,6 +121,35 @@ json ModelJson(const v1::ListNetworksResponse& networks) {
   return {{"models", std::move(models)}};
 }
 
+std::string ClientTable(const v1::ListClientsResponse& clients) {
+  client::Table table({{{"PID"}, Align::kRight},
+                       {{"UID"}, Align::kRight},
+                       {{"GID"}, Align::kRight},
+                       {{"SESSIONS"}},
+                       {{"CGROUP"}}});
+  for (const v1::Client& known : clients.clients()) {
+    // No pid: it lives in a pid namespace that the daemon does not see.
+    table.AddRow({known.pid() != 0 ? fmt::to_string(known.pid()) : "?", fmt::to_string(known.uid()),
+                  fmt::to_string(known.gid()), fmt::to_string(fmt::join(known.session_ids(), ", ")),
+                  known.cgroup()});
+  }
+  return table.Framed();
+}
+
+json ClientJson(const v1::ListClientsResponse& clients) {
+  json list = json::array();
+  for (const v1::Client& known : clients.clients()) {
+    list.push_back({{"connection_id", known.connection_id()},
+                    {"pid", known.pid()},
+                    {"uid", known.uid()},
+                    {"gid", known.gid()},
+                    {"cgroup", known.cgroup()},
+                    {"session_ids", std::vector<uint64_t>(known.session_ids().begin(),
+                                                          known.session_ids().end())}});
+  }
+  return {{"clients", std::move(list)}};
+}
+
 std::string GroupTable(const nrt::out_list_egs& groups) {
   client::Table table({{{"NCG ID"}, Align::kRight},
                        {{"NC COUNT"}, Align::kRight},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What list-model and list-ncg print, as text in the form of the Neuron user guide and as JSON.
+// What list-model, list-ncg and list-clients print, as text in the form of the Neuron user guide
+// and as JSON.
 #pragma once
 
 #include <string>
@@ -18,6 +19,10 @@ std::string ModelStatus(v1::NetworkState state);
 // Newest first, as in the guide.
 std::string ModelTable(const v1::ListNetworksResponse& networks);
 nlohmann::json ModelJson(const v1::ListNetworksResponse& networks);
+
+// A connection a line, the oldest first.
+std::string ClientTable(const v1::ListClientsResponse& clients);
+nlohmann::json ClientJson(const v1::ListClientsResponse& clients);
 
 std::string GroupTable(const nrt::out_list_egs& groups);
 nlohmann::json GroupJson(const nrt::out_list_egs& groups);
