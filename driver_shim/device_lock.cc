@@ -51,8 +51,9 @@ Result<DeviceLock> DeviceLock::Take(const std::string& directory, const std::str
   std::filesystem::create_directories(directory, ignored);
   const std::string path = LockPath(directory, bdf);
   while (true) {
-    UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
-    if (!file) return CannotLock(path);
+    UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    // Whoever may open it may lock it.
+    if (!file || ::fchmod(file.get(), 0600) != 0) return CannotLock(path);
     if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK) return CannotLock(path);
       const int holder = PidIn(path);

@@ -18,6 +18,8 @@ using ProcessKey = uint64_t;
 // Asks in anybody's name: the daemon itself, an operator, and everyone where clients are not
 // isolated.
 inline constexpr ProcessKey kAnyProcess = 0;
+// Of calls whose client has gone: nothing is its.
+inline constexpr ProcessKey kNoProcess = ~ProcessKey{0};
 
 struct Owner {
   SessionId session = 0;
@@ -25,7 +27,7 @@ struct Owner {
 };
 
 inline bool MayUse(ProcessKey asking, ProcessKey owner) {
-  return asking == kAnyProcess || asking == owner;
+  return asking == kAnyProcess || (asking == owner && asking != kNoProcess);
 }
 
 }  // namespace nrtd::scheduler

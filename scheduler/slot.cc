@@ -33,11 +33,25 @@ Result<void> Slot::SubmitStage(size_t index) {
   return {};
 }
 
+// With the lock held until it is submitted, so that StopSubmitting() comes before or after, but not
+// in between.
+Result<void> Slot::SubmitNext(size_t index) {
+  MutexLock lock(submitting_);
+  if (stopped_) return Fail(Nerr::kTimeout, "{}", stop_reason_);
+  return SubmitStage(index);
+}
+
+void Slot::StopSubmitting(const std::string& reason) {
+  MutexLock lock(submitting_);
+  stopped_ = true;
+  stop_reason_ = reason;
+}
+
 // The stage is not seen as done before the call returns, so the slot stays in flight all the while.
 void Slot::OnStageDone(size_t index) {
   if (index + 1 == stages_.size() || !CarriesOutputs(stages_[index]->outcome().code)) return;
   last_stage_ = index + 1;
-  auto submitted = SubmitStage(index + 1);
+  auto submitted = SubmitNext(index + 1);
   if (submitted) return;
   submission_ = std::move(submitted);
   last_stage_ = index;

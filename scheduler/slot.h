@@ -13,9 +13,11 @@
 #include <atomic>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "memory/dma_buffer.h"
 #include "scheduler/core_stage.h"
 #include "scheduler/host_pool.h"
@@ -60,6 +62,10 @@ class Slot final : private StageListener {
   bool in_flight() const { return in_flight_; }
   // The inference goes on, all its stages, though nobody waits for it any more.
   void LetGo();
+  // No stage begins any more, now or later: when this returns, the slot submits nothing to a core
+  // that may soon be another network's. What is in flight ends with its present stage, with
+  // kTimeout and the reason if stages are left. For good; any thread.
+  void StopSubmitting(const std::string& reason) NRTD_EXCLUDES(submitting_);
 
   // After Wait() or Done() said true.
   InferenceOutcome TakeOutcome();
@@ -67,6 +73,7 @@ class Slot final : private StageListener {
  private:
   void OnStageDone(size_t index) override;
   Result<void> SubmitStage(size_t index);
+  Result<void> SubmitNext(size_t index) NRTD_EXCLUDES(submitting_);
 
   memory::DmaBuffer memory_;
   std::vector<std::unique_ptr<Stage>> stages_;
@@ -76,6 +83,9 @@ class Slot final : private StageListener {
   // before that stage is seen as done.
   std::atomic<size_t> last_stage_ = 0;
   Result<void> submission_;  // of the stage behind last_stage_
+  Mutex submitting_;
+  bool stopped_ NRTD_GUARDED_BY(submitting_) = false;
+  std::string stop_reason_ NRTD_GUARDED_BY(submitting_);
 };
 
 }  // namespace nrtd::scheduler

@@ -27,7 +27,11 @@ Network::Network(NetworkInfo info, Parts parts, Machine& machine, scheduler::Gro
       all_slots_(Pointers(parts.slots)),
       slots_(std::move(parts.slots)) {}
 
-Network::~Network() = default;
+// A host node cannot be interrupted: an inference that nobody waits for may still be inside one,
+// and write to its slot.
+Network::~Network() {
+  for (scheduler::Slot* slot : all_slots_) slot->Wait(TimePoint::max());
+}
 
 NetworkState Network::state() const {
   MutexLock lock(mutex_);
@@ -185,6 +189,8 @@ void Network::FailAll(const std::string& reason, scheduler::Slot* overdue) {
     failure_ = reason;
   }
   Log(LogLevel::kError, "NMGR:FailModel", "model {} ({}): {}", info_.id, info_.name, reason);
+  // Before a core is reset and may be another network's.
+  for (scheduler::Slot* slot : all_slots_) slot->StopSubmitting(reason);
   // In the order of the stages: what one of them has handed on by the time that it is reset, the
   // next one's reset ends.
   for (const auto& stage : stages_) stage->channel().Reset(Nerr::kTimeout, reason);
@@ -257,16 +263,20 @@ Result<void> Inference::Submit(Completion completion) {
 }
 
 scheduler::InferenceOutcome Inference::Wait() {
+  std::optional<std::string> late;
   if (!slot_->Wait(deadline_)) {
     const Duration timeout = network_->info().params.timeout;
     network_->FailAll(
         fmt::format("an inference took longer than its timeout of {} s",
                     std::chrono::duration_cast<std::chrono::seconds>(timeout).count()),
         slot_);
-    // The reset has ended it; if another thread is in the middle of that, it ends in a moment.
+    // The reset has ended it; if another thread is in the middle of that, it ends in a moment. A
+    // host node that it is in comes to its end first.
     slot_->Wait(TimePoint::max());
+    if (network_->state() == NetworkState::kFailed) late = network_->failure();
   }
   auto outcome = slot_->TakeOutcome();
+  if (late && outcome.code == Nerr::kOk) outcome = {Nerr::kTimeout, *late, outcome.device_ns};
   network_->CountOutcome(outcome);
   latency_ = network_->machine_.clock().Now() - submitted_;
   return outcome;

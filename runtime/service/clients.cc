@@ -31,27 +31,28 @@ runtime::Client Clients::Connected(int number, runtime::Peer peer) {
   return client;
 }
 
-void Clients::Disconnected(int number) {
-  runtime::Client client;
-  {
-    MutexLock lock(mutex_);
-    const auto found = by_number_.extract(number);
-    if (!found) return;
-    client = found.mapped();
-  }
-  Log(LogLevel::kDebug, "NMGR:Client", "{} disconnected", client.Text());
-  runtime_.Disconnect(client.connection);
+std::optional<runtime::Client> Clients::Disconnected(int number) {
+  MutexLock lock(mutex_);
+  auto found = by_number_.extract(number);
+  if (!found) return std::nullopt;
+  Log(LogLevel::kDebug, "NMGR:Client", "{} disconnected", found.mapped().Text());
+  return std::move(found.mapped());
 }
 
 runtime::Client Clients::Find(const grpc::ServerContext& context) const {
-  const auto number = DescriptorOf(context.peer());
-  if (!number) return {};
-  MutexLock lock(mutex_);
-  const auto found = by_number_.find(*number);
-  if (found != by_number_.end()) return found->second;
+  if (by_tcp_) return {};
   runtime::Client gone;
   gone.process = runtime::kNoProcess;
-  return gone;
+  const auto number = DescriptorOf(context.peer());
+  if (!number) return gone;
+  MutexLock lock(mutex_);
+  const auto found = by_number_.find(*number);
+  return found != by_number_.end() ? found->second : gone;
+}
+
+Result<void> Rights::CheckThere() const {
+  if (client.process != runtime::kNoProcess) return {};
+  return Fail(Nerr::kInvalidHandle, "the client has gone");
 }
 
 Rights Clients::RightsOf(const grpc::ServerContext& context) const {

@@ -19,6 +19,10 @@ namespace nrtd::service {
 struct Rights {
   runtime::ProcessKey asking = runtime::kAnyProcess;
   runtime::Client client;
+
+  // kInvalidHandle when the client has gone: nobody would own what it makes, and what it may do is
+  // not known any more.
+  Result<void> CheckThere() const;
 };
 
 // gRPC names a connection by the number of its descriptor: "fd:17" is what ServerContext::peer()
@@ -27,13 +31,14 @@ struct Rights {
 class Clients {
  public:
   // Both outlive this.
-  Clients(runtime::Runtime& runtime, runtime::AccessRules rules)
-      : runtime_(runtime), rules_(std::move(rules)) {}
+  // `by_tcp`: nobody's client is known.
+  Clients(runtime::Runtime& runtime, runtime::AccessRules rules, bool by_tcp)
+      : runtime_(runtime), rules_(std::move(rules)), by_tcp_(by_tcp) {}
 
   // The client at the other end of descriptor `number`, from now on. Called before gRPC knows it.
   runtime::Client Connected(int number, runtime::Peer peer);
-  // It has gone. Frees what belongs to the connection, which may take as long as an inference.
-  void Disconnected(int number);
+  // It has gone: its number may be another's from now on. Nothing when it was not known.
+  std::optional<runtime::Client> Disconnected(int number);
 
   const runtime::AccessRules& rules() const { return rules_; }
   // Of the client that called: process kNoProcess when it has gone already. A call by TCP comes
@@ -49,6 +54,7 @@ class Clients {
  private:
   runtime::Runtime& runtime_;
   const runtime::AccessRules rules_;
+  const bool by_tcp_;
   mutable Mutex mutex_;
   std::map<int, runtime::Client> by_number_ NRTD_GUARDED_BY(mutex_);
 };

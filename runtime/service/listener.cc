@@ -45,14 +45,20 @@ Result<void> ClearPath(const std::string& path, const sockaddr_un& name) {
     return Fail(Nerr::kInvalid,
                 "somebody listens on {} already: stop it, or choose another address with -g", path);
   }
-  // ECONNREFUSED is a socket without a listener, or no socket at all: that one is somebody's file
-  // and stays.
+  const int refusal = errno;
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0) return {};
   if (!S_ISSOCK(info.st_mode)) {
     return Fail(Nerr::kInvalid,
                 "cannot listen on unix:{}: it exists and is no socket; remove it or choose another",
                 path);
+  }
+  // A socket that nobody listens on. Whatever else keeps us from connecting, it may be in use.
+  if (refusal != ECONNREFUSED) {
+    return Fail(Nerr::kInvalid,
+                "cannot listen on unix:{}: a socket is there, and {}; remove it or "
+                "choose another address with -g",
+                path, ErrnoText(refusal));
   }
   ::unlink(path.c_str());
   return {};
@@ -174,7 +180,10 @@ Result<BoundSocket> BoundSocket::Bind(const SocketOptions& options) {
   NRTD_ASSIGN(const sockaddr_un name, SocketName(options.path));
   NRTD_TRY(ClearPath(options.path, name));
   NRTD_ASSIGN(UniqueFd socket, BindTo(name, options));
-  BoundSocket bound(std::move(socket), options.path);
+  struct stat info {};
+  if (::lstat(options.path.c_str(), &info) != 0)
+    return Fail(Nerr::kInvalid, "unix:{} has gone: {}", options.path, ErrnoText(errno));
+  BoundSocket bound(std::move(socket), options.path, info.st_ino);
   const auto failed = [&](const char* what) {
     return Fail(Nerr::kInvalid, "cannot change the {} of unix:{}: {}", what, options.path,
                 ErrnoText(errno));
@@ -186,7 +195,10 @@ Result<BoundSocket> BoundSocket::Bind(const SocketOptions& options) {
 }
 
 BoundSocket::~BoundSocket() {
-  if (!path_.empty()) ::unlink(path_.c_str());
+  struct stat info {};
+  // It may be another daemon's by now.
+  if (!path_.empty() && ::lstat(path_.c_str(), &info) == 0 && info.st_ino == inode_)
+    ::unlink(path_.c_str());
 }
 
 Result<std::unique_ptr<Listener>> Listener::Open(BoundSocket socket, boost::asio::io_context& io,

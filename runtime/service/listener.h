@@ -45,7 +45,9 @@ class BoundSocket {
   // is no socket, or its folder is missing.
   static Result<BoundSocket> Bind(const SocketOptions& options);
   BoundSocket(BoundSocket&& other) noexcept
-      : socket_(std::move(other.socket_)), path_(std::exchange(other.path_, {})) {}
+      : socket_(std::move(other.socket_)),
+        path_(std::exchange(other.path_, {})),
+        inode_(other.inode_) {}
   BoundSocket& operator=(BoundSocket&&) = delete;
   ~BoundSocket();
 
@@ -53,10 +55,11 @@ class BoundSocket {
 
  private:
   friend class Listener;
-  BoundSocket(UniqueFd socket, std::string path)
-      : socket_(std::move(socket)), path_(std::move(path)) {}
+  BoundSocket(UniqueFd socket, std::string path, ino_t inode)
+      : socket_(std::move(socket)), path_(std::move(path)), inode_(inode) {}
   UniqueFd socket_;
   std::string path_;
+  ino_t inode_;
 };
 
 class Listener {

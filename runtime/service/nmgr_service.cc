@@ -18,6 +18,7 @@ Rights NmgrService::RightsToMake(const Context& context) const {
 
 nrt::load_response NmgrService::Load(const Rights& rights, Result<void> added, NeffUpload upload) {
   const auto load = [&]() -> Result<runtime::NetworkId> {
+    NRTD_TRY(rights.CheckThere());
     NRTD_TRY(added);
     NRTD_ASSIGN(runtime::LoadRequest request, upload.Finish());
     request.owner = clients_.OwnerFor(rights, request.owner.session);
@@ -73,6 +74,7 @@ grpc::Status NmgrService::create_eg(Context* context, const nrt::create_eg_reque
                                     nrt::create_eg_response* response) {
   const Rights rights = clients_.RightsOf(*context);
   const auto create = [&]() -> Result<scheduler::GroupInfo> {
+    NRTD_TRY(rights.CheckThere());
     NRTD_TRY(runtime_.CheckSession(request->session_id(), rights.asking));
     return runtime_.CreateGroup(request->nc_count(),
                                 clients_.OwnerFor(rights, request->session_id()));
@@ -116,6 +118,7 @@ grpc::Status NmgrService::shm_map(Context* context, const nrt::shm_map_request* 
                                   nrt::shm_map_response* response) {
   const Rights rights = clients_.RightsOf(*context);
   const auto map = [&]() -> Result<void> {
+    NRTD_TRY(rights.CheckThere());
     NRTD_TRY(runtime_.CheckSession(request->session_id(), rights.asking));
     memory::Mapper mapper;
     mapper.owner = clients_.OwnerFor(rights, request->session_id()).session;

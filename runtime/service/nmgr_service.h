@@ -31,6 +31,7 @@ class NmgrService {
   // The client gave up before it got to see the id.
   void TakeBack(runtime::NetworkId loaded);
   Clients& clients() { return clients_; }
+  runtime::Runtime& runtime() { return runtime_; }
   grpc::Status unload(Context* context, const nrt::unload_request* request,
                       nrt::unload_response* response);
   grpc::Status start(Context* context, const nrt::start_request* request,

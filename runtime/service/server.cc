@@ -34,9 +34,10 @@ void LogOfGrpc(gpr_log_func_args* line) {
 }  // namespace
 
 struct Server::State {
-  State(std::string listen_address, const runtime::AccessRules& rules, runtime::Runtime& runtime)
+  State(std::string listen_address, const runtime::AccessRules& rules, bool by_tcp,
+        runtime::Runtime& runtime)
       : address(std::move(listen_address)),
-        clients(runtime, rules),
+        clients(runtime, rules, by_tcp),
         nmgr(runtime, clients),
         control(runtime, address) {
     // Freeing what a client left may take as long as an inference, which the listener's thread must
@@ -99,11 +100,16 @@ Result<void> Server::State::Listen(BoundSocket socket, boost::asio::io_context& 
 }
 
 void Server::State::Disconnected(int descriptor) {
-  if (!reclaimers) {
-    clients.Disconnected(descriptor);
-    return;
+  const auto client = clients.Disconnected(descriptor);
+  if (!client) return;
+  const auto disconnect = [this, connection = client->connection] {
+    nmgr.runtime().Disconnect(connection);
+  };
+  if (reclaimers) {
+    boost::asio::post(*reclaimers, disconnect);
+  } else {
+    disconnect();  // nothing belongs to it
   }
-  boost::asio::post(*reclaimers, [this, descriptor] { clients.Disconnected(descriptor); });
 }
 
 Result<Endpoint> Endpoint::Reserve(const ServerOptions& options) {
@@ -128,7 +134,7 @@ Result<std::unique_ptr<Server>> Server::Start(Endpoint endpoint, const runtime::
                                               runtime::Runtime& runtime,
                                               boost::asio::io_context& io) {
   const bool by_tcp = endpoint.by_tcp();
-  auto state = std::make_unique<State>(endpoint.address(), access, runtime);
+  auto state = std::make_unique<State>(endpoint.address(), access, by_tcp, runtime);
   NRTD_TRY(state->Build(by_tcp));
   ServeNmgr(*state->queue, state->nmgr_calls, state->nmgr);
   ServeStreams(*state->queue, state->stream_calls, state->nmgr);

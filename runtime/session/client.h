@@ -35,8 +35,7 @@ struct Client {
 
 // Connections are numbered from here, sessions from 1.
 inline constexpr scheduler::SessionId kFirstConnection = scheduler::SessionId{1} << 32;
-// Of calls whose connection has gone: nothing belongs to it.
-inline constexpr scheduler::ProcessKey kNoProcess = ~scheduler::ProcessKey{0};
+using scheduler::kNoProcess;
 
 // The same for all connections of a process; where the pid is not known, of this connection alone.
 scheduler::ProcessKey ProcessKeyOf(const Peer& peer, scheduler::SessionId connection);

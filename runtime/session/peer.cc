@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 
@@ -59,7 +60,11 @@ Result<Peer> ReadPeer(int descriptor) {
   if (peer.pid == 0) return peer;
   const std::string folder = fmt::format("/proc/{}/", peer.pid);
   if (const auto cgroup = ReadTextFile(folder + "cgroup")) peer.cgroup = CgroupOf(*cgroup);
-  if (const auto stat = ReadTextFile(folder + "stat")) peer.start_ticks = StartTicksOf(*stat);
+  // The pid is from when it connected; the process may be another by now.
+  struct stat owner {};
+  const bool same = ::stat(folder.c_str(), &owner) == 0 && owner.st_uid == peer.uid;
+  const auto stat = ReadTextFile(folder + "stat");
+  if (same && stat) peer.start_ticks = StartTicksOf(*stat);
   return peer;
 }
 

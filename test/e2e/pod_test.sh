@@ -20,13 +20,15 @@ done
 
 work=$(mktemp -d)
 export CONTAINERS_CONF=$work/containers.conf
-cat >"$CONTAINERS_CONF" <<'EOF'
+cat >"$CONTAINERS_CONF" <<EOF
 [containers]
 default_ulimits = ["nofile=16384:16384", "nproc=4096:4096"]
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+[network]
+network_config_dir = "$work/networks"
 EOF
 podman=(podman --root "$work/storage" --runroot "$work/run" --tmpdir "$work/tmp")
 

@@ -162,7 +162,7 @@ std::vector<Row> NeffRows() {
        }},
       {"deep JSON", 2, "neff.json", [](S s) { return s.Load(DeepJson()); }},
       {"instructions that are none", 2, "", [](S s) { return s.Load(WrongInstructions()); }},
-      {"an unknown function of the host's CPU", 10, "softmax",
+      {"a parameter that nobody feeds", 1, "is a parameter of the graph",
        [](S s) { return s.Load(TextOf(neff::SampleNeff())); }},
       {"more DRAM than a device has", 4, "Failed to allocate buffer in MLA DRAM for",
        [](S s) { return s.Load(HugeVariable()); }},

@@ -65,6 +65,24 @@ class PipelineFixture : public sim::SimFixture {
     Must(channels_[core]->Start(Must(device().core(core).LoadProgram(image)), capacities));
   }
 
+  // A host stage in front of stage two alone, which reads what the input is.
+  std::unique_ptr<Slot> MakeHostedSlot(HostPool& pool, HostFunction host) {
+    memory::DmaBuffer memory = Must(pool_->Allocate(kSlotBytes));
+    const Descriptor in{.source = memory.BusAddress(kInput),
+                        .destination = Dram(1),
+                        .length = kBytes,
+                        .semaphore = 0};
+    const Descriptor out{.source = Dram(1),
+                         .destination = memory.BusAddress(kOutput),
+                         .length = kBytes,
+                         .semaphore = 1};
+    std::vector<StagePlan> plans(2);
+    plans[0].pool = &pool;
+    plans[0].host = std::move(host);
+    plans[1].core = {channels_[1].get(), {{0, {in}}, {1, {out}}}};
+    return std::make_unique<Slot>(std::move(memory), std::move(plans));
+  }
+
   // Its first stage reads from `source`, if given.
   std::unique_ptr<Slot> MakeSlot(BusAddress source = 0) {
     memory::DmaBuffer memory = Must(pool_->Allocate(kSlotBytes));

@@ -204,6 +204,42 @@ TEST_F(SlotTest, AnInferenceThatIsLetGoBetweenItsStagesEndsByItself) {
   EXPECT_THAT(Output(*slot), Each(Expected(4)));
 }
 
+TEST_F(SlotTest, AHostStageIsFollowedByACore) {
+  HostPool pool(time_, 2);
+  const auto slot = MakeHostedSlot(pool, [] { return ExecutionOutcome{}; });
+  for (int i = 0; i < 100; ++i) {
+    Fill(*slot, 5);
+    Must(slot->Submit(i % 2 == 0 ? Completion::kPolled : Completion::kInterrupt));
+    ASSERT_TRUE(slot->Wait(Soon()));
+    ASSERT_EQ(slot->TakeOutcome().code, Nerr::kOk);
+    ASSERT_THAT(Output(*slot), Each(15));
+  }
+}
+
+// The core may be another network's by the time that the host comes to its end.
+TEST_F(SlotTest, WhatWasStoppedInAHostStageNeverReachesTheCoreBehindIt) {
+  HostPool pool(time_, 1);
+  std::promise<void> begun;
+  std::promise<void> release;
+  const auto slot = MakeHostedSlot(pool, [&] {
+    begun.set_value();
+    release.get_future().wait();
+    return ExecutionOutcome{};
+  });
+  Fill(*slot, 5);
+  Must(slot->Submit(Completion::kPolled));
+  begun.get_future().wait();
+  slot->StopSubmitting("the network failed");
+  const uint64_t before = device().core(1).counters().busy_ns;
+  release.set_value();
+  ASSERT_TRUE(slot->Wait(Soon()));
+  const InferenceOutcome outcome = slot->TakeOutcome();
+  EXPECT_EQ(outcome.code, Nerr::kTimeout);
+  EXPECT_EQ(outcome.detail, "the network failed");
+  EXPECT_EQ(device().core(1).counters().busy_ns, before);
+  EXPECT_THAT(Output(*slot), Each(0));
+}
+
 TEST_F(SlotTest, ManySlotsAndThreadsGetTheirOwnResults) {
   constexpr int kThreads = 4;
   const auto slots = MakeSlots(kThreads);
