@@ -40,10 +40,6 @@ ClientResult InferUntilTheEnd(client::Daemon& daemon, const nrt::infer_request& 
   return result;
 }
 
-}  // namespace
-
-namespace {
-
 // `once` again and again for `length`.
 template <typename Once>
 Result<uint64_t> Repeat(Duration length, client::Latencies& latencies, const Once& once) {

@@ -188,18 +188,6 @@ Result<void> MeasurePostWait(Bench& bench, double seconds, Measurements& measure
   return {};
 }
 
-Result<void> MeasureManyClients(Bench& bench, double seconds, Measurements& measurements) {
-  const int pairs = BlockPairs(seconds);
-  for (int pair = 0; pair < pairs; ++pair) {
-    NRTD_ASSIGN(const Throughput echo, ThroughputBlock(bench.echo, kManyClients, kBlock));
-    NRTD_ASSIGN(const Throughput daemon, ThroughputBlock(bench.daemon, kManyClients, kBlock));
-    measurements.many_echo_per_s += echo.per_second / pairs;
-    measurements.many_infer_per_s += daemon.per_second / pairs;
-    measurements.many_queue_full += daemon.queue_full;
-  }
-  return {};
-}
-
 // The same inputs through messages and through shared memory.
 Result<void> MeasureSharedMemory(const Arguments& arguments, Bench& bench, double seconds,
                                  Measurements& measurements) {
@@ -235,16 +223,24 @@ Result<void> MeasureSharedMemory(const Arguments& arguments, Bench& bench, doubl
   return {};
 }
 
-Result<void> MeasureThroughput(Bench& bench, double seconds, Measurements& measurements) {
+// Both sides with so many clients at once, on average.
+struct ThroughputPair {
+  double infer_per_s = 0;
+  double echo_per_s = 0;
+  uint64_t queue_full = 0;
+};
+
+Result<ThroughputPair> MeasureThroughput(Bench& bench, size_t clients, double seconds) {
+  ThroughputPair measured;
   const int pairs = BlockPairs(seconds);
   for (int pair = 0; pair < pairs; ++pair) {
-    NRTD_ASSIGN(const Throughput echo, ThroughputBlock(bench.echo, kClients, kBlock));
-    NRTD_ASSIGN(const Throughput daemon, ThroughputBlock(bench.daemon, kClients, kBlock));
-    measurements.echo_per_s += echo.per_second / pairs;
-    measurements.infer_per_s += daemon.per_second / pairs;
-    measurements.queue_full += daemon.queue_full;
+    NRTD_ASSIGN(const Throughput echo, ThroughputBlock(bench.echo, clients, kBlock));
+    NRTD_ASSIGN(const Throughput daemon, ThroughputBlock(bench.daemon, clients, kBlock));
+    measured.echo_per_s += echo.per_second / pairs;
+    measured.infer_per_s += daemon.per_second / pairs;
+    measured.queue_full += daemon.queue_full;
   }
-  return {};
+  return measured;
 }
 
 Result<void> Run(const Arguments& arguments) {
@@ -262,8 +258,15 @@ Result<void> Run(const Arguments& arguments) {
   NRTD_TRY(LatencyBlock(bench.daemon, kWarmUp, ignored));
   NRTD_TRY(MeasureLatency(bench, arguments.seconds / 4, measurements));
   NRTD_TRY(MeasurePostWait(bench, arguments.seconds / 4, measurements));
-  NRTD_TRY(MeasureThroughput(bench, arguments.seconds / 4, measurements));
-  NRTD_TRY(MeasureManyClients(bench, arguments.seconds / 8, measurements));
+  NRTD_ASSIGN(const ThroughputPair few, MeasureThroughput(bench, kClients, arguments.seconds / 4));
+  measurements.infer_per_s = few.infer_per_s;
+  measurements.echo_per_s = few.echo_per_s;
+  measurements.queue_full = few.queue_full;
+  NRTD_ASSIGN(const ThroughputPair many,
+              MeasureThroughput(bench, kManyClients, arguments.seconds / 8));
+  measurements.many_infer_per_s = many.infer_per_s;
+  measurements.many_echo_per_s = many.echo_per_s;
+  measurements.many_queue_full = many.queue_full;
   NRTD_TRY(MeasureSharedMemory(arguments, bench, arguments.seconds / 8, measurements));
   const auto metrics = MetricsOf(measurements);
   fmt::print("{}", ReportText(metrics));

@@ -57,9 +57,14 @@ Result<std::string> CheckLocks(const Options& options) {
   return fmt::format("{} free in {}", bdfs.size(), directory);
 }
 
-Result<std::string> CheckPages(const Options& options) {
+// Of one device where there is none.
+uint64_t WantedPages(const Options& options) {
   const auto bdfs = Devices(options);
-  const uint64_t wanted = options.machine.pages_per_device * (bdfs ? bdfs->size() : 1);
+  return options.machine.pages_per_device * (bdfs ? bdfs->size() : 1);
+}
+
+Result<std::string> CheckPages(const Options& options) {
+  const uint64_t wanted = WantedPages(options);
   NRTD_ASSIGN(const auto counts, memory::ReadHugePageCounts());
   NRTD_TRY(memory::CheckHugePages(wanted, counts));
   return fmt::format("{} wanted, {} available", wanted, counts.Available());
@@ -67,9 +72,7 @@ Result<std::string> CheckPages(const Options& options) {
 
 // What a container may have: the file is where its own cgroup is mounted.
 Result<std::string> CheckPageLimit(const Options& options) {
-  const auto bdfs = Devices(options);
-  const uint64_t wanted =
-      options.machine.pages_per_device * (bdfs ? bdfs->size() : 1) * memory::kHugePageSize;
+  const uint64_t wanted = WantedPages(options) * memory::kHugePageSize;
   const char* const file = "/sys/fs/cgroup/hugetlb.2MB.max";
   const auto text = ReadTextFile(file);
   if (!text || text->starts_with("max")) return std::string("none");
