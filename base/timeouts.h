@@ -18,6 +18,10 @@ inline constexpr Duration kDefaultInferenceTimeout = std::chrono::seconds(2);
 // whatever happens.
 inline constexpr Duration kDrainMargin = std::chrono::seconds(1);
 
+// How long an inference that nobody waits for any more, its client having gone, may still take
+// before its cores are reset: what a client made is free within 100 ms of its end.
+inline constexpr Duration kAbandonedGrace = std::chrono::milliseconds(10);
+
 // Before another accept() after one that failed for want of descriptors: somebody may close some.
 inline constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
 

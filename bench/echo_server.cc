@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include <CLI/CLI.hpp>
 #include <grpcpp/grpcpp.h>
 
 #include "proto/nrt/nmgr_service.grpc.pb.h"

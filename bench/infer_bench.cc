@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 
+#include <CLI/CLI.hpp>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>

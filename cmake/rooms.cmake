@@ -84,7 +84,8 @@ endfunction()
 
 # nrtd_test(<room> SOURCES ... LINKS ... [LABEL unit|integration] [PRECOMPILED name]): one GoogleTest
 # binary a room.
-# Each test gets its own process; test data is read relative to the source tree.
+# Unit tests share a process, because a process a test took longer than the tests; all others, which have a daemon each, are
+# known to ctest by name. Test data is read relative to the source tree.
 function(nrtd_test room)
   cmake_parse_arguments(ARG "" "LABEL;TIMEOUT;PRECOMPILED" "SOURCES;LINKS" ${ARGN})
   if(NOT ARG_PRECOMPILED)
@@ -103,8 +104,13 @@ function(nrtd_test room)
   nrtd_use_precompiled(${room}_test ${ARG_PRECOMPILED})
   target_compile_definitions(${room}_test PRIVATE NRTD_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                                   NRTD_BINARY_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
-  gtest_discover_tests(${room}_test TEST_PREFIX "${room}." DISCOVERY_TIMEOUT 60
-                       PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
+  if(ARG_LABEL STREQUAL unit)
+    add_test(NAME ${room} COMMAND ${room}_test)
+    set_tests_properties(${room} PROPERTIES LABELS unit TIMEOUT 900)
+  else()
+    gtest_discover_tests(${room}_test TEST_PREFIX "${room}." DISCOVERY_TIMEOUT 60
+                         PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
+  endif()
 endfunction()
 
 # nrtd_fuzz(<name> SOURCES ... LINKS ...): a libFuzzer target in the fuzz preset, its corpus in test/fuzz/corpus/<name>.

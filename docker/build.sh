@@ -40,8 +40,7 @@ mkdir "$context/bin" "$context/digits"
 for name in neuron-rtd neuron-cli neuron-top neuron-cc digits-demo; do
   strip -o "$context/bin/$name" "$bin/$name"
 done
-packages_of "$bin/neuron-rtd" "$bin/neuron-cli" "$bin/neuron-top" >"$context/packages.neuron-rtd"
-packages_of "$bin/neuron-cli" "$bin/neuron-top" "$bin/neuron-cc" "$bin/digits-demo" >"$context/packages.neuron-client"
+packages_of "$bin/neuron-rtd" "$bin/neuron-cli" "$bin/neuron-top" "$bin/neuron-cc" "$bin/digits-demo" >"$context/packages"
 cp models/digits/digits.onnx models/digits/images.npy models/digits/labels.npy "$context/digits/"
 cp docker/Dockerfile docker/client-demo.sh "$context/"
 chmod 755 "$context/client-demo.sh"

@@ -12,14 +12,15 @@
 // execution may therefore poll it himself, without handing over to another thread; CoreChannel
 // decides who polls.
 //
-// Threads: RingDoorbell, counters and semaphore reads may be called from any thread at any time.
-// All others, Poll() included, by one thread at a time; CoreChannel keeps that order.
+// Threads: RingDoorbell, Interrupt, counters and semaphore reads may be called from any thread at
+// any time. All others, Poll() included, by one thread at a time; CoreChannel keeps that order.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <string>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "driver_shim/program.h"
 #include "driver_shim/ring_format.h"
@@ -55,6 +56,14 @@ enum class Progress {
   kAdvanced,  // an execution ended; its notification is in host memory
   kBlocked,   // an execution is under way but needs something that has not come (descriptors, a
               // semaphore)
+  kYielded,   // an execution is under way and could go on: the limit has passed, or Interrupt()
+};
+
+// How long one Poll() may work.
+struct PollLimit {
+  Clock* clock = nullptr;  // null: as long as there is something to do
+  TimePoint until = {};
+  bool Passed() const { return clock != nullptr && clock->Now() >= until; }
 };
 
 class Core {
@@ -83,8 +92,14 @@ class Core {
   // `count` more descriptors are in the ring. Never blocks.
   virtual void RingDoorbell(QueueId queue, uint32_t count) = 0;
 
-  // Works until an execution has ended or nothing can go on.
-  virtual Progress Poll() = 0;
+  // Works until an execution has ended or nothing can go on; at most until the limit has passed,
+  // which is looked at between instructions: each call gets at least one of them done.
+  virtual Progress Poll(const PollLimit& limit) = 0;
+  Progress Poll() { return Poll({}); }
+
+  // A Poll() that is under way yields behind its present instruction, later ones at once, until
+  // Reset(): what whoever is about to reset the core calls first.
+  virtual void Interrupt() = 0;
 
   virtual uint32_t ReadSemaphore(uint32_t index) const = 0;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/core_channel.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace nrtd {
@@ -78,84 +79,129 @@ Result<void> CoreChannel::AttachCommonRings() {
   return core_.AttachNotifications(NotificationKind::kImplicit, completions_->config());
 }
 
-Result<void> CoreChannel::Start(ProgramId program, std::span<const uint32_t> ring_capacities) {
+Result<void> CoreChannel::Start(ProgramRings& program, std::span<const uint32_t> ring_capacities) {
   std::vector<DmaRing> rings;
   for (uint32_t capacity : ring_capacities) {
     NRTD_ASSIGN(DmaRing ring, DmaRing::Create(pool_, capacity));
     rings.push_back(std::move(ring));
   }
   MutexLock lock(mutex_);
+  if (program.started_) return Fail(Nerr::kInvalid, "the program is started already");
   AcquirePolling();
-  Result<void> started;
-  if (started_) started = Fail(Nerr::kInvalid, "another program is started on this core");
-  std::vector<QueueId> queues;
-  for (QueueId queue = 0; started && queue < rings.size(); ++queue) {
-    started = core_.AttachRing(queue, rings[queue].config());
-    if (started) queues.push_back(queue);
-  }
-  if (started) started = core_.Activate(program, queues);
-  if (started) {
-    started_ = true;
-    rings_ = std::move(rings);
-  } else {
-    for (QueueId queue : queues) core_.DetachRing(queue);
-  }
+  program.rings_ = std::move(rings);
+  // At once if the core is free, so that whoever starts it learns what is wrong with it.
+  Result<void> started = active_ == nullptr ? Activate(program) : Result<void>();
+  program.started_ = started.has_value();
+  if (!started) program.rings_.clear();
   ReleasePolling();
   return started;
 }
 
-void CoreChannel::Stop() {
+void CoreChannel::Stop(ProgramRings& program) {
   MutexLock lock(mutex_);
   AcquirePolling();
-  if (started_) {
-    core_.Deactivate();
-    for (QueueId queue = 0; queue < rings_.size(); ++queue) core_.DetachRing(queue);
-    rings_.clear();
-    started_ = false;
-  }
+  if (active_ == &program) Deactivate();
+  program.rings_.clear();
+  program.started_ = false;
   ReleasePolling();
 }
 
-Result<void> CoreChannel::Submit(Execution& execution, std::span<const QueueWork> work,
-                                 Completion completion) {
-  MutexLock lock(mutex_);
-  if (!started_) return Fail(Nerr::kInvalid, "no program is started on this core");
-  for (const QueueWork& queue : work) {
-    if (queue.queue >= rings_.size() ||
-        rings_[queue.queue].free_entries() < queue.descriptors.size()) {
-      return Fail(Nerr::kResource, "DMA queue {} has no room for {} descriptors", queue.queue,
-                  queue.descriptors.size());
-    }
+// The rings are empty: what was pushed for this program has ended.
+Result<void> CoreChannel::Activate(ProgramRings& program) {
+  if (active_ == &program) return {};
+  if (active_ != nullptr) Deactivate();
+  std::vector<QueueId> queues;
+  Result<void> done;
+  for (QueueId queue = 0; done && queue < program.rings_.size(); ++queue) {
+    program.rings_[queue].Clear();
+    done = core_.AttachRing(queue, program.rings_[queue].config());
+    if (done) queues.push_back(queue);
   }
-  const Descriptor run{.kind = DescriptorKind::kExecute, .tag = next_tag_};
+  if (done) done = core_.Activate(program.program_, queues);
+  if (done) {
+    active_ = &program;
+  } else {
+    for (QueueId queue : queues) core_.DetachRing(queue);
+  }
+  return done;
+}
+
+void CoreChannel::Deactivate() {
+  core_.Deactivate();
+  for (QueueId queue = 0; queue < active_->rings_.size(); ++queue) core_.DetachRing(queue);
+  active_ = nullptr;
+}
+
+bool CoreChannel::Fits(const ProgramRings& program, std::span<const QueueWork> work) {
+  return std::all_of(work.begin(), work.end(), [&](const QueueWork& queue) {
+    return queue.queue < program.rings_.size() &&
+           queue.descriptors.size() <= program.rings_[queue.queue].free_entries();
+  });
+}
+
+// Of the active program, and it fits.
+Result<void> CoreChannel::Push(Execution& execution) {
+  const Descriptor run{.kind = DescriptorKind::kExecute, .tag = execution.tag_};
   NRTD_TRY(execution_ring_->Push({&run, 1}));
-  for (const QueueWork& queue : work) {
-    NRTD_TRY(rings_[queue.queue].Push(queue.descriptors));
+  for (const QueueWork& queue : execution.work_) {
+    NRTD_TRY(active_->rings_[queue.queue].Push(queue.descriptors));
     core_.RingDoorbell(queue.queue, static_cast<uint32_t>(queue.descriptors.size()));
   }
-  execution.tag_ = next_tag_++;
+  core_.RingDoorbell(kExecutionQueue, 1);
+  execution.pushed_ = true;
+  return {};
+}
+
+// When all that was pushed has ended, changes to the program of what comes next and pushes its
+// executions up to the next change.
+void CoreChannel::PushQueued() {
+  while (head_ != nullptr && !head_->pushed_) {
+    Result<void> pushed = Activate(*head_->program_);
+    for (Execution* next = head_; pushed && next != nullptr && next->program_ == active_;
+         next = next->next_) {
+      if (next != head_ && !Fits(*active_, next->work_)) return;
+      pushed = Push(*next);
+    }
+    if (pushed) return;
+    FinishHead(pushed.error().code, std::move(pushed.error().text), 0);
+  }
+}
+
+Result<void> CoreChannel::Submit(Execution& execution, ProgramRings& program,
+                                 std::span<const QueueWork> work, Completion completion) {
+  MutexLock lock(mutex_);
+  if (!program.started_) return Fail(Nerr::kInvalid, "no program is started on this core");
+  if (!Fits(program, work)) {
+    return Fail(Nerr::kResource, "the DMA queues have no room for another execution");
+  }
+  execution.tag_ = next_tag_;
+  execution.program_ = &program;
+  execution.work_ = work;
+  execution.pushed_ = false;
+  if (active_ == &program && (tail_ == nullptr || tail_->pushed_)) NRTD_TRY(Push(execution));
+  ++next_tag_;
   execution.state_ = Execution::State::kQueued;
   execution.completion_ = completion;
   execution.next_ = nullptr;
   (tail_ != nullptr ? tail_->next_ : head_) = &execution;
   tail_ = &execution;
   stalled_ = false;
-  core_.RingDoorbell(kExecutionQueue, 1);
   HandOver();
   return {};
 }
 
 bool CoreChannel::Wait(Execution& execution, TimePoint deadline) {
+  const PollLimit limit{&clock_, deadline};
   MutexLock lock(mutex_);
   ++execution.waiters_;
   while (execution.state_ != Execution::State::kDone) {
-    if (!polling_ && !stalled_) {
+    if (MayPoll()) {
       AcquirePolling();
-      PollOnce();
+      PollOnce(limit);
       ReleasePolling();
-      continue;
+      if (!MayPoll() || execution.state_ == Execution::State::kDone || !limit.Passed()) continue;
     }
-    if (clock_.Now() >= deadline) break;
+    if (limit.Passed()) break;
     clock_.WaitUntil(execution.done_, mutex_, deadline);
   }
   --execution.waiters_;
@@ -175,11 +221,13 @@ void CoreChannel::Drive(Execution& execution) {
 }
 
 void CoreChannel::Reset(Nerr code, const std::string& detail) {
+  core_.Interrupt();
   MutexLock lock(mutex_);
+  resetting_ = true;
   AcquirePolling();
   core_.Reset();
-  rings_.clear();
-  started_ = false;
+  resetting_ = false;
+  active_ = nullptr;
   stalled_ = false;
   execution_ring_->Clear();
   errors_->Clear();
@@ -206,7 +254,7 @@ void CoreChannel::ReleasePolling() {
 // completion thread. An execution that nobody waits for may stand in front of one that has a
 // waiter.
 void CoreChannel::HandOver() {
-  if (polling_ || stalled_) return;
+  if (!MayPoll()) return;
   if (Execution* awaited = OldestAwaited()) {
     awaited->done_.NotifyOne();
   } else if (ThreadHasWork()) {
@@ -221,14 +269,16 @@ Execution* CoreChannel::OldestAwaited() const {
   return execution;
 }
 
-void CoreChannel::PollOnce() {
+void CoreChannel::PollOnce(const PollLimit& limit) {
+  PushQueued();
   const uint64_t submitted = next_tag_;
   mutex_.Unlock();
-  const Progress progress = core_.Poll();
+  const Progress progress = core_.Poll(limit);
   mutex_.Lock();
   Collect();
+  const bool waits = progress == Progress::kIdle || progress == Progress::kBlocked;
   // The core may have looked before a submission that came in the meantime.
-  if (progress != Progress::kAdvanced && next_tag_ == submitted) stalled_ = true;
+  if (waits && next_tag_ == submitted) stalled_ = true;
   Announce();
 }
 
@@ -285,7 +335,7 @@ void CoreChannel::Announce() {
 }
 
 bool CoreChannel::ThreadHasWork() const {
-  if (polling_ || stalled_ || OldestAwaited() != nullptr) return false;
+  if (!MayPoll() || OldestAwaited() != nullptr) return false;
   for (const Execution* execution = head_; execution != nullptr; execution = execution->next_) {
     if (execution->completion_ == Completion::kInterrupt) return true;
   }
@@ -297,7 +347,7 @@ void CoreChannel::RunCompletionThread() {
   while (!stop_thread_) {
     if (ThreadHasWork()) {
       AcquirePolling();
-      PollOnce();
+      PollOnce({});
       ReleasePolling();
     } else {
       thread_wake_.Wait(mutex_);

@@ -3,6 +3,9 @@
 // The driver's side of one core: submits executions in order, finds out when they end, and decides
 // which thread polls.
 //
+// Several programs may be started on one core. It runs one of them at a time and changes to another
+// when an execution of that one comes to the front: executions keep their order over all programs.
+//
 // A core is polled by one thread at a time. An execution submitted with Completion::kPolled is
 // driven by whoever calls Wait() for it: no hand-over between threads lies between a request and
 // its answer. One submitted with kInterrupt is driven by the channel's own completion thread, so
@@ -38,6 +41,28 @@ struct ExecutionOutcome {
 
 class Execution;
 
+// A loaded program with its rings on one channel. Owned by the caller, in place from
+// CoreChannel::Start() to Stop().
+class ProgramRings {
+ public:
+  explicit ProgramRings(ProgramId program) : program_(program) {}
+  ProgramRings(const ProgramRings&) = delete;
+  ProgramRings& operator=(const ProgramRings&) = delete;
+
+ private:
+  friend class CoreChannel;
+  const ProgramId program_;
+  // Guarded by the channel's mutex.
+  bool started_ = false;
+  std::vector<DmaRing> rings_;  // by the program's queue numbers
+};
+
+// What one execution puts into one of its program's queues.
+struct QueueWork {
+  uint32_t queue = 0;  // the program's own numbering
+  std::span<const Descriptor> descriptors;
+};
+
 // Told of an execution's end, on the thread that polled, before Wait() returns and without the
 // channel's lock: the place to submit what comes next.
 class ExecutionListener {
@@ -68,15 +93,12 @@ class Execution {
   Completion completion_ = Completion::kPolled;
   uint32_t waiters_ = 0;
   uint64_t tag_ = 0;
+  ProgramRings* program_ = nullptr;
+  std::span<const QueueWork> work_;
+  bool pushed_ = false;  // its descriptors are in the rings
   Execution* next_ = nullptr;
   ExecutionOutcome outcome_;
   CondVar done_;
-};
-
-// What one execution puts into one of its program's queues.
-struct QueueWork {
-  uint32_t queue = 0;  // the program's own numbering
-  std::span<const Descriptor> descriptors;
 };
 
 // Threadsafe.
@@ -90,20 +112,22 @@ class CoreChannel {
 
   Core& core() { return core_; }
 
-  // Makes `program` the one that runs; `ring_capacities[i]` is the size of its queue i, a power of
-  // two that holds all executions in flight. kInvalid when another program is started. kResource:
-  // no DMA memory for the rings.
-  Result<void> Start(ProgramId program, std::span<const uint32_t> ring_capacities);
-  // No execution is in flight.
-  void Stop();
+  // Lets the program run from now on; `ring_capacities[i]` is the size of its queue i, a power of
+  // two that holds all executions in flight. kInvalid when it is started already. kResource: no DMA
+  // memory for the rings.
+  Result<void> Start(ProgramRings& program, std::span<const uint32_t> ring_capacities);
+  // No execution of it is in flight. Nothing happens when it is not started.
+  void Stop(ProgramRings& program);
 
-  // Queues one execution. kInvalid when no program is started, kResource when a ring is full;
-  // nothing was queued then.
-  Result<void> Submit(Execution& execution, std::span<const QueueWork> work, Completion completion);
+  // Queues one execution of the program; `work` stays in place until it is done. kInvalid when the
+  // program is not started, kResource when a ring is full; nothing was queued then. An execution
+  // for which the core cannot change to its program, later, ends with that error.
+  Result<void> Submit(Execution& execution, ProgramRings& program, std::span<const QueueWork> work,
+                      Completion completion);
 
   // Until the execution is done (true) or the deadline has passed (false; it is still queued). The
-  // execution was submitted. A thread that is inside a long instruction when the deadline passes
-  // returns behind it.
+  // execution was submitted. A thread that runs an instruction when the deadline passes returns
+  // behind that.
   bool Wait(Execution& execution, TimePoint deadline);
   // Without waiting or polling.
   bool Done(const Execution& execution);
@@ -111,8 +135,8 @@ class CoreChannel {
   // kInterrupt. Nothing happens when it is not in flight.
   void Drive(Execution& execution);
 
-  // Resets the core. Every execution in flight ends with `code` and `detail`; the program has to be
-  // started again.
+  // Resets the core, in the middle of an execution if need be. Every execution in flight ends with
+  // `code` and `detail`. Programs stay started.
   void Reset(Nerr code, const std::string& detail);
 
  private:
@@ -120,7 +144,13 @@ class CoreChannel {
   Result<void> AttachCommonRings() NRTD_REQUIRES(mutex_);
   void AcquirePolling() NRTD_REQUIRES(mutex_);
   void ReleasePolling() NRTD_REQUIRES(mutex_);
-  void PollOnce() NRTD_REQUIRES(mutex_);
+  Result<void> Activate(ProgramRings& program) NRTD_REQUIRES(mutex_);
+  void Deactivate() NRTD_REQUIRES(mutex_);
+  static bool Fits(const ProgramRings& program, std::span<const QueueWork> work);
+  Result<void> Push(Execution& execution) NRTD_REQUIRES(mutex_);
+  void PushQueued() NRTD_REQUIRES(mutex_);
+  bool MayPoll() const NRTD_REQUIRES(mutex_) { return !polling_ && !stalled_ && !resetting_; }
+  void PollOnce(const PollLimit& limit) NRTD_REQUIRES(mutex_);
   void Collect() NRTD_REQUIRES(mutex_);
   void FinishHead(Nerr code, std::string detail, uint64_t device_ns) NRTD_REQUIRES(mutex_);
   void Announce() NRTD_REQUIRES(mutex_);
@@ -141,15 +171,14 @@ class CoreChannel {
   // The last poll found nothing that could go on; polling again helps only after another
   // submission.
   bool stalled_ NRTD_GUARDED_BY(mutex_) = false;
-  bool started_ NRTD_GUARDED_BY(mutex_) = false;
+  bool resetting_ NRTD_GUARDED_BY(mutex_) = false;
+  ProgramRings* active_ NRTD_GUARDED_BY(mutex_) = nullptr;  // the one that the core runs
   uint64_t next_tag_ NRTD_GUARDED_BY(mutex_) = 1;
   Execution* head_ NRTD_GUARDED_BY(mutex_) = nullptr;  // oldest in flight
   Execution* tail_ NRTD_GUARDED_BY(mutex_) = nullptr;
   Execution* ended_ NRTD_GUARDED_BY(mutex_) = nullptr;  // outcome known, listener not told yet
   Execution** ended_tail_ NRTD_GUARDED_BY(mutex_) = &ended_;
 
-  std::vector<DmaRing> rings_
-      NRTD_GUARDED_BY(mutex_);  // of the started program, by its queue numbers
   std::unique_ptr<DmaRing> execution_ring_ NRTD_GUARDED_BY(mutex_);
   std::unique_ptr<NotificationQueue> errors_ NRTD_GUARDED_BY(mutex_);
   std::unique_ptr<NotificationQueue> completions_ NRTD_GUARDED_BY(mutex_);

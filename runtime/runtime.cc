@@ -136,12 +136,12 @@ Result<void> Runtime::CheckOwners(const Network& network) const {
   return group ? CheckSession(group->owner.session) : Result<void>();
 }
 
-Result<void> Runtime::Unload(NetworkId id, ProcessKey asking) {
+Result<void> Runtime::Unload(NetworkId id, ProcessKey asking, Network::Urgency urgency) {
   const TimePoint start = machine_->clock().Now();
   NRTD_ASSIGN(std::shared_ptr<Network> network, ClaimForUnload(id, asking));
   // Posted inferences that nobody will collect any more must not hold the network.
   cookies_.DropNetwork(id);
-  auto retired = network->Retire();
+  auto retired = network->Retire(urgency);
   cookies_.DropNetwork(id);
   network->AwaitReleased();
   {
@@ -246,7 +246,7 @@ void Runtime::FreeAllOf(SessionId session) {
   for (const auto& network : ListNetworks()) {
     const auto group = groups_.Find(network->info().group);
     if (network->info().owner.session == session || (group && group->owner.session == session))
-      (void)Unload(network->info().id);
+      (void)Unload(network->info().id, kAnyProcess, Network::Urgency::kAtOnce);
   }
   for (const auto& group : groups_.List()) {
     if (group.owner.session == session) (void)groups_.Destroy(group.id);

@@ -65,7 +65,8 @@ class Runtime {
   void SetDefaults(const LoadDefaults& defaults);
   // kInvalidHandle: "Failed to find model: X", which is also what a second unload gets; one that
   // comes during the first returns when that is done.
-  Result<void> Unload(NetworkId id, ProcessKey asking = kAnyProcess);
+  Result<void> Unload(NetworkId id, ProcessKey asking = kAnyProcess,
+                      Network::Urgency urgency = Network::Urgency::kFinishFirst);
   Result<void> Start(NetworkId id, ProcessKey asking = kAnyProcess);
   Result<void> Stop(NetworkId id, ProcessKey asking = kAnyProcess);
   // Every network and every group that the process may use. Harmless when there is nothing.

@@ -10,7 +10,8 @@ namespace nrtd::scheduler {
 
 // How one stage's descriptors go into its core's queues; the same for every inference of a slot.
 struct CorePlan {
-  CoreChannel* channel = nullptr;  // outlives the slot
+  CoreChannel* channel = nullptr;   // outlives the slot
+  ProgramRings* program = nullptr;  // on that channel; outlives the slot
   struct Queue {
     uint32_t queue = 0;  // the program's numbering
     std::vector<Descriptor> descriptors;
@@ -36,6 +37,7 @@ class CoreStage final : public Stage, private ExecutionListener {
   StageListener& listener_;
   const size_t index_;
   CoreChannel* const channel_;
+  ProgramRings* const program_;
   const std::vector<CorePlan::Queue> queues_;
   std::vector<QueueWork> work_;  // views of queues_
   Execution execution_{this};

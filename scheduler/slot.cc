@@ -61,6 +61,10 @@ Result<void> Slot::Submit(Completion completion) {
   completion_ = completion;
   last_stage_ = 0;
   submission_ = {};
+  {
+    MutexLock lock(submitting_);
+    stopped_ = false;
+  }
   in_flight_ = true;
   auto submitted = SubmitStage(0);
   if (!submitted) in_flight_ = false;

@@ -62,10 +62,15 @@ class Slot final : private StageListener {
   bool in_flight() const { return in_flight_; }
   // The inference goes on, all its stages, though nobody waits for it any more.
   void LetGo();
-  // No stage begins any more, now or later: when this returns, the slot submits nothing to a core
-  // that may soon be another network's. What is in flight ends with its present stage, with
-  // kTimeout and the reason if stages are left. For good; any thread.
+  // Of the inference in flight no other stage begins: when this returns, it submits nothing to a
+  // core that may soon be another network's. It ends with its present stage, with kTimeout and the
+  // reason if stages are left. Any thread; not beside Submit().
   void StopSubmitting(const std::string& reason) NRTD_EXCLUDES(submitting_);
+  // Since its Submit().
+  bool stopped() NRTD_EXCLUDES(submitting_) {
+    MutexLock lock(submitting_);
+    return stopped_;
+  }
 
   // After Wait() or Done() said true.
   InferenceOutcome TakeOutcome();

@@ -96,16 +96,17 @@ void SimCore::RingDoorbell(QueueId queue, uint32_t count) {
   if (queue < kQueues) queues_[queue]->Doorbell(count);
 }
 
-Progress SimCore::Poll() {
+Progress SimCore::Poll(const PollLimit& limit) {
   if (faults_.hang.load(std::memory_order_relaxed)) {
     return execution_ || queues_[kExecutionQueue]->HasAvailable() ? Progress::kBlocked
                                                                   : Progress::kIdle;
   }
+  if (interrupted_.load(std::memory_order_relaxed)) return Progress::kYielded;
   UseOneThread();
   if (!execution_ && !Begin()) return Progress::kIdle;
   const uint64_t start = NowNs();
   execution_->clock_ns = start;
-  const Progress progress = active_ != nullptr ? Work() : Progress::kAdvanced;
+  const Progress progress = active_ != nullptr ? Work(limit) : Progress::kAdvanced;
   const uint64_t worked = NowNs() - start;
   Count(busy_ns_, worked);
   execution_->worked_ns += worked;
@@ -133,14 +134,19 @@ void SimCore::SkipDescriptors() {
   for (size_t q = 0; q < queue_map_.size(); ++q) queues_[queue_map_[q]]->SkipTo(dma_end_[q]);
 }
 
-Progress SimCore::Work() {
+void SimCore::Interrupt() {
+  interrupted_.store(true, std::memory_order_relaxed);
+}
+
+Progress SimCore::Work(const PollLimit& limit) {
   while (true) {
     bool advanced = false;
     size_t ended = 0;
     for (size_t e = 0; e < kEngines; ++e) {
       const size_t before = execution_->next[e];
-      const Turn turn = RunEngine(static_cast<Engine>(e));
+      const Turn turn = RunEngine(static_cast<Engine>(e), limit);
       if (turn == Turn::kFailed) return Progress::kAdvanced;
+      if (turn == Turn::kYielded) return Progress::kYielded;
       if (turn == Turn::kEnded) ++ended;
       advanced = advanced || execution_->next[e] != before;
     }
@@ -158,7 +164,7 @@ Progress SimCore::Work() {
   }
 }
 
-SimCore::Turn SimCore::RunEngine(Engine engine) {
+SimCore::Turn SimCore::RunEngine(Engine engine, const PollLimit& limit) {
   const auto& stream = active_->streams[static_cast<size_t>(engine)];
   size_t& next = execution_->next[static_cast<size_t>(engine)];
   EngineTotals& totals = totals_[static_cast<size_t>(engine)];
@@ -177,6 +183,11 @@ SimCore::Turn SimCore::RunEngine(Engine engine) {
     }
     Count(totals.instructions, 1);
     ++next;
+    // Only what computes takes long.
+    if (step.kernel != nullptr &&
+        (interrupted_.load(std::memory_order_relaxed) || limit.Passed())) {
+      return Turn::kYielded;
+    }
   }
 }
 
@@ -307,6 +318,7 @@ void SimCore::Reset() {
   for (auto& ring : notifications_) ring.reset();
   for (auto& semaphore : semaphores_) semaphore.store(0, std::memory_order_relaxed);
   faults_.hang.store(false, std::memory_order_relaxed);
+  interrupted_.store(false, std::memory_order_relaxed);
 }
 
 CoreCounters SimCore::counters() const {

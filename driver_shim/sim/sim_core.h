@@ -35,7 +35,9 @@ class SimCore final : public Core {
   void DetachRing(QueueId queue) override;
   Result<void> AttachNotifications(NotificationKind kind, const RingConfig& ring) override;
   void RingDoorbell(QueueId queue, uint32_t count) override;
-  Progress Poll() override;
+  using Core::Poll;
+  Progress Poll(const PollLimit& limit) override;
+  void Interrupt() override;
   uint32_t ReadSemaphore(uint32_t index) const override;
   void Reset() override;
   CoreCounters counters() const override;
@@ -51,7 +53,7 @@ class SimCore final : public Core {
     uint64_t clock_ns = 0;  // the last reading
   };
   // What one engine's turn came to.
-  enum class Turn { kEnded, kBlocked, kFailed };
+  enum class Turn { kEnded, kBlocked, kYielded, kFailed };
   struct Fault {
     NotificationCode code = NotificationCode::kNone;
     Engine engine = Engine::kPe;
@@ -69,8 +71,8 @@ class SimCore final : public Core {
   };
 
   bool Begin();
-  Progress Work();
-  Turn RunEngine(Engine engine);
+  Progress Work(const PollLimit& limit);
+  Turn RunEngine(Engine engine, const PollLimit& limit);
   bool RunStep(Engine engine, const Step& step);
   bool RunDma();
   bool AwaitsDescriptors() const;
@@ -97,6 +99,7 @@ class SimCore final : public Core {
   std::optional<Execution> execution_;
   uint64_t descriptors_moved_ = 0;
   Fault fault_;
+  std::atomic<bool> interrupted_{false};
   std::array<std::atomic<uint32_t>, kSemaphores> semaphores_{};
 
   std::array<EngineTotals, kEngines> totals_;

@@ -29,7 +29,7 @@ scheduler::StagePlan PlanFor(const Network::Parts& parts, const Network::StageRe
     plan.host = parts.host_nodes[stage.index]->BindTo(memory.bytes());
   } else {
     const PlacedSubgraph& placed = *parts.stages[stage.index];
-    plan.core = {&placed.channel(), BindToSlot(placed.transfers(), memory)};
+    plan.core = {&placed.channel(), &placed.program(), BindToSlot(placed.transfers(), memory)};
   }
   return plan;
 }
@@ -58,9 +58,9 @@ Result<std::vector<std::unique_ptr<scheduler::Slot>>> MakeSlots(const Network::P
 Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::CoreRun& cores,
                                     uint32_t ninfer, Machine& machine) {
   NRTD_TRY(CheckParameters(neff.graph()));
-  if (neff.CoresRequired() > cores.count) {
+  if (neff.LargestNodeCores() > cores.count) {
     return Fail(Nerr::kResourceNc, "Insufficient number of VNCs: {}, required: {}", cores.count,
-                neff.CoresRequired());
+                neff.LargestNodeCores());
   }
   Network::Parts parts;
   NRTD_ASSIGN(parts.layout, LayOutTensors(neff));
@@ -75,6 +75,7 @@ Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::Cor
     }
     if (node.kind != neff::NodeKind::kKelf) continue;
     const auto& subgraphs = neff.kelf(node).subgraphs;
+    if (core + subgraphs.size() > cores.first + cores.count) core = cores.first;
     for (uint32_t s = 0; s < subgraphs.size(); ++s) {
       NRTD_ASSIGN(auto stage,
                   PlacedSubgraph::Place(subgraphs[s], parts.layout, {n, s, core++}, machine));

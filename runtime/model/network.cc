@@ -51,9 +51,14 @@ Result<void> Network::Transit(NetworkState to) {
   return {};
 }
 
+void Network::AwaitSettled() {
+  while (resetting_) settled_.Wait(mutex_);
+}
+
 Result<void> Network::Start() {
   {
     MutexLock lock(mutex_);
+    AwaitSettled();
     if (retiring_) return Fail(Nerr::kInvalid, "model {} is being unloaded", info_.id);
     if (state_ == NetworkState::kRunning) return {};
     NRTD_TRY(Transit(NetworkState::kStarting));
@@ -79,17 +84,20 @@ Result<void> Network::Start() {
 Result<void> Network::Stop() {
   {
     MutexLock lock(mutex_);
+    AwaitSettled();
     if (state_ == NetworkState::kStandby) return {};
     NRTD_TRY(Transit(NetworkState::kStopping));
   }
-  return FinishStop();
+  return FinishStop(IdleDeadline());
 }
 
-Result<void> Network::FinishStop() {
-  auto idle = AwaitIdle();
-  if (!idle) {
-    FailAll(idle.error().text, nullptr);
-    return idle;
+Result<void> Network::FinishStop(TimePoint deadline) {
+  for (scheduler::Slot* slot : all_slots_) {
+    if (slot->Wait(deadline)) continue;
+    Error late{Nerr::kTimeout,
+               fmt::format("model {}: an inference did not end in time while stopping", info_.id)};
+    CutOff(late.text, nullptr);
+    return tl::unexpected<Error>(std::move(late));
   }
   MutexLock lock(mutex_);
   // An inference's deadline may have failed the network meanwhile: the cores may be another's by
@@ -104,7 +112,7 @@ Result<void> Network::FinishStop() {
   return {};
 }
 
-Result<void> Network::Retire() {
+Result<void> Network::Retire(Urgency urgency) {
   bool running = false;
   {
     MutexLock lock(mutex_);
@@ -117,9 +125,12 @@ Result<void> Network::Retire() {
   }
   // A stop that runs into its bound leaves the network Failed with its cores reset: it can go all
   // the same.
-  if (running) (void)FinishStop();
+  if (running) {
+    (void)FinishStop(urgency == Urgency::kAtOnce ? machine_.clock().Now() + kAbandonedGrace
+                                                 : IdleDeadline());
+  }
   MutexLock lock(mutex_);
-  while (resetting_) settled_.Wait(mutex_);
+  AwaitSettled();
   return Transit(NetworkState::kUnloading);
 }
 
@@ -135,6 +146,7 @@ void Network::AwaitReleased() {
 Result<Inference> Network::Begin() {
   {
     MutexLock lock(mutex_);
+    AwaitSettled();
     if (state_ == NetworkState::kFailed) {
       return Fail(Nerr::kFailedState, "model {} failed: {}; unload it and load it again", info_.id,
                   failure_);
@@ -155,6 +167,7 @@ Result<Inference> Network::Begin() {
 
 Result<void> Network::Submit(scheduler::Slot& slot, Completion completion) {
   MutexLock lock(mutex_);
+  AwaitSettled();
   if (state_ != NetworkState::kRunning) {
     return Fail(state_ == NetworkState::kFailed ? Nerr::kFailedState : Nerr::kInvalid,
                 "model {} became {} before the inference could start", info_.id,
@@ -163,39 +176,37 @@ Result<void> Network::Submit(scheduler::Slot& slot, Completion completion) {
   return slot.Submit(completion);
 }
 
-Result<void> Network::AwaitIdle() {
-  const TimePoint deadline = machine_.clock().Now() +
-                             info_.params.timeout * static_cast<int64_t>(all_slots_.size()) +
-                             kDrainMargin;
-  for (scheduler::Slot* slot : all_slots_) {
-    if (!slot->Wait(deadline)) {
-      return Fail(Nerr::kTimeout, "model {}: an inference did not end in time while stopping",
-                  info_.id);
-    }
-  }
-  return {};
+// What is in flight has ended by then, whatever happens.
+TimePoint Network::IdleDeadline() const {
+  return machine_.clock().Now() + info_.params.timeout * static_cast<int64_t>(all_slots_.size()) +
+         kDrainMargin;
 }
 
-// `overdue` is the inference whose deadline has passed, null for all. While it is in flight the run
-// that it belongs to cannot have ended; if it has ended after all, the cores may be another
-// network's.
-void Network::FailAll(const std::string& reason, scheduler::Slot* overdue) {
+// Resets the cores, which ends all that is in flight. A network that ran restarts, unless it had
+// done so and nothing has ended since: then it is Failed. `overdue` is the inference whose deadline
+// has passed, null for all. While it is in flight the run that it belongs to cannot have ended; if
+// it has ended after all, the cores may be another network's.
+void Network::CutOff(const std::string& reason, scheduler::Slot* overdue) {
+  bool restart = false;
   {
     MutexLock lock(mutex_);
     if (state_ != NetworkState::kRunning && state_ != NetworkState::kStopping) return;
-    if (overdue != nullptr && overdue->Done()) return;
-    state_ = NetworkState::kFailed;
+    if (overdue != nullptr && (overdue->Done() || overdue->stopped())) return;
+    restart = state_ == NetworkState::kRunning && !suspect_.exchange(true);
     resetting_ = true;
-    failure_ = reason;
+    state_ = restart ? NetworkState::kStarting : NetworkState::kFailed;
+    if (!restart) failure_ = reason;
   }
-  Log(LogLevel::kError, "NMGR:FailModel", "model {} ({}): {}", info_.id, info_.name, reason);
+  Log(restart ? LogLevel::kWarning : LogLevel::kError, restart ? "NMGR:Restart" : "NMGR:FailModel",
+      "model {} ({}): {}", info_.id, info_.name, reason);
   // Before a core is reset and may be another network's.
   for (scheduler::Slot* slot : all_slots_) slot->StopSubmitting(reason);
   // In the order of the stages: what one of them has handed on by the time that it is reset, the
   // next one's reset ends.
   for (const auto& stage : stages_) stage->channel().Reset(Nerr::kTimeout, reason);
-  groups_.EndRunning(info_.group, info_.id);
+  if (!restart) StopStages();
   MutexLock lock(mutex_);
+  if (restart) state_ = NetworkState::kRunning;
   resetting_ = false;
   settled_.NotifyAll();
 }
@@ -207,6 +218,7 @@ void Network::StopStages() {
 
 void Network::CountOutcome(const scheduler::InferenceOutcome& outcome) {
   done_.fetch_add(1, std::memory_order_relaxed);
+  if (outcome.code != Nerr::kTimeout && suspect_.load(std::memory_order_relaxed)) suspect_ = false;
   if (outcome.code != Nerr::kOk && outcome.code != Nerr::kInferCompletedWithNumErr) {
     failed_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -266,14 +278,12 @@ scheduler::InferenceOutcome Inference::Wait() {
   std::optional<std::string> late;
   if (!slot_->Wait(deadline_)) {
     const Duration timeout = network_->info().params.timeout;
-    network_->FailAll(
-        fmt::format("an inference took longer than its timeout of {} s",
-                    std::chrono::duration_cast<std::chrono::seconds>(timeout).count()),
-        slot_);
+    late = fmt::format("an inference took longer than its timeout of {} s",
+                       std::chrono::duration_cast<std::chrono::seconds>(timeout).count());
+    network_->CutOff(*late, slot_);
     // The reset has ended it; if another thread is in the middle of that, it ends in a moment. A
     // host node that it is in comes to its end first.
     slot_->Wait(TimePoint::max());
-    if (network_->state() == NetworkState::kFailed) late = network_->failure();
   }
   auto outcome = slot_->TakeOutcome();
   if (late && outcome.code == Nerr::kOk) outcome = {Nerr::kTimeout, *late, outcome.device_ns};

@@ -85,9 +85,12 @@ class Network : public std::enable_shared_from_this<Network> {
   // Running -> Standby, when what is in flight has ended. kTimeout when it does not, which leaves
   // the network Failed.
   Result<void> Stop();
+  // How a network goes: what is in flight may end by itself, or there is nobody any more who would
+  // want it, and cores that do not end it at once are reset.
+  enum class Urgency { kFinishFirst, kAtOnce };
   // -> Unloading: waits for whoever starts or stops it now, stops it if it runs, and lets no
   // inference begin any more. The cores are free of it then. kInvalid when it was retired already.
-  Result<void> Retire();
+  Result<void> Retire(Urgency urgency = Urgency::kFinishFirst);
   // After Retire(): until no slot is taken, for a moment only; whoever keeps one longer keeps the
   // network's memory as well.
   void AwaitReleased();
@@ -100,9 +103,10 @@ class Network : public std::enable_shared_from_this<Network> {
   friend class Inference;
   Result<void> Transit(NetworkState to) NRTD_REQUIRES(mutex_);
   Result<void> Submit(scheduler::Slot& slot, Completion completion);
-  Result<void> FinishStop();
-  Result<void> AwaitIdle();
-  void FailAll(const std::string& reason, scheduler::Slot* overdue);
+  void AwaitSettled() NRTD_REQUIRES(mutex_);
+  Result<void> FinishStop(TimePoint deadline);
+  TimePoint IdleDeadline() const;
+  void CutOff(const std::string& reason, scheduler::Slot* overdue);
   void StopStages();
   void CountOutcome(const scheduler::InferenceOutcome& outcome);
 
@@ -120,8 +124,10 @@ class Network : public std::enable_shared_from_this<Network> {
   NetworkState state_ NRTD_GUARDED_BY(mutex_) = NetworkState::kStandby;
   std::string failure_ NRTD_GUARDED_BY(mutex_);
   bool retiring_ NRTD_GUARDED_BY(mutex_) = false;
-  // Failed, but its cores are being reset still: they belong to it until that is over.
+  // Its cores are being reset: they belong to it until that is over, though it may be Failed.
   bool resetting_ NRTD_GUARDED_BY(mutex_) = false;
+  // It was restarted because a core hung, and no inference has ended since.
+  std::atomic<bool> suspect_{false};
   CondVar settled_;  // a start, a stop or a reset has come to its end
   std::atomic<uint64_t> done_{0};
   std::atomic<uint64_t> failed_{0};
@@ -145,8 +151,9 @@ class Inference {
   // kInvalid or kFailedState when the network stopped or failed in the meantime.
   Result<void> Submit(Completion completion);
   // Until the end, at most until the deadline: the network's timeout for each inference that was in
-  // flight at Submit(), this one included. When the deadline passes the network's cores are reset,
-  // the network is Failed, and the code is kTimeout.
+  // flight at Submit(), this one included. When the deadline passes, the code is kTimeout, for
+  // everything else in flight as well: the network's cores are reset and it restarts. If that
+  // happens again before an inference has ended, the network is Failed.
   scheduler::InferenceOutcome Wait();
   // From Submit() until the return of Wait().
   Duration latency() const { return latency_; }

@@ -15,7 +15,7 @@ struct Transition {
 constexpr Transition kLegal[] = {
     {kLoading, kStandby},  {kLoading, kUnloading}, {kStandby, kStarting}, {kStandby, kUnloading},
     {kStarting, kRunning}, {kStarting, kFailed},   {kRunning, kStopping}, {kRunning, kFailed},
-    {kStopping, kStandby}, {kStopping, kFailed},   {kFailed, kUnloading},
+    {kRunning, kStarting}, {kStopping, kStandby},  {kStopping, kFailed},  {kFailed, kUnloading},
 };
 
 }  // namespace

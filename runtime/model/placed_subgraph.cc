@@ -59,7 +59,7 @@ Result<std::unique_ptr<PlacedSubgraph>> PlacedSubgraph::Place(const neff::Subgra
 }
 
 PlacedSubgraph::~PlacedSubgraph() {
-  if (program_ != 0) channel_.core().UnloadProgram(program_);
+  if (program_id_ != 0) channel_.core().UnloadProgram(program_id_);
   for (const memory::DramBlock& block : blocks_)
     unit_.device->DiscardDram(block.address(), block.size());
 }
@@ -132,7 +132,8 @@ Result<void> PlacedSubgraph::PlanAndLoad(const neff::Subgraph& subgraph,
   image.output_var_ids = CheckedVariables(subgraph, layout);
   auto loaded = channel_.core().LoadProgram(image);
   if (!loaded) return tl::unexpected<Error>(std::move(loaded.error()).In(subgraph.name));
-  program_ = *loaded;
+  program_id_ = *loaded;
+  program_ = std::make_unique<ProgramRings>(program_id_);
   return {};
 }
 
@@ -142,11 +143,11 @@ Result<void> PlacedSubgraph::Start(uint32_t ninfer) {
     capacities.push_back(
         static_cast<uint32_t>(std::bit_ceil(std::max<uint64_t>(queue.size() * ninfer, 1))));
   }
-  return channel_.Start(program_, capacities);
+  return channel_.Start(*program_, capacities);
 }
 
 void PlacedSubgraph::Stop() {
-  channel_.Stop();
+  channel_.Stop(*program_);
 }
 
 uint64_t PlacedSubgraph::dram_bytes() const {

@@ -34,12 +34,13 @@ class PlacedSubgraph {
   PlacedSubgraph(const PlacedSubgraph&) = delete;
   PlacedSubgraph& operator=(const PlacedSubgraph&) = delete;
 
-  // Makes it the program that its core runs, with rings for `ninfer` inferences in flight. Errors
-  // of CoreChannel::Start.
+  // Its core runs it from now on, with rings for `ninfer` inferences in flight. Errors of
+  // CoreChannel::Start.
   Result<void> Start(uint32_t ninfer);
   void Stop();
 
   CoreChannel& channel() const { return channel_; }
+  ProgramRings& program() const { return *program_; }
   const TransferPlan& transfers() const { return transfers_; }
   const Options& options() const { return options_; }
   uint64_t dram_bytes() const;
@@ -59,7 +60,8 @@ class PlacedSubgraph {
   std::vector<memory::DramBlock> blocks_;
   std::vector<PlacedVariable> variables_;  // parallel to the subgraph's
   TransferPlan transfers_;
-  ProgramId program_ = 0;
+  ProgramId program_id_ = 0;
+  std::unique_ptr<ProgramRings> program_;
 };
 
 }  // namespace nrtd::runtime

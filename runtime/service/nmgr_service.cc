@@ -38,7 +38,21 @@ nrt::load_response NmgrService::Load(const Rights& rights, Result<void> added, N
 
 void NmgrService::TakeBack(runtime::NetworkId loaded) {
   Log(LogLevel::kWarning, "NMGR:Load", "the client gave up: model {} is unloaded again", loaded);
-  (void)runtime_.Unload(loaded);
+  (void)runtime_.Unload(loaded, runtime::kAnyProcess, runtime::Network::Urgency::kAtOnce);
+}
+
+void NmgrService::TakeBackGroup(const nrt::create_eg_response& made) {
+  if (made.h_eg().id() == 0) return;
+  Log(LogLevel::kWarning, "NMGR:CreateEg", "the client gave up: group {} is destroyed again",
+      made.h_eg().id());
+  (void)runtime_.DestroyGroup(made.h_eg().id());
+}
+
+void NmgrService::TakeBackCookie(const nrt::infer_post_response& posted) {
+  if (posted.cookie() == 0) return;
+  Log(LogLevel::kWarning, "NMGR:InferPost", "the client gave up: inference {} is dropped",
+      posted.cookie());
+  (void)runtime_.cookies().Take(posted.cookie());
 }
 
 grpc::Status NmgrService::unload(Context* context, const nrt::unload_request* request,

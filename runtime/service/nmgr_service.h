@@ -28,8 +28,10 @@ class NmgrService {
   // The end of a load: `added` is what became of the messages in `upload`, `rights` what its client
   // had when it began.
   nrt::load_response Load(const Rights& rights, Result<void> added, NeffUpload upload);
-  // The client gave up before it got to see the id.
+  // The client gave up before it got to see the id, the group, the cookie.
   void TakeBack(runtime::NetworkId loaded);
+  void TakeBackGroup(const nrt::create_eg_response& made);
+  void TakeBackCookie(const nrt::infer_post_response& posted);
   Clients& clients() { return clients_; }
   runtime::Runtime& runtime() { return runtime_; }
   grpc::Status unload(Context* context, const nrt::unload_request* request,

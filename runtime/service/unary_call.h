@@ -22,6 +22,9 @@ struct UnaryMethod {
   Await await;
   Handler& handler;
   Handle handle;
+  // What to do when the client gave up before it got to see the answer; null: nothing.
+  using TakeBack = void (Handler::*)(const Response&);
+  TakeBack take_back = nullptr;
 };
 
 template <typename Service, typename Handler, typename Request, typename Response>
@@ -38,6 +41,8 @@ class UnaryCall final : public Call {
 
   void Proceed(bool ok) override {
     if (answered_ || !ok) {  // not ok: the server was shut down, or the client has gone
+      if (answered_ && !ok && method_.take_back != nullptr)
+        (method_.handler.*method_.take_back)(response_);
       delete this;
       return;
     }
@@ -62,14 +67,17 @@ class UnaryCall final : public Call {
 };
 
 // Serves a method from now on: Serve(queue, service, &Service::Requestx, handler, &Handler::x).
+// `take_back`: see UnaryMethod.
 template <typename Service, typename Base, typename Handler, typename Request, typename Response>
 void Serve(CallQueue& queue, Service& service,
            void (Base::*await)(grpc::ServerContext*, Request*,
                                grpc::ServerAsyncResponseWriter<Response>*, grpc::CompletionQueue*,
                                grpc::ServerCompletionQueue*, void*),
            Handler& handler,
-           grpc::Status (Handler::*handle)(grpc::ServerContext*, const Request*, Response*)) {
-  new UnaryCall<Base, Handler, Request, Response>(queue, {service, await, handler, handle});
+           grpc::Status (Handler::*handle)(grpc::ServerContext*, const Request*, Response*),
+           void (Handler::*take_back)(const Response&) = nullptr) {
+  new UnaryCall<Base, Handler, Request, Response>(queue,
+                                                  {service, await, handler, handle, take_back});
 }
 
 }  // namespace nrtd::service

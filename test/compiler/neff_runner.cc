@@ -30,16 +30,17 @@ NeffRunner::NeffRunner(SimulatedCore& core, const neff::Neff& neff) : core_(core
     for (const neff::DmaTrigger& trigger : subgraph.engines[e].dma) queues.insert(trigger.queue);
     for (const std::string& queue : queues) AddQueue(e, subgraph, queue);
   }
-  program_ = Must(core.platform->device(0).core(0).LoadProgram(image_));
+  program_id_ = Must(core.platform->device(0).core(0).LoadProgram(image_));
   std::vector<uint32_t> capacities;
   for (const auto& queue : queues_)
     capacities.push_back(std::bit_ceil(static_cast<uint32_t>(queue.size()) + 1));
-  Must(core.channel->Start(program_, capacities));
+  program_ = std::make_unique<ProgramRings>(program_id_);
+  Must(core.channel->Start(*program_, capacities));
 }
 
 NeffRunner::~NeffRunner() {
-  core_.channel->Stop();
-  core_.platform->device(0).core(0).UnloadProgram(program_);
+  core_.channel->Stop(*program_);
+  core_.platform->device(0).core(0).UnloadProgram(program_id_);
   core_.platform->device(0).DiscardDram(DramAddress(0, 0, 0), next_);
 }
 
@@ -107,7 +108,7 @@ std::map<std::string, NpyArray> NeffRunner::Run(const std::map<std::string, NpyA
   std::vector<QueueWork> work;
   for (uint32_t q = 0; q < queues_.size(); ++q) work.push_back({q, queues_[q]});
   Execution execution;
-  Must(core_.channel->Submit(execution, work, Completion::kPolled));
+  Must(core_.channel->Submit(execution, *program_, work, Completion::kPolled));
   if (!core_.channel->Wait(execution, core_.clock.Now() + std::chrono::seconds(60)))
     throw std::runtime_error("the execution did not end");
   if (execution.outcome().code != Nerr::kOk)

@@ -55,7 +55,8 @@ class NeffRunner {
   std::map<std::string, memory::DmaBuffer> host_buffers_;  // of ports, by name
   std::vector<std::vector<Descriptor>> queues_;
   uint64_t next_ = 0;  // free DRAM
-  ProgramId program_ = 0;
+  ProgramId program_id_ = 0;
+  std::unique_ptr<ProgramRings> program_;
 };
 
 }  // namespace nrtd::compiler

@@ -170,6 +170,19 @@ TEST_F(CallTest, InferPost) {
   EXPECT_EQ(ReadUsage(client()).slots_in_use, 0U);
 }
 
+// A cookie that nobody knows would keep its slot. (An answer that has left when the client gives up
+// cannot be taken back: at worst it keeps the slot until the network goes.)
+TEST_F(CallTest, APostWhoseClientGivesUpIsTakenBack) {
+  const uint32_t network = Load({.neff = digits_neff(), .ninfer = 64});
+  Await("an inference that is dropped", [&] {
+    client().PostAndCancel(Image(network));
+    return daemon().Log().find("the client gave up: inference") != std::string::npos ||
+           ReadUsage(client()).slots_in_use == 64;
+  });
+  EXPECT_LT(ReadUsage(client()).slots_in_use, 64U);
+  ExpectReads(network);
+}
+
 TEST_F(CallTest, InferWait) {
   const uint32_t network = Load({.neff = digits_neff()});
   const uint64_t cookie = client().Post(Image(network)).cookie();
@@ -216,6 +229,14 @@ TEST_F(CallTest, CreateEg) {
   EXPECT_THAT(client().CreateGroup(0),
               HasStatus(9, "Requested number of NCs: 1 exceeds the total available number: 0"));
   EXPECT_THAT(client().CreateGroup(1, kNoSuch), HasStatus(3, "Failed to find session: 77"));
+}
+
+TEST_F(CallTest, ACreateEgWhoseClientGivesUpIsTakenBack) {
+  Await("a group that is destroyed again", [&] {
+    client().UnloadAll();  // those whose answer had left
+    client().CreateGroupAndCancel(1);
+    return daemon().Log().find("the client gave up: group") != std::string::npos;
+  });
 }
 
 TEST_F(CallTest, DestroyEg) {

@@ -20,7 +20,7 @@ class CoreChannelTest : public SimFixture {
 
   void Start() {
     const uint32_t capacities[] = {16, 16};
-    Must(channel_->Start(program_.id(), capacities));
+    Must(channel_->Start(program_.rings(), capacities));
   }
   TimePoint Soon() { return time_.Now() + seconds(2); }
 
@@ -33,7 +33,7 @@ TEST_F(CoreChannelTest, APolledExecutionRunsOnTheThreadThatWaits) {
   Start();
   Execution execution;
   program_.in()[1] = 3;
-  Must(channel_->Submit(execution, program_.work(), Completion::kPolled));
+  Must(channel_->Submit(execution, program_.rings(), program_.work(), Completion::kPolled));
   EXPECT_FALSE(channel_->Done(execution));  // nobody has waited, so nothing has run
   EXPECT_TRUE(channel_->Wait(execution, Soon()));
   EXPECT_EQ(execution.outcome().code, Nerr::kOk);
@@ -65,7 +65,7 @@ TEST_F(CoreChannelTest, AnInterruptExecutionGoesOnWhenNobodyWaits) {
   Start();
   CountingListener listener;
   Execution execution(&listener);
-  Must(channel_->Submit(execution, program_.work(), Completion::kInterrupt));
+  Must(channel_->Submit(execution, program_.rings(), program_.work(), Completion::kInterrupt));
   EXPECT_EQ(listener.Await(1).front(), &execution);
   EXPECT_TRUE(channel_->Wait(execution, Soon()));
 }
@@ -76,9 +76,9 @@ TEST_F(CoreChannelTest, ExecutionsEndInTheOrderOfTheirSubmission) {
   Execution first(&listener);
   Execution second(&listener);
   Execution third(&listener);
-  Must(channel_->Submit(first, program_.work(), Completion::kPolled));
-  Must(channel_->Submit(second, program_.work(), Completion::kInterrupt));
-  Must(channel_->Submit(third, program_.work(), Completion::kPolled));
+  Must(channel_->Submit(first, program_.rings(), program_.work(), Completion::kPolled));
+  Must(channel_->Submit(second, program_.rings(), program_.work(), Completion::kInterrupt));
+  Must(channel_->Submit(third, program_.rings(), program_.work(), Completion::kPolled));
   EXPECT_TRUE(channel_->Wait(third, Soon()));
   EXPECT_EQ(listener.Await(3), (std::vector<Execution*>{&first, &second, &third}));
 }
@@ -93,7 +93,7 @@ TEST_F(CoreChannelTest, ManyThreadsAndBothModesLoseNothing) {
     threads.emplace_back([&, t] {
       Execution execution;
       for (int i = 0; i < kEach; ++i) {
-        Must(channel_->Submit(execution, program_.work(),
+        Must(channel_->Submit(execution, program_.rings(), program_.work(),
                               (i + t) % 2 == 0 ? Completion::kPolled : Completion::kInterrupt));
         if (channel_->Wait(execution, Soon()) && execution.outcome().code == Nerr::kOk) ++ok;
       }
@@ -109,8 +109,8 @@ TEST_F(CoreChannelTest, AHungCoreRunsIntoTheDeadlineAndResetEndsEverything) {
   core().faults().hang = true;
   Execution first;
   Execution second;
-  Must(channel_->Submit(first, program_.work(), Completion::kPolled));
-  Must(channel_->Submit(second, program_.work(), Completion::kInterrupt));
+  Must(channel_->Submit(first, program_.rings(), program_.work(), Completion::kPolled));
+  Must(channel_->Submit(second, program_.rings(), program_.work(), Completion::kInterrupt));
   std::thread waiter([&] { EXPECT_FALSE(channel_->Wait(first, Soon())); });
   time_.AwaitWaiters(1);
   time_.Advance(seconds(3));
@@ -121,8 +121,8 @@ TEST_F(CoreChannelTest, AHungCoreRunsIntoTheDeadlineAndResetEndsEverything) {
   EXPECT_EQ(second.outcome().code, Nerr::kTimeout);
   EXPECT_EQ(second.outcome().detail, "core hung");
 
-  Start();
-  Must(channel_->Submit(first, program_.work(), Completion::kPolled));
+  // The program is started still.
+  Must(channel_->Submit(first, program_.rings(), program_.work(), Completion::kPolled));
   EXPECT_TRUE(channel_->Wait(first, Soon()));
   EXPECT_EQ(first.outcome().code, Nerr::kOk);
 }
@@ -132,8 +132,8 @@ TEST_F(CoreChannelTest, ALostNotificationFailsThatExecutionWhenTheNextOneEnds) {
   core().faults().lose_notifications = 1;
   Execution lost;
   Execution next;
-  Must(channel_->Submit(lost, program_.work(), Completion::kPolled));
-  Must(channel_->Submit(next, program_.work(), Completion::kPolled));
+  Must(channel_->Submit(lost, program_.rings(), program_.work(), Completion::kPolled));
+  Must(channel_->Submit(next, program_.rings(), program_.work(), Completion::kPolled));
   EXPECT_TRUE(channel_->Wait(next, Soon()));
   EXPECT_EQ(next.outcome().code, Nerr::kOk);
   EXPECT_TRUE(channel_->Done(lost));
@@ -144,10 +144,10 @@ TEST_F(CoreChannelTest, ALostNotificationFailsThatExecutionWhenTheNextOneEnds) {
 TEST_F(CoreChannelTest, NumericalErrorsCompleteWithTheDocumentedWords) {
   FunctionProgram program(device(), *pool_, 4, Function::kAbs);
   const uint32_t capacities[] = {16, 16};
-  Must(channel_->Start(program.id(), capacities));
+  Must(channel_->Start(program.rings(), capacities));
   program.in()[0] = std::numeric_limits<float>::quiet_NaN();
   Execution execution;
-  Must(channel_->Submit(execution, program.work(), Completion::kPolled));
+  Must(channel_->Submit(execution, program.rings(), program.work(), Completion::kPolled));
   EXPECT_TRUE(channel_->Wait(execution, Soon()));
   EXPECT_EQ(execution.outcome().code, Nerr::kInferCompletedWithNumErr);
   EXPECT_THAT(execution.outcome().detail, HasSubstr("Error notifications found on NC 0:0"));
@@ -159,37 +159,114 @@ TEST_F(CoreChannelTest, AFailedTransferCompletesWithErrorAndTheNextIsWell) {
   const Descriptor good = program_.descriptor(0);
   program_.descriptor(0).length = 1U << 30;
   Execution execution;
-  Must(channel_->Submit(execution, program_.work(), Completion::kPolled));
+  Must(channel_->Submit(execution, program_.rings(), program_.work(), Completion::kPolled));
   EXPECT_TRUE(channel_->Wait(execution, Soon()));
   EXPECT_EQ(execution.outcome().code, Nerr::kInferCompletedWithErr);
   program_.descriptor(0) = good;
-  Must(channel_->Submit(execution, program_.work(), Completion::kPolled));
+  Must(channel_->Submit(execution, program_.rings(), program_.work(), Completion::kPolled));
   EXPECT_TRUE(channel_->Wait(execution, Soon()));
   EXPECT_EQ(execution.outcome().code, Nerr::kOk);
 }
 
 TEST_F(CoreChannelTest, RingsOfTheProgramBoundWhatIsInFlight) {
   const uint32_t capacities[] = {2, 2};
-  Must(channel_->Start(program_.id(), capacities));
+  Must(channel_->Start(program_.rings(), capacities));
   core().faults().hang = true;
   Execution one;
   Execution two;
   Execution three;
-  Must(channel_->Submit(one, program_.work(), Completion::kPolled));
-  Must(channel_->Submit(two, program_.work(), Completion::kPolled));
-  const auto full = channel_->Submit(three, program_.work(), Completion::kPolled);
+  Must(channel_->Submit(one, program_.rings(), program_.work(), Completion::kPolled));
+  Must(channel_->Submit(two, program_.rings(), program_.work(), Completion::kPolled));
+  const auto full = channel_->Submit(three, program_.rings(), program_.work(), Completion::kPolled);
   ASSERT_FALSE(full);
   EXPECT_EQ(full.error().code, Nerr::kResource);
   channel_->Reset(Nerr::kInferCancelled, "test over");
 }
 
-TEST_F(CoreChannelTest, OnlyOneProgramIsStartedAndNothingRunsWithoutOne) {
-  Execution execution;
-  EXPECT_FALSE(channel_->Submit(execution, program_.work(), Completion::kPolled));
+TEST_F(CoreChannelTest, ProgramsTakeTurnsInTheOrderOfTheirExecutions) {
+  FunctionProgram other(device(), *pool_, 4, Function::kAbs);
+  Start();
+  const uint32_t capacities[] = {2, 2};
+  Must(channel_->Start(other.rings(), capacities));
+  CountingListener listener;
+  std::vector<std::unique_ptr<Execution>> executions;
+  for (int round = 0; round < 20; ++round) {
+    std::vector<Execution*> order;
+    program_.in()[0] = other.in()[0] = -1.0F - static_cast<float>(round);
+    for (FunctionProgram* program : {&program_, &other, &other, &program_, &other}) {
+      executions.push_back(std::make_unique<Execution>(&listener));
+      order.push_back(executions.back().get());
+      Must(channel_->Submit(*order.back(), program->rings(), program->work(),
+                            round % 2 == 0 ? Completion::kPolled : Completion::kInterrupt));
+    }
+    EXPECT_TRUE(channel_->Wait(*order.back(), Soon()));
+    for (const Execution* execution : order) EXPECT_EQ(execution->outcome().code, Nerr::kOk);
+    const auto ended = listener.Await(executions.size());
+    EXPECT_TRUE(std::equal(order.begin(), order.end(), ended.end() - 5));
+    EXPECT_EQ(program_.out()[0], 0.0F);
+    EXPECT_EQ(other.out()[0], 1.0F + static_cast<float>(round));
+  }
+  channel_->Stop(other.rings());
+  EXPECT_FALSE(channel_->Submit(*executions[0], other.rings(), other.work(), Completion::kPolled));
+  Must(channel_->Submit(*executions[0], program_.rings(), program_.work(), Completion::kPolled));
+  EXPECT_TRUE(channel_->Wait(*executions[0], Soon()));
+}
+
+TEST_F(CoreChannelTest, AListenerMaySubmitAnotherProgramOfTheSameCore) {
+  FunctionProgram other(device(), *pool_, 4, Function::kAbs);
   Start();
   const uint32_t capacities[] = {16, 16};
-  EXPECT_FALSE(channel_->Start(program_.id(), capacities));
-  channel_->Stop();
+  Must(channel_->Start(other.rings(), capacities));
+  Execution second;
+  struct Next final : ExecutionListener {
+    std::function<void()> submit;
+    void OnExecutionDone(Execution&) override { submit(); }
+  } next;
+  next.submit = [&] {
+    Must(channel_->Submit(second, other.rings(), other.work(), Completion::kPolled));
+  };
+  Execution first(&next);
+  other.in()[2] = -7;
+  Must(channel_->Submit(first, program_.rings(), program_.work(), Completion::kPolled));
+  EXPECT_TRUE(channel_->Wait(first, Soon()));
+  EXPECT_TRUE(channel_->Wait(second, Soon()));
+  EXPECT_EQ(other.out()[2], 7.0F);
+}
+
+TEST_F(CoreChannelTest, AnExecutionOfAProgramThatIsGoneEndsWithTheReason) {
+  FunctionProgram other(device(), *pool_, 4, Function::kAbs);
+  Start();
+  const uint32_t capacities[] = {16, 16};
+  Must(channel_->Start(other.rings(), capacities));
+  core().UnloadProgram(other.id());
+  Execution lost;
+  Execution next;
+  Must(channel_->Submit(lost, other.rings(), other.work(), Completion::kPolled));
+  Must(channel_->Submit(next, program_.rings(), program_.work(), Completion::kPolled));
+  EXPECT_TRUE(channel_->Wait(next, Soon()));
+  EXPECT_EQ(next.outcome().code, Nerr::kOk);
+  EXPECT_TRUE(channel_->Done(lost));
+  EXPECT_EQ(lost.outcome().code, Nerr::kInvalid);
+  EXPECT_THAT(lost.outcome().detail, HasSubstr("is not loaded"));
+}
+
+TEST_F(CoreChannelTest, ADeadlineThatPassesDuringAnExecutionIsNoticedBetweenInstructions) {
+  Start();
+  Execution execution;
+  Must(channel_->Submit(execution, program_.rings(), program_.work(), Completion::kPolled));
+  EXPECT_FALSE(channel_->Wait(execution, time_.Now()));
+  EXPECT_GT(core().counters().engine[1].tensor_instructions, 0U);
+  EXPECT_TRUE(channel_->Wait(execution, Soon()));
+  EXPECT_EQ(execution.outcome().code, Nerr::kOk);
+}
+
+TEST_F(CoreChannelTest, NothingRunsWithoutAProgramAndNoneIsStartedTwice) {
+  Execution execution;
+  EXPECT_FALSE(channel_->Submit(execution, program_.rings(), program_.work(), Completion::kPolled));
+  Start();
+  const uint32_t capacities[] = {16, 16};
+  EXPECT_FALSE(channel_->Start(program_.rings(), capacities));
+  channel_->Stop(program_.rings());
   Start();
 }
 
@@ -197,7 +274,7 @@ TEST_F(CoreChannelTest, StartingAndStoppingLeavesThePoolAsItWas) {
   const uint64_t used = pool_->Stats().used_bytes;
   for (int i = 0; i < 100; ++i) {
     Start();
-    channel_->Stop();
+    channel_->Stop(program_.rings());
   }
   EXPECT_EQ(pool_->Stats().used_bytes, used);
 }

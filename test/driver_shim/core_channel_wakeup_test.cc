@@ -25,12 +25,12 @@ class CoreChannelWakeupTest : public SimFixture {
         program_(device(), *pool_, 4),
         channel_(Must(CoreChannel::Create(gated_, *pool_, time_))) {
     const uint32_t capacities[] = {16, 16};
-    Must(channel_->Start(program_.id(), capacities));
+    Must(channel_->Start(program_.rings(), capacities));
   }
   ~CoreChannelWakeupTest() override { gated_.after_poll.Open(); }
 
   void Submit(Execution& execution, Completion completion) {
-    Must(channel_->Submit(execution, program_.work(), completion));
+    Must(channel_->Submit(execution, program_.rings(), program_.work(), completion));
   }
   // Another thread waits for it.
   std::future<bool> WaitAside(Execution& execution) {

@@ -49,9 +49,11 @@ class GatedCore final : public Core {
   Gate before_poll;
   Gate after_poll;  // behind the device's work, in front of the driver's
 
-  Progress Poll() override {
+  using Core::Poll;
+  void Interrupt() override { core_.Interrupt(); }
+  Progress Poll(const PollLimit& limit) override {
     before_poll.Pass();
-    const Progress progress = core_.Poll();
+    const Progress progress = core_.Poll(limit);
     after_poll.Pass();
     return progress;
   }

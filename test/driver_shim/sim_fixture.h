@@ -119,6 +119,7 @@ class FunctionProgram {
         .Add(Engine::kPool, DmaTrigger{ProgramBuilder::kOut})
         .Add(Engine::kPool, SemaphoreWait{ProgramBuilder::kOut, 1});
     id_ = builder_.Load();
+    rings_.emplace(id_);
     in_ = Must(pool.Allocate(bytes_));
     out_ = Must(pool.Allocate(bytes_));
     descriptors_[0] = {.source = in_.BusAddress(0),
@@ -133,6 +134,7 @@ class FunctionProgram {
   }
 
   ProgramId id() const { return id_; }
+  ProgramRings& rings() { return rings_.value(); }
   std::span<const QueueWork> work() const { return work_; }
   Descriptor& descriptor(uint32_t queue) { return descriptors_[queue]; }
   float* in() { return reinterpret_cast<float*>(in_.data()); }
@@ -142,6 +144,7 @@ class FunctionProgram {
   ProgramBuilder builder_;
   uint64_t bytes_;
   ProgramId id_ = 0;
+  std::optional<ProgramRings> rings_;
   memory::DmaBuffer in_;
   memory::DmaBuffer out_;
   Descriptor descriptors_[2];

@@ -71,6 +71,8 @@ if [ -n "$base_tar" ] && [ -s "$base_tar" ]; then
 else
   debootstrap --variant=minbase bookworm "$work/root" >"$work/debootstrap.log" 2>&1 ||
     skip "debootstrap cannot make a base image: $(tail -n 1 "$work/debootstrap.log")"
+  # As Debian's own images: a package manager need not survive a power cut inside of one.
+  echo force-unsafe-io >"$work/root/etc/dpkg/dpkg.cfg.d/unsafe-io"
   [ -z "$base_tar" ] || tar -C "$work/root" -cf "$base_tar" .
   tar -C "$work/root" -c . | "${podman[@]}" import - localhost/debian:bookworm-slim >/dev/null
   rm -rf "$work/root"

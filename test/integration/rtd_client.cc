@@ -38,6 +38,28 @@ Response Call(Stub& stub,
   return response;
 }
 
+// Asks, and gives up while the call is on its way.
+template <typename Stub, typename Request, typename Response>
+void CallAndCancel(Stub& stub,
+                   std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> (Stub::*begin)(
+                       grpc::ClientContext*, const Request&, grpc::CompletionQueue*),
+                   const Request& request) {
+  grpc::ClientContext context;
+  SetDeadline(context);
+  grpc::CompletionQueue queue;
+  const auto reader = (stub.*begin)(&context, request, &queue);
+  Response response;
+  grpc::Status status;
+  reader->Finish(&response, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  context.TryCancel();
+  queue.Next(&tag, &ok);
+  queue.Shutdown();
+  while (queue.Next(&tag, &ok)) {
+  }
+}
+
 template <typename Request>
 Request WithNetwork(uint32_t network) {
   Request request;
@@ -122,6 +144,9 @@ nrt::infer_response RtdClient::Infer(const nrt::infer_request& request) {
 nrt::infer_post_response RtdClient::Post(const nrt::infer_request& request) {
   return Call(stubs_->nmgr, &Nmgr::infer_post, request);
 }
+void RtdClient::PostAndCancel(const nrt::infer_request& request) {
+  CallAndCancel(stubs_->nmgr, &Nmgr::Asyncinfer_post, request);
+}
 nrt::infer_response RtdClient::Wait(const nrt::infer_wait_request& request) {
   return Call(stubs_->nmgr, &Nmgr::infer_wait, request);
 }
@@ -137,6 +162,11 @@ nrt::create_eg_response RtdClient::CreateGroup(uint32_t cores, uint64_t session)
   request.set_nc_count(cores);
   request.set_session_id(session);
   return Call(stubs_->nmgr, &Nmgr::create_eg, request);
+}
+void RtdClient::CreateGroupAndCancel(uint32_t cores) {
+  nrt::create_eg_request request;
+  request.set_nc_count(cores);
+  CallAndCancel(stubs_->nmgr, &Nmgr::Asynccreate_eg, request);
 }
 nrt::destroy_eg_response RtdClient::DestroyGroup(uint32_t group) {
   nrt::destroy_eg_request request;

@@ -53,11 +53,14 @@ class RtdClient {
 
   nrt::infer_response Infer(const nrt::infer_request& request);
   nrt::infer_post_response Post(const nrt::infer_request& request);
+  // Gives up as soon as it has asked.
+  void PostAndCancel(const nrt::infer_request& request);
   nrt::infer_response Wait(const nrt::infer_wait_request& request);
   nrt::infer_response Wait(uint64_t cookie);
   nrt::infer_response Poll(uint64_t cookie);
 
   nrt::create_eg_response CreateGroup(uint32_t cores, uint64_t session = 0);
+  void CreateGroupAndCancel(uint32_t cores);
   nrt::destroy_eg_response DestroyGroup(uint32_t group);
   nrt::out_list_egs ListGroups();
 

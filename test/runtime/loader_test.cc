@@ -7,6 +7,7 @@
 namespace nrtd::runtime {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -89,6 +90,18 @@ TEST_F(LoaderTest, TooFewCoresAreReportedInTheDocumentedWords) {
   const Error error = ExpectRefused(PipelineContents(DoublingSpec(3)), {0, 2});
   EXPECT_EQ(error.code, Nerr::kResourceNc);
   EXPECT_EQ(error.text, "Insufficient number of VNCs: 2, required: 3");
+}
+
+TEST_F(LoaderTest, NodesThatShareCoresNeedAsManyAsTheLargestOfThem) {
+  const Error error = ExpectRefused(ChainContents({1, 3, 2}), {0, 2});
+  EXPECT_EQ(error.code, Nerr::kResourceNc);
+  EXPECT_EQ(error.text, "Insufficient number of VNCs: 2, required: 3");
+
+  const auto shared = Place(ChainContents({1, 3, 2}), {1, 3});
+  ASSERT_TRUE(shared);
+  std::vector<uint32_t> cores;
+  for (const auto& stage : shared->stages) cores.push_back(stage->options().core);
+  EXPECT_THAT(cores, ElementsAre(1, 1, 2, 3, 1, 2));
 }
 
 TEST_F(LoaderTest, HostFunctionsThatNobodyKnowsAreRefusedByName) {

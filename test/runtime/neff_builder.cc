@@ -98,23 +98,32 @@ neff::Tensor MakeTensor(const std::string& name, uint32_t count, uint32_t index)
   return {name, DType::kFloat32, {count}, count * sizeof(float), index, index};
 }
 
+neff::Node InputNode(const std::string& name) {
+  neff::Node node;
+  node.name = name;
+  node.outputs = {0};
+  return node;
+}
+
+// From tensor `index` to the one behind it.
+neff::Node KelfNode(uint32_t index) {
+  neff::Node node;
+  node.kind = neff::NodeKind::kKelf;
+  node.name = fmt::format("node{}", index);
+  node.func_name = neff::kKelfFunction;
+  node.kelf = fmt::format("kelf-{}.json", index);
+  node.inputs = {index};
+  node.outputs = {index + 1};
+  return node;
+}
+
 }  // namespace
 
 neff::NeffContents PipelineContents(const PipelineSpec& spec) {
   neff::NeffContents contents;
   contents.header.name = spec.name;
   contents.header.build_version = "test";
-  neff::Node input;
-  input.name = "x";
-  input.outputs = {0};
-  neff::Node kelf;
-  kelf.kind = neff::NodeKind::kKelf;
-  kelf.name = "node";
-  kelf.func_name = neff::kKelfFunction;
-  kelf.kelf = "kelf-0.json";
-  kelf.inputs = {0};
-  kelf.outputs = {1};
-  contents.graph.nodes = {input, kelf};
+  contents.graph.nodes = {InputNode("x"), KelfNode(0)};
   contents.graph.tensors = {MakeTensor("x", spec.count, 0), MakeTensor("y", spec.count, 1)};
   contents.graph.inputs = {{"x", 0}};
   contents.graph.outputs = {{"y", 1}};
@@ -149,6 +158,32 @@ neff::Node HostNodeOf(const std::string& name, const std::string& function, uint
 }
 
 }  // namespace
+
+neff::NeffContents ChainContents(const std::vector<size_t>& stages_of_node, uint32_t count) {
+  neff::NeffContents contents;
+  contents.header.name = "chain";
+  contents.header.build_version = "test";
+  contents.graph.nodes = {InputNode("x")};
+  contents.graph.tensors = {MakeTensor("x", count, 0)};
+  const StageSpec doubling = DoublingSpec(1).stages[0];
+  for (uint32_t n = 0; n < stages_of_node.size(); ++n) {
+    const bool last = n + 1 == stages_of_node.size();
+    const std::string from = contents.graph.tensors.back().name;
+    const std::string to = last ? "y" : fmt::format("m{}", n);
+    neff::Kelf program{"0.5", std::string(neff::kSimTarget), {}};
+    for (size_t s = 0; s < stages_of_node[n]; ++s) {
+      program.subgraphs.push_back(
+          MakeStage(fmt::format("n{}sg{:02}", n, s), s == 0 ? from : fmt::format("t{}", s - 1),
+                    s + 1 == stages_of_node[n] ? to : fmt::format("t{}", s), count, doubling));
+    }
+    contents.graph.nodes.push_back(KelfNode(n));
+    contents.graph.tensors.push_back(MakeTensor(to, count, n + 1));
+    contents.kelfs[contents.graph.nodes.back().kelf] = std::move(program);
+  }
+  contents.graph.inputs = {{"x", 0}};
+  contents.graph.outputs = {{"y", static_cast<uint32_t>(stages_of_node.size())}};
+  return contents;
+}
 
 neff::NeffContents HostedContents(size_t stages, uint32_t count) {
   neff::NeffContents contents = PipelineContents(DoublingSpec(stages, count));

@@ -33,6 +33,10 @@ ByteVector PipelineNeff(const PipelineSpec& spec);
 ByteVector NeffBytes(const neff::NeffContents& contents);
 neff::Neff Executable(const neff::NeffContents& contents);
 
+// Kelf nodes one behind the other, node i with stages_of_node[i] stages; input "x", output "y".
+// Every stage computes 2 x + 1.
+neff::NeffContents ChainContents(const std::vector<size_t>& stages_of_node, uint32_t count = 4);
+
 // A host node before the pipeline's node and one behind it: "x" is copied, doubled on `stages`
 // cores, and "class" (int64, a scalar) says where the largest is.
 neff::NeffContents HostedContents(size_t stages, uint32_t count = 4);

@@ -19,30 +19,48 @@ class NetworkFailureTest : public NetworkFixture {
     return inference;
   }
   // Hangs a core of a running network and lets an inference run into its time-out.
-  void FailNetwork(Network& network, uint32_t core) {
+  Answer HangOnce(Network& network, uint32_t core) {
     FaultsOf(core).hang = true;
     auto answer = std::async(std::launch::async, [&] { return Infer(network, 1); });
     time_.AwaitWaiters(1);
+    EXPECT_EQ(network.state(), NetworkState::kRunning);
     time_.Advance(seconds(3));
-    EXPECT_EQ(answer.get().code, Nerr::kTimeout);
+    return answer.get();
+  }
+  // The restart does not help.
+  void FailNetwork(Network& network, uint32_t core) {
+    EXPECT_EQ(HangOnce(network, core).code, Nerr::kTimeout);
+    EXPECT_EQ(network.state(), NetworkState::kRunning);
+    EXPECT_EQ(HangOnce(network, core).code, Nerr::kTimeout);
     EXPECT_EQ(network.state(), NetworkState::kFailed);
   }
 };
 
-TEST_F(NetworkFailureTest, AHungCoreTimesOutAndTheNetworkIsFailed) {
+TEST_F(NetworkFailureTest, AHungCoreTimesOutAndTheNetworkRestarts) {
+  const auto network = Load(DoublingSpec(2), Group(2));
+  Must(network->Start());
+  for (uint32_t round = 0; round < 3; ++round) {
+    const Answer timed_out = HangOnce(*network, round % 2);
+    EXPECT_EQ(static_cast<int>(timed_out.code), 5);
+    EXPECT_EQ(timed_out.text, "an inference took longer than its timeout of 2 s");
+    EXPECT_EQ(network->state(), NetworkState::kRunning);
+    // An inference that ends clears it of the suspicion.
+    EXPECT_EQ(Infer(*network, 3).value, Doubled(3, 2));
+  }
+  EXPECT_EQ(network->inferences_failed(), 3U);
+  EXPECT_EQ(network->failure(), "");
+  EXPECT_EQ(network->slots_in_use(), 0U);
+  Must(network->Stop());
+  Must(network->Start());
+  EXPECT_EQ(Infer(*network, 4).value, Doubled(4, 2));
+}
+
+TEST_F(NetworkFailureTest, ANetworkThatHangsAgainAtOnceIsFailed) {
   const auto network = Load(DoublingSpec(1), Group(1));
   Must(network->Start());
-  FaultsOf(0).hang = true;
-  auto answer = std::async(std::launch::async, [&] { return Infer(*network, 1); });
-  time_.AwaitWaiters(1);
-  EXPECT_EQ(network->state(), NetworkState::kRunning);
-  time_.Advance(seconds(3));
-  const Answer timed_out = answer.get();
-  EXPECT_EQ(static_cast<int>(timed_out.code), 5);
-  EXPECT_EQ(timed_out.text, "an inference took longer than its timeout of 2 s");
-  EXPECT_EQ(network->state(), NetworkState::kFailed);
-  EXPECT_EQ(network->failure(), timed_out.text);
-  EXPECT_EQ(network->inferences_failed(), 1U);
+  FailNetwork(*network, 0);
+  EXPECT_EQ(network->failure(), "an inference took longer than its timeout of 2 s");
+  EXPECT_EQ(network->inferences_failed(), 2U);
 
   const Answer next = Infer(*network, 1);
   EXPECT_EQ(static_cast<int>(next.code), 8);
@@ -95,7 +113,7 @@ TEST_F(NetworkFailureTest, APostedInferenceOnAHungCoreIsDoneAtItsDeadline) {
   time_.Advance(seconds(3));
   ASSERT_TRUE(posted.Done());
   EXPECT_EQ(posted.Wait().code, Nerr::kTimeout);
-  EXPECT_EQ(network->state(), NetworkState::kFailed);
+  EXPECT_EQ(Infer(*network, 2).value, Doubled(2, 1));
 }
 
 TEST_F(NetworkFailureTest, AnInferenceThatEndedInTimeIsGoodHoweverLateItIsCollected) {
@@ -227,6 +245,31 @@ TEST_F(NetworkFailureTest, RetireEndsAHungNetwork) {
   EXPECT_EQ(network->state(), NetworkState::kUnloading);
   EXPECT_EQ(stuck.Wait().code, Nerr::kTimeout);
   EXPECT_EQ(network->state(), NetworkState::kUnloading);  // a late timeout brings nothing back
+}
+
+TEST_F(NetworkFailureTest, RetireAtOnceDoesNotWaitForWhatNobodyWants) {
+  const GroupId group = Group(1);
+  const auto network = Load(DoublingSpec(1), group);
+  Must(network->Start());
+  FaultsOf(0).hang = true;
+  Inference stuck = Submitted(*network, 1, Completion::kInterrupt);
+  auto retired =
+      std::async(std::launch::async, [&] { return network->Retire(Network::Urgency::kAtOnce); });
+  time_.AwaitWaiters(1);
+  time_.Advance(kAbandonedGrace);
+  EXPECT_TRUE(retired.get());
+  EXPECT_EQ(stuck.Wait().code, Nerr::kTimeout);
+  EXPECT_EQ(groups_.Find(group)->running, 0U);
+}
+
+TEST_F(NetworkFailureTest, ASharedCoreThatHangsRestartsWithAllItsPrograms) {
+  const auto network = Load(ChainContents({1, 2, 1}), Group(2), 3);
+  Must(network->Start());
+  EXPECT_EQ(Infer(*network, 1).value, Doubled(1, 4));
+  for (uint32_t core = 0; core < 2; ++core) {
+    EXPECT_EQ(HangOnce(*network, core).code, Nerr::kTimeout);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(Infer(*network, 2).value, Doubled(2, 4));
+  }
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ constexpr const char* kLegal[] = {
     ".x....x",  // Loading
     "..x...x",  // Standby
     "...x.x.",  // Starting
-    "....xx.",  // Running
+    "..x.xx.",  // Running
     ".x...x.",  // Stopping
     "......x",  // Failed
     ".......",  // Unloading

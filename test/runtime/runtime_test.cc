@@ -260,12 +260,14 @@ TEST_F(SlowUnloadTest, AnInferencePostedMeanwhileDoesNotHoldItUp) {
 
 TEST_F(RuntimeTest, AFailedNetworkCanBeUnloadedAndItsCoresUsedAgain) {
   const NetworkId id = Load(doubling_);
-  FaultsOf(0).hang = true;
-  auto answer =
-      std::async(std::launch::async, [&] { return Infer(*Must(runtime_.Find(id)), 1).code; });
-  time_.AwaitWaiters(1);
-  time_.Advance(seconds(3));
-  EXPECT_EQ(answer.get(), Nerr::kTimeout);
+  for (int round = 0; round < 2; ++round) {
+    FaultsOf(0).hang = true;
+    auto answer =
+        std::async(std::launch::async, [&] { return Infer(*Must(runtime_.Find(id)), 1).code; });
+    time_.AwaitWaiters(1);
+    time_.Advance(seconds(3));
+    EXPECT_EQ(answer.get(), Nerr::kTimeout);
+  }
   EXPECT_EQ(runtime_.Start(id).error().code, Nerr::kFailedState);
   Must(runtime_.Unload(id));
   ExpectNothingLoaded();

@@ -41,6 +41,10 @@ class PipelineFixture : public sim::SimFixture {
     }
   }
 
+  void StopStage(uint32_t core) {
+    if (programs_[core]) channels_[core]->Stop(*programs_[core]);
+  }
+
   // Makes `activation` what the stage computes.
   void StartStage(uint32_t core, sim::Activation activation) {
     using namespace sim;
@@ -60,9 +64,10 @@ class PipelineFixture : public sim::SimFixture {
     image.variables = {{0, kBytes, Dram(core), true, true}};
     image.triggers = {{CoreEngine::kPool, 0, 0, 1}, {CoreEngine::kPool, 1, 1, 1}};
     image.output_var_ids = {0};
-    channels_[core]->Stop();
+    StopStage(core);
+    programs_[core] = std::make_unique<ProgramRings>(Must(device().core(core).LoadProgram(image)));
     const uint32_t capacities[] = {16, 16};
-    Must(channels_[core]->Start(Must(device().core(core).LoadProgram(image)), capacities));
+    Must(channels_[core]->Start(*programs_[core], capacities));
   }
 
   // A host stage in front of stage two alone, which reads what the input is.
@@ -79,7 +84,7 @@ class PipelineFixture : public sim::SimFixture {
     std::vector<StagePlan> plans(2);
     plans[0].pool = &pool;
     plans[0].host = std::move(host);
-    plans[1].core = {channels_[1].get(), {{0, {in}}, {1, {out}}}};
+    plans[1].core = {channels_[1].get(), programs_[1].get(), {{0, {in}}, {1, {out}}}};
     return std::make_unique<Slot>(std::move(memory), std::move(plans));
   }
 
@@ -98,7 +103,7 @@ class PipelineFixture : public sim::SimFixture {
                            .destination = memory.BusAddress(to[c]),
                            .length = kBytes,
                            .semaphore = 1};
-      plans.push_back({.core = {channels_[c].get(), {{0, {in}}, {1, {out}}}}});
+      plans.push_back({.core = {channels_[c].get(), programs_[c].get(), {{0, {in}}, {1, {out}}}}});
     }
     return std::make_unique<Slot>(std::move(memory), std::move(plans));
   }
@@ -123,6 +128,7 @@ class PipelineFixture : public sim::SimFixture {
   ManualClock time_;
   std::vector<std::unique_ptr<GatedCore>> gated_;
   std::vector<std::unique_ptr<CoreChannel>> channels_;
+  std::unique_ptr<ProgramRings> programs_[2];
 
  private:
   static BusAddress Dram(uint32_t core) { return DramAddress(0, 0, core * 4096); }

@@ -132,7 +132,7 @@ TEST_F(SlotTest, NaNPassesOnToStageTwoAndIsReported) {
 }
 
 TEST_F(SlotTest, AStageThatCannotBeSubmittedEndsTheInferenceWithItsError) {
-  channels_[1]->Stop();
+  StopStage(1);
   const auto slot = MakeSlot();
   Fill(*slot, 1);
   Must(slot->Submit(Completion::kPolled));
@@ -144,7 +144,7 @@ TEST_F(SlotTest, AStageThatCannotBeSubmittedEndsTheInferenceWithItsError) {
 }
 
 TEST_F(SlotTest, NothingIsInFlightWhenStageOneCannotBeSubmitted) {
-  channels_[0]->Stop();
+  StopStage(0);
   const auto slot = MakeSlot();
   const auto refused = slot->Submit(Completion::kPolled);
   ASSERT_FALSE(refused);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include <CLI/CLI.hpp>
+
 #include "tools/client/address.h"
 
 namespace nrtd::client {

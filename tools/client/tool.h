@@ -7,10 +7,13 @@
 #include <functional>
 #include <string>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+
+namespace CLI {  // CLI11: its headers are for those only who declare options
+class App;
+}
 
 namespace nrtd::client {
 

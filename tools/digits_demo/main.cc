@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstring>
 
+#include <CLI/CLI.hpp>
+
 #include "tools/client/address.h"
 #include "tools/client/daemon.h"
 #include "tools/client/latency.h"

@@ -7,10 +7,12 @@
 #include <functional>
 #include <string>
 
-#include <CLI/CLI.hpp>
-
 #include "base/error.h"
 #include "tools/client/daemon.h"
+
+namespace CLI {
+class App;
+}
 
 namespace nrtd::cli {
 

@@ -4,6 +4,8 @@
 #include <memory>
 #include <thread>
 
+#include <CLI/CLI.hpp>
+
 #include "tools/client/address.h"
 #include "tools/client/tool.h"
 #include "tools/neuron_cli/command.h"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 
+#include <CLI/CLI.hpp>
+
 #include "tools/client/tool.h"
 #include "tools/neuron_cli/command.h"
 #include "tools/neuron_cli/listing.h"

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
 #include "base/file.h"
 #include "base/npy.h"
 #include "tools/client/tensors.h"

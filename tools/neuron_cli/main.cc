@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
+
 #include "tools/client/tool.h"
 #include "tools/neuron_cli/command.h"
 

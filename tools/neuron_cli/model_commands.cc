@@ -2,6 +2,8 @@
 #include <memory>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
 #include "tools/client/tool.h"
 #include "tools/neuron_cli/command.h"
 #include "tools/neuron_cli/listing.h"

@@ -4,6 +4,8 @@
 #include <ctime>
 #include <optional>
 
+#include <CLI/CLI.hpp>
+
 #include "tools/client/address.h"
 #include "tools/client/tool.h"
 #include "tools/neuron_top/snapshot.h"
