@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// session-client ADDRESS NEFF SHM [--no-session] [--uid N]: a client as a framework's process is
-// one. Opens a session, and under it loads the NEFF into a group of its own, makes another group,
-// maps the shared memory SHM and posts inferences. Then it prints the session's id, the network's,
-// the other group's and a cookie in one line, and does nothing until it is killed or its stdin
-// ends. With --uid it is another user's process.
+// session-client ADDRESS NEFF SHM [--no-session] [--uid N] [--quiet]: a client as a framework's
+// process is one. Opens a session, and under it loads the NEFF into a group of its own, makes
+// another group, maps the shared memory SHM and posts inferences. Then it prints the session's id,
+// the network's, the other group's and a cookie in one line, and does nothing until it is killed or
+// its stdin ends. With --uid it is another user's process; with --quiet it does not say why it
+// failed.
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -56,6 +57,7 @@ struct Arguments {
   std::string neff;
   std::string shm;
   bool session = true;
+  bool quiet = false;
   uid_t uid = 0;  // 0: the one it was started as
 };
 
@@ -101,12 +103,13 @@ int main(int argc, char** argv) {
   for (int i = 4; i < argc; ++i) {
     const std::string word = argv[i];
     if (word == "--no-session") arguments.session = false;
+    if (word == "--quiet") arguments.quiet = true;
     if (word == "--uid" && i + 1 < argc) arguments.uid = static_cast<uid_t>(std::stoul(argv[++i]));
   }
   try {
     nrtd::integration::Run(arguments);
   } catch (const std::exception& error) {
-    std::cerr << "session-client: " << error.what() << '\n';
+    if (!arguments.quiet) std::cerr << "session-client: " << error.what() << '\n';
   }
   return 1;
 }
