@@ -173,13 +173,16 @@ TEST_F(CallTest, InferPost) {
 // A cookie that nobody knows would keep its slot. (An answer that has left when the client gives up
 // cannot be taken back: at worst it keeps the slot until the network goes.)
 TEST_F(CallTest, APostWhoseClientGivesUpIsTakenBack) {
-  const uint32_t network = Load({.neff = digits_neff(), .ninfer = 64});
+  constexpr uint32_t kNinfer = 64;
+  uint32_t network = Load({.neff = digits_neff(), .ninfer = kNinfer});
   Await("an inference that is dropped", [&] {
+    if (ReadUsage(client()).slots_in_use > kNinfer / 2) {
+      EXPECT_THAT(client().Unload(network), IsOk());
+      network = Load({.neff = digits_neff(), .ninfer = kNinfer});
+    }
     client().PostAndCancel(Image(network));
-    return daemon().Log().find("the client gave up: inference") != std::string::npos ||
-           ReadUsage(client()).slots_in_use == 64;
+    return daemon().Log().find("the client gave up: inference") != std::string::npos;
   });
-  EXPECT_LT(ReadUsage(client()).slots_in_use, 64U);
   ExpectReads(network);
 }
 
