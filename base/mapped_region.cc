@@ -6,28 +6,29 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace nrtd {
 namespace {
 
-struct RegularFile {
-  UniqueFd fd;
-  uint64_t size;  // not 0
-};
-
-Result<RegularFile> OpenRegular(const std::string& path) {
-  // Without O_NONBLOCK the open of a FIFO waits for its writer, for ever if there is none.
-  UniqueFd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  if (!file) return Fail(Nerr::kInvalid, "cannot open {}: {}", path, ErrnoText(errno));
+Result<uint64_t> SizeOf(const UniqueFd& file, const std::string& path) {
   struct stat info {};
   if (::fstat(file.get(), &info) != 0)
     return Fail(Nerr::kFail, "cannot stat {}: {}", path, ErrnoText(errno));
   if (!S_ISREG(info.st_mode)) return Fail(Nerr::kInvalid, "{} is not a regular file", path);
   if (info.st_size == 0) return Fail(Nerr::kInvalid, "{} is empty", path);
-  return RegularFile{std::move(file), static_cast<uint64_t>(info.st_size)};
+  return static_cast<uint64_t>(info.st_size);
 }
 
 }  // namespace
+
+Result<UniqueFd> OpenRegularFile(const std::string& path) {
+  // Without O_NONBLOCK the open of a FIFO waits for its writer, for ever if there is none.
+  UniqueFd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!file) return Fail(Nerr::kInvalid, "cannot open {}: {}", path, ErrnoText(errno));
+  NRTD_TRY(SizeOf(file, path));
+  return file;
+}
 
 MappedRegion& MappedRegion::operator=(MappedRegion&& other) noexcept {
   if (this != &other) {
@@ -53,25 +54,31 @@ Result<MappedRegion> MappedRegion::Map(uint64_t size, int protection, int flags,
 }
 
 Result<MappedRegion> MappedRegion::MapFile(const std::string& path) {
-  NRTD_ASSIGN(const RegularFile file, OpenRegular(path));
-  auto region = Map(file.size, PROT_READ, MAP_PRIVATE, &file.fd);
+  NRTD_ASSIGN(const UniqueFd file, OpenRegularFile(path));
+  NRTD_ASSIGN(const uint64_t size, SizeOf(file, path));
+  auto region = Map(size, PROT_READ, MAP_PRIVATE, &file);
   if (!region) return tl::unexpected<Error>(std::move(region.error()).In(path));
   return region;
 }
 
 Result<MappedRegion> MappedRegion::CopyFile(const std::string& path, uint64_t limit) {
-  NRTD_ASSIGN(const RegularFile file, OpenRegular(path));
-  if (file.size > limit) {
-    return Fail(Nerr::kInvalid, "{} of {} bytes is larger than the limit of {}", path, file.size,
-                limit);
-  }
-  auto region = Map(file.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
-  if (!region) return tl::unexpected<Error>(std::move(region.error()).In(path));
-  for (uint64_t filled = 0; filled < file.size;) {
-    const ssize_t count = ::read(file.fd.get(), region->data() + filled, file.size - filled);
+  NRTD_ASSIGN(const UniqueFd file, OpenRegularFile(path));
+  return CopyFile(file, path, limit);
+}
+
+Result<MappedRegion> MappedRegion::CopyFile(const UniqueFd& file, const std::string& name,
+                                            uint64_t limit) {
+  NRTD_ASSIGN(const uint64_t size, SizeOf(file, name));
+  if (size > limit)
+    return Fail(Nerr::kInvalid, "{} of {} bytes is larger than the limit of {}", name, size, limit);
+  auto region = Map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  if (!region) return tl::unexpected<Error>(std::move(region.error()).In(name));
+  for (uint64_t filled = 0; filled < size;) {
+    const ssize_t count =
+        ::pread(file.get(), region->data() + filled, size - filled, static_cast<off_t>(filled));
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return Fail(Nerr::kInvalid, "cannot read {}: {}", path, ErrnoText(errno));
-    if (count == 0) return Fail(Nerr::kInvalid, "{} shrank while it was read", path);
+    if (count < 0) return Fail(Nerr::kInvalid, "cannot read {}: {}", name, ErrnoText(errno));
+    if (count == 0) return Fail(Nerr::kInvalid, "{} shrank while it was read", name);
     filled += static_cast<uint64_t>(count);
   }
   return region;

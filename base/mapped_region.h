@@ -12,6 +12,10 @@
 
 namespace nrtd {
 
+// For reading. Never waits, whatever it is. kInvalid: it cannot be opened, is no regular file, or
+// is empty.
+Result<UniqueFd> OpenRegularFile(const std::string& path);
+
 // Owns one mmap() and unmaps it. Movable; data() does not change when it moves.
 class MappedRegion {
  public:
@@ -33,6 +37,9 @@ class MappedRegion {
   // The same for everybody's files, copied into memory: what is truncated later stays. kInvalid,
   // too, when it is larger than `limit`, or shrinks while it is read.
   static Result<MappedRegion> CopyFile(const std::string& path, uint64_t limit = UINT64_MAX);
+  // The same for one that is open, from its beginning; `name` is for errors.
+  static Result<MappedRegion> CopyFile(const UniqueFd& file, const std::string& name,
+                                       uint64_t limit = UINT64_MAX);
 
   std::byte* data() const { return data_; }
   uint64_t size() const { return size_; }

@@ -44,6 +44,8 @@ struct Arguments {
   std::optional<double> pool_ms;
   std::optional<uint32_t> shm_model_id;
   std::optional<int> daemon_pid;
+  std::vector<std::string> reload_by_path;
+  std::vector<std::string> reload_by_upload;
 };
 
 // Shared memory of this process that a daemon has mapped; unlinked at once, as the TensorFlow
@@ -269,6 +271,15 @@ Result<void> Run(const Arguments& arguments) {
   measurements.many_echo_per_s = many.echo_per_s;
   measurements.many_queue_full = many.queue_full;
   NRTD_TRY(MeasureSharedMemory(arguments, bench, arguments.seconds / 8, measurements));
+  client::Daemon& daemon = bench.daemon.clients.front();
+  if (!arguments.reload_by_path.empty()) {
+    NRTD_ASSIGN(measurements.reload_by_path,
+                MeasureReload(daemon, arguments.reload_by_path, /*by_path=*/true));
+  }
+  if (!arguments.reload_by_upload.empty()) {
+    NRTD_ASSIGN(measurements.reload_by_upload,
+                MeasureReload(daemon, arguments.reload_by_upload, /*by_path=*/false));
+  }
   const auto metrics = MetricsOf(measurements);
   fmt::print("{}", ReportText(metrics));
   if (!arguments.json_file.empty())
@@ -305,6 +316,9 @@ int main(int argc, char** argv) {
                  "A running model whose inputs are sent in messages and by shared memory in turn");
   app.add_option("--pool-ms", arguments.pool_ms,
                  "How long until all its huge pages were faulted in, for the table");
+  app.add_option("--reload", arguments.reload_by_path,
+                 "NEFFs that the daemon does not know: loaded by path, and again");
+  app.add_option("--reload-upload", arguments.reload_by_upload, "The same, sent in chunks");
   app.add_flag("--strict", arguments.strict, "Exit with 1 if a bound is missed");
   return nrtd::client::RunTool(app, argc, argv, [&] { return nrtd::bench::Run(arguments); });
 }

@@ -64,6 +64,18 @@ std::vector<Metric> MetricsOf(const Measurements& m) {
     metrics.push_back({"images_shm_ratio", Ratio(*m.images_shm_p50_us, *m.images_inline_p50_us), 3,
                        Bound::kAtMost, kSharedMemoryLimit});
   }
+  if (m.reload_by_path) {
+    metrics.push_back({"load_first_ms", m.reload_by_path->first_ms});
+    metrics.push_back({"load_again_ms", m.reload_by_path->again_ms});
+    metrics.push_back({"load_again_times_faster",
+                       Ratio(m.reload_by_path->first_ms, m.reload_by_path->again_ms), 1,
+                       Bound::kAtLeast, kReloadLimit});
+  }
+  // The client sends all of it again, which the daemon cannot spare it.
+  if (m.reload_by_upload) {
+    metrics.push_back({"upload_first_ms", m.reload_by_upload->first_ms});
+    metrics.push_back({"upload_again_ms", m.reload_by_upload->again_ms});
+  }
   const auto add = [&](const char* name, const std::optional<double>& value, double limit) {
     if (value) metrics.push_back({name, *value, 1, Bound::kAtMost, limit});
   };

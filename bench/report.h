@@ -9,6 +9,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "bench/reload.h"
+
 namespace nrtd::bench {
 
 // What one run measured. Times are microseconds.
@@ -31,7 +33,9 @@ struct Measurements {
   // What was not measured has no line.
   std::optional<double> images_inline_p50_us;  // three large inputs, in the message
   std::optional<double> images_shm_p50_us;     // the same by shared memory
-  std::optional<double> start_ms;              // from its start to "Server listening"
+  std::optional<ReloadTimes> reload_by_path;   // of a network with many weights
+  std::optional<ReloadTimes> reload_by_upload;
+  std::optional<double> start_ms;      // from its start to "Server listening"
   std::optional<double> pool_ms;       // from its start until all huge pages were faulted in
   std::optional<double> idle_rss_mib;  // resident, huge pages not counted
   std::optional<double> idle_cpu_ms;   // in one second without calls
@@ -56,6 +60,7 @@ inline constexpr double kThroughputRatioLimit = 0.7;
 inline constexpr double kPostWaitRatioLimit = 2.4;  // two calls
 inline constexpr double kManyRatioLimit = 0.8;      // 64 clients in flight
 inline constexpr double kSharedMemoryLimit = 0.2;   // of the time that the message takes
+inline constexpr double kReloadLimit = 10;          // a second load of the same NEFF, times faster
 // The daemon by itself. The kernel counts CPU time in steps of 10 ms; one step in a second is not
 // told from none.
 inline constexpr double kStartLimitMs = 300;

@@ -19,7 +19,7 @@ while [ $# -gt 0 ]; do
 done
 
 bin=build/release/bin
-for name in neuron-rtd neuron-cli neuron-cc nrtd-echo-server infer-bench; do
+for name in neuron-rtd neuron-cli neuron-cc nrtd-echo-server infer-bench layers-model; do
   if [ ! -x "$bin/$name" ]; then
     echo "bench/run.sh: $bin/$name is missing; run ./dev build first" >&2
     exit 1
@@ -86,6 +86,12 @@ done
 load() {
   "$bin/neuron-cli" -a "unix:$dir/nrtd.sock" load --json --ninfer "$1" "$2" | sed -n 's/.*"model_id": *\([0-9][0-9]*\).*/\1/p'
 }
+# 64 MiB of weights each, of which the daemon knows none.
+for seed in 1 2 3 4 5 6; do
+  "$bin/layers-model" "$dir/layers.onnx" --layers 16 --width 1024 --seed "$seed"
+  "$bin/neuron-cc" compile "$dir/layers.onnx" --framework ONNX --fp32-cast none --output "$dir/layers-$seed.neff" >/dev/null
+done
+rm "$dir/layers.onnx"
 model=$(load 64 "$dir/digits.neff")
 images=$(load 4 "$dir/images.neff")
 
@@ -93,6 +99,8 @@ images=$(load 4 "$dir/images.neff")
 status=0
 "$bin/infer-bench" -a "unix:$dir/nrtd.sock" --echo "unix:$dir/echo.sock" --model-id "$model" \
   --daemon-pid "$daemon" --start-ms "$start_ms" --pool-ms "$pool_ms" --shm-model-id "$images" --input models/digits/images.npy --output-size 40 --seconds "$seconds" --json build/bench.json \
+  --reload "$dir/layers-1.neff" "$dir/layers-2.neff" "$dir/layers-3.neff" \
+  --reload-upload "$dir/layers-4.neff" "$dir/layers-5.neff" "$dir/layers-6.neff" \
   $strict || status=$?
 check_alive
 exit "$status"

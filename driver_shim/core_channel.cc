@@ -10,6 +10,8 @@ namespace {
 // More than any network's ninfer (1,024 at most, runtime/model/limits.h).
 constexpr uint32_t kExecutionRingCapacity = 2'048;
 constexpr uint32_t kNotificationCapacity = 2'048;
+// One runs and one is there when it ends; more would only be harder to take back.
+constexpr int kMostInDevice = 2;
 
 std::string Describe(const Notification& notification, CoreId core) {
   static constexpr std::string_view kEngineNames[] = {"pe", "act", "pool"};
@@ -148,22 +150,29 @@ Result<void> CoreChannel::Push(Execution& execution) {
     core_.RingDoorbell(queue.queue, static_cast<uint32_t>(queue.descriptors.size()));
   }
   core_.RingDoorbell(kExecutionQueue, 1);
-  execution.pushed_ = true;
+  execution.pushed_ = execution.in_device_ = true;
   return {};
 }
 
-// When all that was pushed has ended, changes to the program of what comes next and pushes its
-// executions up to the next change.
+bool CoreChannel::RoomInDevice() const {
+  int there = 0;
+  for (const Execution* execution = head_; execution != nullptr; execution = execution->next_)
+    if (execution->in_device_ && ++there == kMostInDevice) return false;
+  return true;
+}
+
+// When all that was pushed has ended, changes to the program of what comes next. Then gives the
+// core of its executions what it may have.
 void CoreChannel::PushQueued() {
   while (head_ != nullptr && !head_->pushed_) {
     Result<void> pushed = Activate(*head_->program_);
-    for (Execution* next = head_; pushed && next != nullptr && next->program_ == active_;
-         next = next->next_) {
-      if (next != head_ && !Fits(*active_, next->work_)) return;
-      pushed = Push(*next);
-    }
-    if (pushed) return;
+    if (pushed) pushed = Push(*head_);
+    if (pushed) break;
     FinishHead(pushed.error().code, std::move(pushed.error().text), 0);
+  }
+  for (Execution* next = head_; next != nullptr && RoomInDevice(); next = next->next_) {
+    if (next->pushed_) continue;
+    if (next->program_ != active_ || !Fits(*active_, next->work_) || !Push(*next)) return;
   }
 }
 
@@ -177,8 +186,9 @@ Result<void> CoreChannel::Submit(Execution& execution, ProgramRings& program,
   execution.tag_ = next_tag_;
   execution.program_ = &program;
   execution.work_ = work;
-  execution.pushed_ = false;
-  if (active_ == &program && (tail_ == nullptr || tail_->pushed_)) NRTD_TRY(Push(execution));
+  execution.pushed_ = execution.in_device_ = false;
+  if (active_ == &program && (tail_ == nullptr || tail_->pushed_) && RoomInDevice())
+    NRTD_TRY(Push(execution));
   ++next_tag_;
   execution.state_ = Execution::State::kQueued;
   execution.completion_ = completion;
@@ -205,7 +215,9 @@ bool CoreChannel::Wait(Execution& execution, TimePoint deadline) {
     clock_.WaitUntil(execution.done_, mutex_, deadline);
   }
   --execution.waiters_;
-  return execution.state_ == Execution::State::kDone;
+  const bool done = execution.state_ == Execution::State::kDone;
+  if (!done) HandOver();
+  return done;
 }
 
 bool CoreChannel::Done(const Execution& execution) {
@@ -220,6 +232,24 @@ void CoreChannel::Drive(Execution& execution) {
   HandOver();
 }
 
+bool CoreChannel::Cancel(Execution& execution, const std::string& reason) {
+  MutexLock lock(mutex_);
+  if (execution.state_ != Execution::State::kQueued || execution.pushed_) return false;
+  Execution* before = nullptr;
+  Execution* at = head_;
+  while (at != nullptr && at != &execution) {
+    before = at;
+    at = at->next_;
+  }
+  if (at == nullptr) return false;  // it has ended, and its listener is being told
+  (before != nullptr ? before->next_ : head_) = execution.next_;
+  if (tail_ == &execution) tail_ = before;
+  End(execution, Nerr::kInferCancelled, reason, 0);
+  Announce();
+  HandOver();  // its waiter may have been the one to go on
+  return true;
+}
+
 void CoreChannel::Reset(Nerr code, const std::string& detail) {
   core_.Interrupt();
   MutexLock lock(mutex_);
@@ -227,6 +257,10 @@ void CoreChannel::Reset(Nerr code, const std::string& detail) {
   AcquirePolling();
   core_.Reset();
   resetting_ = false;
+  // Of programs that are not active nothing is in the rings.
+  if (active_ != nullptr) {
+    for (DmaRing& ring : active_->rings_) ring.Clear();
+  }
   active_ = nullptr;
   stalled_ = false;
   execution_ring_->Clear();
@@ -277,8 +311,12 @@ void CoreChannel::PollOnce(const PollLimit& limit) {
   mutex_.Lock();
   Collect();
   const bool waits = progress == Progress::kIdle || progress == Progress::kBlocked;
+  const bool more = progress == Progress::kIdle && tail_ != nullptr && !tail_->pushed_;
+  // It has nothing any more of what it had been given, whether or not its notifications have come:
+  // those behind must not wait for them.
+  while (more && head_->pushed_ && head_->tag_ < submitted) FinishLost();
   // The core may have looked before a submission that came in the meantime.
-  if (waits && next_tag_ == submitted) stalled_ = true;
+  if (waits && !more && next_tag_ == submitted) stalled_ = true;
   Announce();
 }
 
@@ -286,11 +324,7 @@ void CoreChannel::Collect() {
   const CoreId id = core_.id();
   // An execution that the device skipped over has lost its notification.
   const auto reach = [&](uint64_t tag) NRTD_NO_THREAD_SAFETY_ANALYSIS {
-    while (head_ != nullptr && head_->tag_ < tag) {
-      FinishHead(Nerr::kHwError,
-                 fmt::format("NC {}:{} lost the notification of an execution", id.device, id.core),
-                 0);
-    }
+    while (head_ != nullptr && head_->tag_ < tag) FinishLost();
     return head_ != nullptr && head_->tag_ == tag;
   };
   std::optional<Notification> numerical;
@@ -313,10 +347,22 @@ void CoreChannel::FinishHead(Nerr code, std::string detail, uint64_t device_ns) 
   Execution* execution = head_;
   head_ = execution->next_;
   if (head_ == nullptr) tail_ = nullptr;
-  execution->outcome_ = {code, std::move(detail), device_ns};
-  execution->next_ = nullptr;
-  *ended_tail_ = execution;
-  ended_tail_ = &execution->next_;
+  End(*execution, code, std::move(detail), device_ns);
+}
+
+void CoreChannel::FinishLost() {
+  const CoreId id = core_.id();
+  FinishHead(Nerr::kHwError,
+             fmt::format("NC {}:{} lost the notification of an execution", id.device, id.core), 0);
+}
+
+// It is not among those in flight any more.
+void CoreChannel::End(Execution& execution, Nerr code, std::string detail, uint64_t device_ns) {
+  execution.outcome_ = {code, std::move(detail), device_ns};
+  execution.in_device_ = false;
+  execution.next_ = nullptr;
+  *ended_tail_ = &execution;
+  ended_tail_ = &execution.next_;
 }
 
 void CoreChannel::Announce() {

@@ -5,6 +5,8 @@
 //
 // Several programs may be started on one core. It runs one of them at a time and changes to another
 // when an execution of that one comes to the front: executions keep their order over all programs.
+// The core is given two executions at a time, the one that runs and the next; those behind can be
+// taken back.
 //
 // A core is polled by one thread at a time. An execution submitted with Completion::kPolled is
 // driven by whoever calls Wait() for it: no hand-over between threads lies between a request and
@@ -32,7 +34,7 @@ enum class Completion { kPolled, kInterrupt };
 
 // How an execution ended. code: kOk; kInferCompletedWithNumErr (an output holds NaN);
 // kInferCompletedWithErr (the program or a transfer failed; detail says where); kHwError (its
-// notification was lost); or the code given to Reset().
+// notification was lost); kInferCancelled; or the code given to Reset().
 struct ExecutionOutcome {
   Nerr code = Nerr::kOk;
   std::string detail;      // empty when code is kOk
@@ -95,7 +97,8 @@ class Execution {
   uint64_t tag_ = 0;
   ProgramRings* program_ = nullptr;
   std::span<const QueueWork> work_;
-  bool pushed_ = false;  // its descriptors are in the rings
+  bool pushed_ = false;     // its descriptors were put into the rings
+  bool in_device_ = false;  // and the device may have them still
   Execution* next_ = nullptr;
   ExecutionOutcome outcome_;
   CondVar done_;
@@ -135,6 +138,10 @@ class CoreChannel {
   // kInterrupt. Nothing happens when it is not in flight.
   void Drive(Execution& execution);
 
+  // Takes back an execution that the core has not been given yet: it ends with kInferCancelled and
+  // the reason. False when it is too late for that, or nothing is in flight.
+  bool Cancel(Execution& execution, const std::string& reason);
+
   // Resets the core, in the middle of an execution if need be. Every execution in flight ends with
   // `code` and `detail`. Programs stay started.
   void Reset(Nerr code, const std::string& detail);
@@ -148,11 +155,15 @@ class CoreChannel {
   void Deactivate() NRTD_REQUIRES(mutex_);
   static bool Fits(const ProgramRings& program, std::span<const QueueWork> work);
   Result<void> Push(Execution& execution) NRTD_REQUIRES(mutex_);
+  bool RoomInDevice() const NRTD_REQUIRES(mutex_);
   void PushQueued() NRTD_REQUIRES(mutex_);
   bool MayPoll() const NRTD_REQUIRES(mutex_) { return !polling_ && !stalled_ && !resetting_; }
   void PollOnce(const PollLimit& limit) NRTD_REQUIRES(mutex_);
   void Collect() NRTD_REQUIRES(mutex_);
   void FinishHead(Nerr code, std::string detail, uint64_t device_ns) NRTD_REQUIRES(mutex_);
+  void FinishLost() NRTD_REQUIRES(mutex_);
+  void End(Execution& execution, Nerr code, std::string detail, uint64_t device_ns)
+      NRTD_REQUIRES(mutex_);
   void Announce() NRTD_REQUIRES(mutex_);
   void HandOver() NRTD_REQUIRES(mutex_);
   Execution* OldestAwaited() const NRTD_REQUIRES(mutex_);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/sealed_file.h"
 #include "driver_shim/core.h"
 
 namespace nrtd {
@@ -49,6 +50,13 @@ class Device {
   virtual Result<void> AttachMemoryRing(const RingConfig& ring) = 0;
   virtual void RingMemoryDoorbell(uint32_t count) = 0;
   virtual void PollMemory() = 0;
+
+  // Makes a part of a sealed file the content of DRAM from `address` on, without a copy, if the
+  // device can do that: the simulator can, for whole pages and a number of ranges; what is behind
+  // the part in its last page is 0. False: it is to be written by DMA. `offset` is a multiple of
+  // 4,096.
+  virtual bool MapDram(BusAddress address, const SealedFile& file, uint64_t offset,
+                       uint64_t size) = 0;
 
   // The content of this DRAM range is not needed any more. Hardware ignores it; the simulator gives
   // the memory back.

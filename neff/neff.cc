@@ -131,6 +131,42 @@ bool Neff::HashMatches() const {
   return DataHash(header_.pkg_version, data_) == header_.hash;
 }
 
+Result<void> Neff::Condense() {
+  std::vector<ByteSpan> parts;
+  // Variables may name the same file, a great many of them: its bytes are there once.
+  std::map<std::pair<const std::byte*, size_t>, size_t> part_of;
+  std::vector<std::pair<Variable*, size_t>> variables;
+  for (auto& [name, kelf] : network_.kelfs) {
+    for (Subgraph& subgraph : kelf.subgraphs) {
+      for (Variable& variable : subgraph.variables) {
+        if (variable.data.empty()) continue;
+        const auto [place, fresh] =
+            part_of.try_emplace({variable.data.data(), variable.data.size()}, parts.size());
+        if (fresh) parts.push_back(variable.data);
+        variables.emplace_back(&variable, place->second);
+      }
+      for (EngineProgram& engine : subgraph.engines) {
+        const ByteSpan bytes = engine.instructions.bytes();
+        engine.instructions = Blob::Own(ByteVector(bytes.begin(), bytes.end()));
+      }
+    }
+  }
+  NRTD_ASSIGN(weights_, SealedFile::Create(parts));
+  for (const auto& [variable, part] : variables) variable->data = weights_.part(part);
+  archive_ = {};
+  data_ = {};
+  backing_ = ByteVector();
+  return {};
+}
+
+std::optional<uint64_t> Neff::SharedOffset(const Variable& variable) const {
+  const ByteSpan all = weights_.bytes();
+  if (variable.data.empty() || all.empty() || variable.data.data() < all.data() ||
+      variable.data.data() >= all.data() + all.size())
+    return std::nullopt;
+  return static_cast<uint64_t>(variable.data.data() - all.data());
+}
+
 Result<Neff> ReadNeff(NeffSource source, const Limits& limits) {
   Neff neff;
   if (auto* path = std::get_if<std::filesystem::path>(&source)) {

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -11,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/mapped_region.h"
+#include "base/sealed_file.h"
 #include "neff/archive.h"
 #include "neff/graph.h"
 #include "neff/header.h"
@@ -59,7 +61,8 @@ uint32_t LargestNodeCores(const Graph& graph, const KelfMap& kelfs);
 using NeffSource = std::variant<ByteVector, MappedRegion, std::filesystem::path>;
 
 // A NEFF that was read completely, together with the bytes it was read from. Immutable: any thread
-// may use it; keep it (a shared_ptr<const Neff>, say) as long as anything taken from it.
+// may use it, unless it is being condensed; keep it (a shared_ptr<const Neff>, say) as long as
+// anything taken from it.
 class Neff {
  public:
   Neff(Neff&&) noexcept = default;
@@ -80,6 +83,15 @@ class Neff {
   std::string UuidText() const;  // 32 lower-case hexadecimal digits
   uint64_t FileSize() const { return kHeaderSize + header_.data_size; }
 
+  // Keeps what running it takes and no more: weights move into a file that devices can share (see
+  // SharedOffset()), instructions are copied, and what it was read from is let go. archive() is
+  // empty then. kResource: no memory.
+  Result<void> Condense();
+  // Where the data of a `file` variable of this NEFF begin in weights_file(), with a page. Nothing
+  // before Condense() and for other variables.
+  std::optional<uint64_t> SharedOffset(const Variable& variable) const;
+  const SealedFile& weights_file() const { return weights_; }
+
   // Does the header's hash match the data? Reads all of it, so takes seconds for gigabytes. Real
   // NEFFs exist where it does not: report it, do not refuse them.
   bool HashMatches() const;
@@ -93,6 +105,7 @@ class Neff {
   Header header_;
   Archive archive_;
   Network network_;
+  SealedFile weights_;
 };
 
 // Reads a NEFF of any version and target, as tools need it; whoever wants to run it uses

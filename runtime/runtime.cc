@@ -27,6 +27,7 @@ Result<NetworkParams> Runtime::ResolveParams(const LoadRequest& request) const {
 void Runtime::SetDefaults(const LoadDefaults& defaults) {
   default_ninfer_ = defaults.ninfer;
   default_timeout_ = defaults.timeout_seconds;
+  neff_cache_.SetCapacity(defaults.cached_neffs);
 }
 
 Runtime::Runtime(std::unique_ptr<Machine> machine)
@@ -66,8 +67,9 @@ Result<NetworkId> Runtime::Load(LoadRequest request) {
     if (!group || !MayUse(request.asking, group->owner.process))
       return Fail(Nerr::kInvalidHandle, "Failed to find NeuronCore group: {}", request.group);
   }
-  NRTD_ASSIGN(const neff::Neff neff,
-              neff::ReadExecutable(std::move(request.neff), neff::kSimTarget));
+  NRTD_ASSIGN(const std::shared_ptr<const neff::Neff> read,
+              neff_cache_.Read(std::move(request.neff)));
+  const neff::Neff& neff = *read;
   NRTD_ASSIGN(const GroupId group, EnterGroup(request, neff.CoresRequired()));
   auto network = Place(neff, request, group);
   if (!network) {

@@ -22,6 +22,7 @@
 #include "runtime/metrics/metrics.h"
 #include "runtime/model/cookie_table.h"
 #include "runtime/model/limits.h"
+#include "runtime/model/neff_cache.h"
 #include "runtime/model/network.h"
 #include "runtime/session/session_table.h"
 #include "scheduler/group_table.h"
@@ -37,8 +38,10 @@ struct LoadRequest {
   uint32_t timeout_seconds = 0;     // 0: LoadDefaults::timeout_seconds
 };
 
-// For loads that do not say. May change while the daemon runs.
+// For loads that do not say, and how many NEFFs are kept unpacked. May change while the daemon
+// runs.
 struct LoadDefaults {
+  uint32_t cached_neffs = NeffCache::kDefaultCapacity;
   uint32_t ninfer = kDefaultNinfer;
   uint32_t timeout_seconds = static_cast<uint32_t>(
       std::chrono::duration_cast<std::chrono::seconds>(kDefaultInferenceTimeout).count());
@@ -85,6 +88,7 @@ class Runtime {
   memory::SharedMemoryTable& shared_memory() { return shared_memory_; }
   SessionTable& sessions() { return sessions_; }
   Metrics& metrics() { return metrics_; }
+  const NeffCache& neff_cache() const { return neff_cache_; }
   Machine& machine() const { return *machine_; }
 
   // kInvalidHandle when `session` is neither 0 nor open, or not of the process that asks.
@@ -114,6 +118,7 @@ class Runtime {
   SessionTable sessions_;
   memory::SharedMemoryTable shared_memory_;
   Metrics metrics_;
+  NeffCache neff_cache_;
   std::atomic<uint32_t> default_ninfer_{LoadDefaults{}.ninfer};
   std::atomic<uint32_t> default_timeout_{LoadDefaults{}.timeout_seconds};
   std::atomic<NetworkId> next_network_{10'001};  // the first, as documented

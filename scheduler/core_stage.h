@@ -29,6 +29,7 @@ class CoreStage final : public Stage, private ExecutionListener {
   bool Wait(TimePoint deadline) override { return channel_->Wait(execution_, deadline); }
   bool Done() override { return channel_->Done(execution_); }
   void Drive() override { channel_->Drive(execution_); }
+  void Cancel(const std::string& reason) override { channel_->Cancel(execution_, reason); }
   const ExecutionOutcome& outcome() const override { return execution_.outcome(); }
 
  private:

@@ -2,6 +2,7 @@
 #include "scheduler/host_pool.h"
 
 #include <system_error>
+#include <utility>
 
 namespace nrtd::scheduler {
 
@@ -31,6 +32,11 @@ Result<void> HostPool::Submit(HostStage& stage) {
   return {};
 }
 
+bool HostPool::Withdraw(HostStage& stage) {
+  MutexLock lock(mutex_);
+  return std::erase(queue_, &stage) != 0;
+}
+
 void HostPool::Run() {
   MutexLock lock(mutex_);
   while (true) {
@@ -57,7 +63,15 @@ Result<void> HostStage::Submit(Completion) {
 }
 
 void HostStage::Run() {
-  outcome_ = function_();
+  End(function_());
+}
+
+void HostStage::Cancel(const std::string& reason) {
+  if (pool_.Withdraw(*this)) End({Nerr::kInferCancelled, reason, 0});
+}
+
+void HostStage::End(ExecutionOutcome outcome) {
+  outcome_ = std::move(outcome);
   listener_.OnStageDone(index_);
   MutexLock lock(mutex_);
   done_ = true;

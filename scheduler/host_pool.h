@@ -28,6 +28,8 @@ class HostPool {
   friend class HostStage;
   // kResource when the system gives no thread at all.
   Result<void> Submit(HostStage& stage) NRTD_EXCLUDES(mutex_);
+  // False when a thread has it already, or it is not here.
+  bool Withdraw(HostStage& stage) NRTD_EXCLUDES(mutex_);
   void Run() NRTD_EXCLUDES(mutex_);
 
   Clock& clock_;
@@ -54,11 +56,13 @@ class HostStage final : public Stage {
   bool Wait(TimePoint deadline) override;
   bool Done() override;
   void Drive() override {}  // the pool does anyway
+  void Cancel(const std::string& reason) override;
   const ExecutionOutcome& outcome() const override { return outcome_; }
 
  private:
   friend class HostPool;
   void Run();
+  void End(ExecutionOutcome outcome);
 
   StageListener& listener_;
   const size_t index_;

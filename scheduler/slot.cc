@@ -37,14 +37,20 @@ Result<void> Slot::SubmitStage(size_t index) {
 // in between.
 Result<void> Slot::SubmitNext(size_t index) {
   MutexLock lock(submitting_);
-  if (stopped_) return Fail(Nerr::kTimeout, "{}", stop_reason_);
+  if (stop_) return tl::unexpected<Error>(*stop_);
   return SubmitStage(index);
 }
 
-void Slot::StopSubmitting(const std::string& reason) {
+void Slot::StopSubmitting(Error why) {
   MutexLock lock(submitting_);
-  stopped_ = true;
-  stop_reason_ = reason;
+  // Whoever was cut off stays so.
+  if (!stop_ || stop_->code != Nerr::kTimeout) stop_ = std::move(why);
+}
+
+void Slot::Cancel(const std::string& reason) {
+  if (!in_flight_) return;
+  StopSubmitting({Nerr::kInferCancelled, reason});
+  for (const auto& stage : stages_) stage->Cancel(reason);
 }
 
 // The stage is not seen as done before the call returns, so the slot stays in flight all the while.
@@ -63,7 +69,7 @@ Result<void> Slot::Submit(Completion completion) {
   submission_ = {};
   {
     MutexLock lock(submitting_);
-    stopped_ = false;
+    stop_.reset();
   }
   in_flight_ = true;
   auto submitted = SubmitStage(0);

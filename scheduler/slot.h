@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -31,7 +32,7 @@ struct StagePlan {
   HostFunction host = {};    // what they do with the slot's memory
 };
 
-// How an inference ended; `stage` is where, if it failed.
+// How an inference ended.
 struct InferenceOutcome {
   Nerr code = Nerr::kOk;  // as ExecutionOutcome, or kResource when a stage could not be submitted
   std::string detail;
@@ -39,7 +40,7 @@ struct InferenceOutcome {
 };
 
 // Threads: one owner between SlotPool::Take() and SlotPool::Give(), apart from the completions;
-// Wait(), Done(), in_flight() and LetGo() by any thread.
+// Wait(), Done(), in_flight(), LetGo(), CutOff() and Cancel() by any thread.
 class Slot final : private StageListener {
  public:
   // `memory` holds the tensors that the plans' descriptors name.
@@ -65,12 +66,16 @@ class Slot final : private StageListener {
   // Of the inference in flight no other stage begins: when this returns, it submits nothing to a
   // core that may soon be another network's. It ends with its present stage, with kTimeout and the
   // reason if stages are left. Any thread; not beside Submit().
-  void StopSubmitting(const std::string& reason) NRTD_EXCLUDES(submitting_);
-  // Since its Submit().
-  bool stopped() NRTD_EXCLUDES(submitting_) {
+  void CutOff(const std::string& reason) { StopSubmitting({Nerr::kTimeout, reason}); }
+  // Was it, since its Submit()?
+  bool cut_off() NRTD_EXCLUDES(submitting_) {
     MutexLock lock(submitting_);
-    return stopped_;
+    return stop_ && stop_->code == Nerr::kTimeout;
   }
+  // Nobody wants the inference in flight any more: no other stage begins, and the present one does
+  // not either if it has to wait for its core still. It ends with kInferCancelled then, else with
+  // its present stage. Any thread; not beside Submit().
+  void Cancel(const std::string& reason);
 
   // After Wait() or Done() said true.
   InferenceOutcome TakeOutcome();
@@ -79,6 +84,7 @@ class Slot final : private StageListener {
   void OnStageDone(size_t index) override;
   Result<void> SubmitStage(size_t index);
   Result<void> SubmitNext(size_t index) NRTD_EXCLUDES(submitting_);
+  void StopSubmitting(Error why) NRTD_EXCLUDES(submitting_);
 
   memory::DmaBuffer memory_;
   std::vector<std::unique_ptr<Stage>> stages_;
@@ -89,8 +95,7 @@ class Slot final : private StageListener {
   std::atomic<size_t> last_stage_ = 0;
   Result<void> submission_;  // of the stage behind last_stage_
   Mutex submitting_;
-  bool stopped_ NRTD_GUARDED_BY(submitting_) = false;
-  std::string stop_reason_ NRTD_GUARDED_BY(submitting_);
+  std::optional<Error> stop_ NRTD_GUARDED_BY(submitting_);  // no stage begins any more
 };
 
 }  // namespace nrtd::scheduler

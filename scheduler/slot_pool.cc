@@ -28,6 +28,7 @@ void SlotPool::Give(Slot* slot) {
 }
 
 void SlotPool::Abandon(Slot* slot) {
+  slot->Cancel("nobody waits for the inference any more");
   slot->LetGo();
   MutexLock lock(mutex_);
   abandoned_.push_back(slot);

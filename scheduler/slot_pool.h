@@ -18,8 +18,9 @@ class SlotPool {
   Slot* Take();
   // Back to the free ones; it is not in flight.
   void Give(Slot* slot);
-  // The slot's owner has gone while it may be in flight: the inference goes on by itself, and the
-  // slot becomes free once it has ended, which Take() and AwaitAllFree() find out.
+  // The slot's owner has gone while it may be in flight: what of the inference has not begun is
+  // cancelled, what has goes on by itself, and the slot becomes free once it has ended, which
+  // Take() and AwaitAllFree() find out.
   void Abandon(Slot* slot);
 
   // Until no slot is taken any more. False when the deadline passed first.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -22,7 +23,7 @@ class StageListener {
 };
 
 // Reusable after each end. Submit() and outcome() by the slot's owner or the listener's call;
-// Wait(), Done() and Drive() by any thread.
+// Wait(), Done(), Drive() and Cancel() by any thread.
 class Stage {
  public:
   virtual ~Stage() = default;
@@ -33,6 +34,8 @@ class Stage {
   virtual bool Done() = 0;
   // It goes on though nobody waits.
   virtual void Drive() = 0;
+  // Ends it with kInferCancelled and the reason if it was submitted and has not begun.
+  virtual void Cancel(const std::string& reason) = 0;
   // After the end.
   virtual const ExecutionOutcome& outcome() const = 0;
 };

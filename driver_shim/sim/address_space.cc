@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/address_space.h"
 
+#include <cstring>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -10,6 +11,11 @@
 #include "base/sizes.h"
 
 namespace nrtd::sim {
+namespace {
+
+constexpr uint64_t kPage = 4 * kKiB;
+
+}  // namespace
 
 Result<std::unique_ptr<AddressSpace>> AddressSpace::Create(uint32_t devices) {
   std::unique_ptr<AddressSpace> space(new AddressSpace);
@@ -72,13 +78,41 @@ std::byte* AddressSpace::TranslateDram(BusAddress address, uint64_t length) cons
   return dram_[device * kDramChannels + channel].data() + offset;
 }
 
-void AddressSpace::DiscardDram(BusAddress address, uint64_t length) const {
-  constexpr uint64_t kPage = 4 * kKiB;
+bool AddressSpace::MapDram(BusAddress address, const SealedFile& file, uint64_t offset,
+                           uint64_t length) {
+  const uint64_t size = AlignUp(length, kPage);
+  std::byte* data = TranslateDram(address, size);
+  if (data == nullptr || address % kPage != 0 || offset % kPage != 0) return false;
+  MutexLock lock(mapped_mutex_);
+  if (mapped_.size() >= kMostMapped) return false;
+  if (::mmap(data, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file.fd(),
+             static_cast<off_t>(offset)) == MAP_FAILED)
+    return false;
+  mapped_.insert(address);
+  return true;
+}
+
+void AddressSpace::DiscardDram(BusAddress address, uint64_t length) {
   const uint64_t first = AlignUp(address, kPage);
   const uint64_t end = (address + length) & ~(kPage - 1);
   if (first >= end) return;
-  if (std::byte* data = TranslateDram(first, end - first))
+  std::byte* data = TranslateDram(first, end - first);
+  if (data == nullptr) return;
+  MutexLock lock(mapped_mutex_);
+  const auto shared = mapped_.lower_bound(first);
+  if (shared == mapped_.end() || *shared >= end) {
     ::madvise(data, end - first, MADV_DONTNEED);
+    return;
+  }
+  mapped_.erase(shared, mapped_.lower_bound(end));
+  // Fresh pages in the place of the file's.
+  if (::mmap(data, end - first, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED) {
+    std::memset(data, 0,
+                end - first);  // copies of the file's pages, but nobody reads what they held
+    return;
+  }
+  ::madvise(data, end - first, MADV_DONTDUMP);
 }
 
 }  // namespace nrtd::sim

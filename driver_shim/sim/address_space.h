@@ -7,11 +7,14 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <shared_mutex>
 #include <vector>
 
 #include "base/error.h"
 #include "base/mapped_region.h"
+#include "base/mutex.h"
+#include "base/sealed_file.h"
 #include "driver_shim/ring_format.h"
 
 namespace nrtd::sim {
@@ -43,8 +46,11 @@ class AddressSpace {
 
   // DRAM is never unmapped: no Access needed. Null outside of DRAM.
   std::byte* TranslateDram(BusAddress address, uint64_t length) const;
+  // Shares the file's pages until they are written. False when the addresses are not those of
+  // pages, the system refuses, or kMostMapped ranges are shared already.
+  bool MapDram(BusAddress address, const SealedFile& file, uint64_t offset, uint64_t length);
   // Gives the whole pages inside the range back to the system; they read as zero afterwards.
-  void DiscardDram(BusAddress address, uint64_t length) const;
+  void DiscardDram(BusAddress address, uint64_t length);
 
  private:
   struct HostRange {
@@ -53,6 +59,11 @@ class AddressSpace {
   };
   AddressSpace() = default;
 
+  // Each is a mapping of the process, which may have 65,530 (vm.max_map_count) for everything.
+  static constexpr size_t kMostMapped = 16'384;
+
+  Mutex mapped_mutex_;
+  std::set<BusAddress> mapped_ NRTD_GUARDED_BY(mapped_mutex_);  // where shared pages begin
   std::vector<MappedRegion> dram_;  // one a channel: index device * kDramChannels + channel
   mutable std::shared_mutex mutex_;
   std::vector<std::map<BusAddress, HostRange>> host_;  // one a device; guarded by mutex_

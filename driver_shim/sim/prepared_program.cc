@@ -17,6 +17,10 @@ class Preparer {
       return space_.TranslateDram(Find(operand.var_id)->address + operand.offset, 1);
     };
     kernels_.constant = [this](uint32_t var_id) { return !Find(var_id)->writable; };
+    kernels_.file_part = [this](uint32_t var_id) {
+      const PlacedVariable& variable = *Find(var_id);
+      return KernelContext::FilePart{variable.file, variable.file_offset};
+    };
     kernels_.weights = &weights;
   }
 

@@ -32,6 +32,11 @@ void SimDevice::PollMemory() {
   }
 }
 
+bool SimDevice::MapDram(BusAddress address, const SealedFile& file, uint64_t offset,
+                        uint64_t size) {
+  return space_.MapDram(address, file, offset, size);
+}
+
 void SimDevice::DiscardDram(BusAddress address, uint64_t size) {
   space_.DiscardDram(address, size);
 }

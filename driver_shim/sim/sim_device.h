@@ -22,6 +22,7 @@ class SimDevice final : public Device {
   Result<void> AttachMemoryRing(const RingConfig& ring) override;
   void RingMemoryDoorbell(uint32_t count) override;
   void PollMemory() override;
+  bool MapDram(BusAddress address, const SealedFile& file, uint64_t offset, uint64_t size) override;
   void DiscardDram(BusAddress address, uint64_t size) override;
   EccCounters ecc() const override { return {}; }
 

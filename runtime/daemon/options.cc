@@ -150,6 +150,7 @@ Result<void> ApplyAccess(const CommandLine& line, const Config& config,
 
 runtime::LoadDefaults DefaultsOf(const Config& config) {
   runtime::LoadDefaults defaults;
+  Override(defaults.cached_neffs, config.model_cache_count);
   Override(defaults.ninfer, config.default_ninfer);
   Override(defaults.timeout_seconds, config.default_timeout);
   return defaults;

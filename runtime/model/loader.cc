@@ -78,7 +78,7 @@ Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::Cor
     if (core + subgraphs.size() > cores.first + cores.count) core = cores.first;
     for (uint32_t s = 0; s < subgraphs.size(); ++s) {
       NRTD_ASSIGN(auto stage,
-                  PlacedSubgraph::Place(subgraphs[s], parts.layout, {n, s, core++}, machine));
+                  PlacedSubgraph::Place(neff, subgraphs[s], parts.layout, {n, s, core++}, machine));
       parts.order.push_back({.on_host = false, .index = parts.stages.size()});
       parts.stages.push_back(std::move(stage));
     }

@@ -191,8 +191,9 @@ void Network::CutOff(const std::string& reason, scheduler::Slot* overdue) {
   {
     MutexLock lock(mutex_);
     if (state_ != NetworkState::kRunning && state_ != NetworkState::kStopping) return;
-    if (overdue != nullptr && (overdue->Done() || overdue->stopped())) return;
+    if (overdue != nullptr && (overdue->Done() || overdue->cut_off())) return;
     restart = state_ == NetworkState::kRunning && !suspect_.exchange(true);
+    if (restart) ++restarts_;
     resetting_ = true;
     state_ = restart ? NetworkState::kStarting : NetworkState::kFailed;
     if (!restart) failure_ = reason;
@@ -200,7 +201,7 @@ void Network::CutOff(const std::string& reason, scheduler::Slot* overdue) {
   Log(restart ? LogLevel::kWarning : LogLevel::kError, restart ? "NMGR:Restart" : "NMGR:FailModel",
       "model {} ({}): {}", info_.id, info_.name, reason);
   // Before a core is reset and may be another network's.
-  for (scheduler::Slot* slot : all_slots_) slot->StopSubmitting(reason);
+  for (scheduler::Slot* slot : all_slots_) slot->CutOff(reason);
   // In the order of the stages: what one of them has handed on by the time that it is reset, the
   // next one's reset ends.
   for (const auto& stage : stages_) stage->channel().Reset(Nerr::kTimeout, reason);
@@ -216,9 +217,13 @@ void Network::StopStages() {
   groups_.EndRunning(info_.group, info_.id);
 }
 
-void Network::CountOutcome(const scheduler::InferenceOutcome& outcome) {
+void Network::CountOutcome(const scheduler::InferenceOutcome& outcome,
+                           uint32_t begun_after_restarts) {
   done_.fetch_add(1, std::memory_order_relaxed);
-  if (outcome.code != Nerr::kTimeout && suspect_.load(std::memory_order_relaxed)) suspect_ = false;
+  const bool ran = outcome.code == Nerr::kOk || outcome.code == Nerr::kInferCompletedWithNumErr ||
+                   outcome.code == Nerr::kInferCompletedWithErr;
+  if (ran && suspect_.load(std::memory_order_relaxed) && begun_after_restarts == restarts_)
+    suspect_ = false;
   if (outcome.code != Nerr::kOk && outcome.code != Nerr::kInferCompletedWithNumErr) {
     failed_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -229,6 +234,7 @@ Inference::Inference(Inference&& other) noexcept
       slot_(std::exchange(other.slot_, nullptr)),
       submitted_(other.submitted_),
       deadline_(other.deadline_),
+      restarts_(other.restarts_),
       latency_(other.latency_) {}
 
 Inference& Inference::operator=(Inference&& other) noexcept {
@@ -238,6 +244,7 @@ Inference& Inference::operator=(Inference&& other) noexcept {
     slot_ = std::exchange(other.slot_, nullptr);
     submitted_ = other.submitted_;
     deadline_ = other.deadline_;
+    restarts_ = other.restarts_;
     latency_ = other.latency_;
   }
   return *this;
@@ -271,6 +278,7 @@ Result<void> Inference::Submit(Completion completion) {
   const auto ahead = static_cast<int64_t>(std::max(network_->slots_.in_use(), 1U));
   submitted_ = network_->machine_.clock().Now();
   deadline_ = submitted_ + network_->info().params.timeout * ahead;
+  restarts_ = network_->restarts_;
   return network_->Submit(*slot_, completion);
 }
 
@@ -287,9 +295,13 @@ scheduler::InferenceOutcome Inference::Wait() {
   }
   auto outcome = slot_->TakeOutcome();
   if (late && outcome.code == Nerr::kOk) outcome = {Nerr::kTimeout, *late, outcome.device_ns};
-  network_->CountOutcome(outcome);
+  network_->CountOutcome(outcome, restarts_);
   latency_ = network_->machine_.clock().Now() - submitted_;
   return outcome;
+}
+
+void Inference::Cancel(const std::string& reason) {
+  slot_->Cancel(reason);
 }
 
 bool Inference::Done() {

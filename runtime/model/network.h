@@ -108,7 +108,7 @@ class Network : public std::enable_shared_from_this<Network> {
   TimePoint IdleDeadline() const;
   void CutOff(const std::string& reason, scheduler::Slot* overdue);
   void StopStages();
-  void CountOutcome(const scheduler::InferenceOutcome& outcome);
+  void CountOutcome(const scheduler::InferenceOutcome& outcome, uint32_t begun_after_restarts);
 
   const NetworkInfo info_;
   Machine& machine_;
@@ -126,16 +126,18 @@ class Network : public std::enable_shared_from_this<Network> {
   bool retiring_ NRTD_GUARDED_BY(mutex_) = false;
   // Its cores are being reset: they belong to it until that is over, though it may be Failed.
   bool resetting_ NRTD_GUARDED_BY(mutex_) = false;
-  // It was restarted because a core hung, and no inference has ended since.
+  // It was restarted because a core hung, so often; no inference that began since has ended on its
+  // cores.
   std::atomic<bool> suspect_{false};
+  std::atomic<uint32_t> restarts_{0};
   CondVar settled_;  // a start, a stop or a reset has come to its end
   std::atomic<uint64_t> done_{0};
   std::atomic<uint64_t> failed_{0};
 };
 
 // One inference: a slot, from Begin() to the destructor, which gives it back; an inference that is
-// dropped while in flight ends by itself. Move-only, one thread at a time. The way: fill input(i),
-// Submit(), Wait(), read output(i).
+// dropped while in flight is cancelled, or ends by itself if it has begun. Move-only, one thread at
+// a time. The way: fill input(i), Submit(), Wait(), read output(i).
 class Inference {
  public:
   Inference(Inference&& other) noexcept;
@@ -155,6 +157,9 @@ class Inference {
   // everything else in flight as well: the network's cores are reset and it restarts. If that
   // happens again before an inference has ended, the network is Failed.
   scheduler::InferenceOutcome Wait();
+  // Another thread's Wait() for it need not wait: nobody wants it any more. See Slot::Cancel(). By
+  // any thread, while the inference is there and submitted.
+  void Cancel(const std::string& reason);
   // From Submit() until the return of Wait().
   Duration latency() const { return latency_; }
   // Would Wait() return at once: has it ended, or has its deadline passed?
@@ -170,6 +175,7 @@ class Inference {
   scheduler::Slot* slot_ = nullptr;
   TimePoint submitted_;
   TimePoint deadline_;
+  uint32_t restarts_ = 0;  // of the network before it was submitted
   Duration latency_{};
 };
 

@@ -13,6 +13,10 @@ namespace {
 // network can be read by the next.
 constexpr uint64_t kDramPage = 4 * kKiB;
 
+// Smaller weights are copied: a mapping of their own would cost more than it saves, and a process
+// may only have 65,530 of them.
+constexpr uint64_t kLeastMapped = 64 * kKiB;
+
 bool LivesInDram(neff::VariableType type) {
   return type == neff::VariableType::kFile || type == neff::VariableType::kTmpBuf;
 }
@@ -48,12 +52,13 @@ std::vector<uint32_t> CheckedVariables(const neff::Subgraph& subgraph, const Ten
 
 }  // namespace
 
-Result<std::unique_ptr<PlacedSubgraph>> PlacedSubgraph::Place(const neff::Subgraph& subgraph,
+Result<std::unique_ptr<PlacedSubgraph>> PlacedSubgraph::Place(const neff::Neff& neff,
+                                                              const neff::Subgraph& subgraph,
                                                               const TensorLayout& layout,
                                                               const Options& options,
                                                               Machine& machine) {
   std::unique_ptr<PlacedSubgraph> placed(new PlacedSubgraph(options, machine));
-  NRTD_TRY(placed->PlaceVariables(subgraph));
+  NRTD_TRY(placed->PlaceVariables(neff, subgraph));
   NRTD_TRY(placed->PlanAndLoad(subgraph, layout));
   return placed;
 }
@@ -64,7 +69,8 @@ PlacedSubgraph::~PlacedSubgraph() {
     unit_.device->DiscardDram(block.address(), block.size());
 }
 
-Result<void> PlacedSubgraph::PlaceVariables(const neff::Subgraph& subgraph) {
+Result<void> PlacedSubgraph::PlaceVariables(const neff::Neff& neff,
+                                            const neff::Subgraph& subgraph) {
   for (const neff::Variable& variable : subgraph.variables) {
     PlacedVariable placed;
     placed.var_id = variable.var_id;
@@ -74,7 +80,7 @@ Result<void> PlacedSubgraph::PlaceVariables(const neff::Subgraph& subgraph) {
       placed.in_dram = true;
       placed.writable = variable.type == neff::VariableType::kTmpBuf;
       if (variable.type == neff::VariableType::kFile) {
-        NRTD_TRY(unit_.copier->Write(placed.address, variable.data));
+        NRTD_TRY(WriteWeights(neff, variable, placed));
       }
     } else if (!LivesInSlot(variable.type) && variable.type != neff::VariableType::kStateBuffer) {
       return Fail(Nerr::kInvalid,
@@ -87,6 +93,21 @@ Result<void> PlacedSubgraph::PlaceVariables(const neff::Subgraph& subgraph) {
     variables_.push_back(placed);
   }
   return {};
+}
+
+Result<void> PlacedSubgraph::WriteWeights(const neff::Neff& neff, const neff::Variable& variable,
+                                          PlacedVariable& placed) {
+  if (const auto offset = neff.SharedOffset(variable)) {
+    // The variable may be larger than what is put into it.
+    if (placed.size == variable.data.size()) {
+      placed.file = &neff.weights_file();
+      placed.file_offset = *offset;
+    }
+    if (variable.data.size() >= kLeastMapped &&
+        unit_.device->MapDram(placed.address, neff.weights_file(), *offset, variable.data.size()))
+      return {};
+  }
+  return unit_.copier->Write(placed.address, variable.data);
 }
 
 Result<BusAddress> PlacedSubgraph::Allocate(const neff::Variable& variable,

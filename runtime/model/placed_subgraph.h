@@ -27,7 +27,9 @@ class PlacedSubgraph {
   // kResource: DRAM exhausted ("Failed to allocate buffer in MLA DRAM for ..."). kInvalid,
   // kUnsupportedVersion: a malformed or foreign program. kHwError: the device failed while weights
   // were written. Nothing stays behind.
-  static Result<std::unique_ptr<PlacedSubgraph>> Place(const neff::Subgraph& subgraph,
+  // `subgraph` is one of `neff`; weights that it shares (neff::Neff::Condense) are shared here.
+  static Result<std::unique_ptr<PlacedSubgraph>> Place(const neff::Neff& neff,
+                                                       const neff::Subgraph& subgraph,
                                                        const TensorLayout& layout,
                                                        const Options& options, Machine& machine);
   ~PlacedSubgraph();
@@ -50,7 +52,9 @@ class PlacedSubgraph {
       : options_(options),
         unit_(machine.unit_of_core(options.core)),
         channel_(machine.channel(options.core)) {}
-  Result<void> PlaceVariables(const neff::Subgraph& subgraph);
+  Result<void> PlaceVariables(const neff::Neff& neff, const neff::Subgraph& subgraph);
+  Result<void> WriteWeights(const neff::Neff& neff, const neff::Variable& variable,
+                            PlacedVariable& placed);
   Result<BusAddress> Allocate(const neff::Variable& variable, const std::string& subgraph);
   Result<void> PlanAndLoad(const neff::Subgraph& subgraph, const TensorLayout& layout);
 

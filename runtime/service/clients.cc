@@ -20,6 +20,8 @@ std::optional<int> DescriptorOf(std::string_view peer) {
   return number;
 }
 
+constexpr const char* kClientGone = "the client has gone";
+
 }  // namespace
 
 runtime::Client Clients::Connected(int number, runtime::Peer peer) {
@@ -33,6 +35,8 @@ runtime::Client Clients::Connected(int number, runtime::Peer peer) {
 
 std::optional<runtime::Client> Clients::Disconnected(int number) {
   MutexLock lock(mutex_);
+  const auto [first, last] = waiting_.equal_range(number);
+  for (auto waiting = first; waiting != last; ++waiting) waiting->second->Cancel(kClientGone);
   auto found = by_number_.extract(number);
   if (!found) return std::nullopt;
   Log(LogLevel::kDebug, "NMGR:Client", "{} disconnected", found.mapped().Text());
@@ -52,7 +56,7 @@ runtime::Client Clients::Find(const grpc::ServerContext& context) const {
 
 Result<void> Rights::CheckThere() const {
   if (client.process != runtime::kNoProcess) return {};
-  return Fail(Nerr::kInvalidHandle, "the client has gone");
+  return Fail(Nerr::kInvalidHandle, "{}", kClientGone);
 }
 
 Rights Clients::RightsOf(const grpc::ServerContext& context) const {
@@ -65,6 +69,26 @@ Rights Clients::RightsOf(const grpc::ServerContext& context) const {
 runtime::ProcessKey Clients::AskingAs(const grpc::ServerContext& context) const {
   if (rules_.isolation == runtime::Isolation::kNone) return runtime::kAnyProcess;
   return RightsOf(context).asking;
+}
+
+Clients::Waiting::Waiting(Clients& clients, const grpc::ServerContext& context,
+                          runtime::Inference& inference)
+    : clients_(clients) {
+  if (clients.by_tcp_) return;
+  const auto number = DescriptorOf(context.peer());
+  if (!number) return;
+  MutexLock lock(clients.mutex_);
+  if (clients.by_number_.contains(*number)) {
+    place_ = clients.waiting_.emplace(*number, &inference);
+  } else {
+    inference.Cancel(kClientGone);
+  }
+}
+
+Clients::Waiting::~Waiting() {
+  if (!place_) return;
+  MutexLock lock(clients_.mutex_);
+  clients_.waiting_.erase(*place_);
 }
 
 }  // namespace nrtd::service

@@ -36,15 +36,16 @@ Result<void> Answer(runtime::Inference& inference, const TensorList& shm_outputs
 
 grpc::Status NmgrService::infer(Context* context, const nrt::infer_request* request,
                                 nrt::infer_response* response) {
-  SetStatus(Counted(Infer(*request, clients_.AskingAs(*context), response)),
-            response->mutable_status());
+  SetStatus(Counted(Infer(*context, *request, response)), response->mutable_status());
   return grpc::Status::OK;
 }
 
-Result<void> NmgrService::Infer(const nrt::infer_request& request, runtime::ProcessKey asking,
+Result<void> NmgrService::Infer(const Context& context, const nrt::infer_request& request,
                                 nrt::infer_response* response) {
+  const runtime::ProcessKey asking = clients_.AskingAs(context);
   const Mappings mappings{runtime_.shared_memory(), asking};
   NRTD_ASSIGN(runtime::Inference inference, Begin(request, mappings, asking, Completion::kPolled));
+  const Clients::Waiting waiting(clients_, context, inference);
   return Answer(inference, request.shm_ofmap(), mappings, runtime_.metrics(), response);
 }
 
@@ -89,7 +90,7 @@ grpc::Status NmgrService::infer_wait(Context* context, const nrt::infer_wait_req
                                      nrt::infer_response* response) {
   const runtime::ProcessKey asking = clients_.AskingAs(*context);
   auto inference = runtime_.cookies().Take(request->cookie(), asking);
-  SetStatus(inference ? Counted(Collect(std::move(*inference), *request, asking, response))
+  SetStatus(inference ? Counted(Collect(*context, std::move(*inference), *request, response))
                       : Result<void>(tl::unexpected<Error>(std::move(inference.error()))),
             response->mutable_status());
   return grpc::Status::OK;
@@ -99,17 +100,19 @@ grpc::Status NmgrService::infer_poll(Context* context, const nrt::infer_wait_req
                                      nrt::infer_response* response) {
   const runtime::ProcessKey asking = clients_.AskingAs(*context);
   auto inference = runtime_.cookies().TakeIfDone(request->cookie(), asking);
-  SetStatus(inference ? Counted(Collect(std::move(*inference), *request, asking, response))
+  SetStatus(inference ? Counted(Collect(*context, std::move(*inference), *request, response))
                       : Result<void>(tl::unexpected<Error>(std::move(inference.error()))),
             response->mutable_status());
   return grpc::Status::OK;
 }
 
-Result<void> NmgrService::Collect(runtime::Inference inference,
+Result<void> NmgrService::Collect(const Context& context, runtime::Inference inference,
                                   const nrt::infer_wait_request& request,
-                                  runtime::ProcessKey asking, nrt::infer_response* response) {
-  return Answer(inference, request.shm_ofmap(), {runtime_.shared_memory(), asking},
-                runtime_.metrics(), response);
+                                  nrt::infer_response* response) {
+  const Clients::Waiting waiting(clients_, context, inference);
+  return Answer(inference, request.shm_ofmap(),
+                {runtime_.shared_memory(), clients_.AskingAs(context)}, runtime_.metrics(),
+                response);
 }
 
 // An unknown cookie is an error, as in infer_wait; those that are done are named all the same.

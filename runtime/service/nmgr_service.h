@@ -91,15 +91,15 @@ class NmgrService {
       nrt::set_static_transfer_adjustment_response* response);
 
  private:
-  Result<void> Infer(const nrt::infer_request& request, runtime::ProcessKey asking,
+  Result<void> Infer(const Context& context, const nrt::infer_request& request,
                      nrt::infer_response* response);
   Result<runtime::Inference> Begin(const nrt::infer_request& request, const Mappings& mappings,
                                    runtime::ProcessKey asking, Completion completion);
   Result<uint64_t> Post(const nrt::infer_request& request, const Rights& rights);
   // Counts how the inference ended, and passes it on.
   Result<void> Counted(Result<void> answer);
-  Result<void> Collect(runtime::Inference inference, const nrt::infer_wait_request& request,
-                       runtime::ProcessKey asking, nrt::infer_response* response);
+  Result<void> Collect(const Context& context, runtime::Inference inference,
+                       const nrt::infer_wait_request& request, nrt::infer_response* response);
   // The rights of a call that makes something; where nothing depends on them, nobody's.
   Rights RightsToMake(const Context& context) const;
 

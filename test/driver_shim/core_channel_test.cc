@@ -168,6 +168,46 @@ TEST_F(CoreChannelTest, AFailedTransferCompletesWithErrorAndTheNextIsWell) {
   EXPECT_EQ(execution.outcome().code, Nerr::kOk);
 }
 
+TEST_F(CoreChannelTest, AnExecutionThatTheCoreDoesNotHaveYetCanBeTakenBack) {
+  Start();
+  CountingListener listener;
+  core().faults().hang = true;
+  std::vector<std::unique_ptr<Execution>> executions;
+  for (int i = 0; i < 5; ++i) {
+    executions.push_back(std::make_unique<Execution>(&listener));
+    Must(channel_->Submit(*executions[i], program_.rings(), program_.work(),
+                          Completion::kInterrupt));
+  }
+  EXPECT_FALSE(channel_->Cancel(*executions[0], "too late"));
+  EXPECT_TRUE(channel_->Cancel(*executions[4], "not wanted"));  // the last
+  EXPECT_TRUE(channel_->Cancel(*executions[2], "not wanted"));  // one in between
+  EXPECT_FALSE(channel_->Cancel(*executions[2], "again"));
+  EXPECT_EQ(listener.Await(2), (std::vector<Execution*>{executions[4].get(), executions[2].get()}));
+  EXPECT_TRUE(channel_->Done(*executions[2]));
+  EXPECT_EQ(executions[2]->outcome().code, Nerr::kInferCancelled);
+  EXPECT_EQ(executions[2]->outcome().detail, "not wanted");
+  EXPECT_FALSE(channel_->Done(*executions[3]));
+
+  // The others run, and the one that was last is not missed.
+  core().faults().hang = false;
+  Must(channel_->Submit(*executions[4], program_.rings(), program_.work(), Completion::kPolled));
+  EXPECT_TRUE(channel_->Wait(*executions[4], Soon()));
+  for (const int i : {0, 1, 3, 4}) EXPECT_EQ(executions[i]->outcome().code, Nerr::kOk) << i;
+  EXPECT_EQ(core().counters().executions, 4U);
+}
+
+TEST_F(CoreChannelTest, NotificationsThatAreLostDoNotKeepTheNextOnesFromTheCore) {
+  Start();
+  core().faults().lose_notifications = 2;
+  Execution executions[3];
+  for (Execution& execution : executions)
+    Must(channel_->Submit(execution, program_.rings(), program_.work(), Completion::kPolled));
+  EXPECT_TRUE(channel_->Wait(executions[2], Soon()));
+  EXPECT_EQ(executions[0].outcome().code, Nerr::kHwError);
+  EXPECT_EQ(executions[1].outcome().code, Nerr::kHwError);
+  EXPECT_EQ(executions[2].outcome().code, Nerr::kOk);
+}
+
 TEST_F(CoreChannelTest, RingsOfTheProgramBoundWhatIsInFlight) {
   const uint32_t capacities[] = {2, 2};
   Must(channel_->Start(program_.rings(), capacities));

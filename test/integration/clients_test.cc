@@ -111,6 +111,23 @@ TEST_F(ClientsTest, WithoutReclaimWhatAClientMadeWithoutASessionStays) {
   EXPECT_THAT(client().DestroyGroup(made.group), IsOk());
 }
 
+TEST_F(ClientsTest, WhatAKilledClientWaitsForIsNotRunIfItHasNotBegun) {
+  constexpr uint32_t kInferences = 10;
+  WriteText(File("slow.neff"), SlowNeff());
+  ClientProcess other(address(), File("slow.neff"), shm_.name(),
+                      {"--no-session", "--infer", fmt::to_string(kInferences)});
+  const auto made = other.AwaitReady();
+  ASSERT_NE(made.network, 0U);
+  Await("the inferences", [&] { return ReadUsage(client()).slots_in_use == kInferences; });
+  other.Kill();
+  Await("the slots", [&] { return ReadUsage(client()).slots_in_use == 0; });
+  uint64_t products = 0;
+  for (uint32_t core = 0; core < 4; ++core)
+    products += client().CoreCounters(core).nc_counters().pe_matmul_num_executed_instr();
+  EXPECT_LT(products, uint64_t{kInferences} * kSlowLayers);
+  EXPECT_THAT(client().Unload(made.network), IsOk());
+}
+
 TEST_F(ClientsTest, WithReclaimAKilledClientWithoutASessionLeavesNothing) {
   Restart({"--reclaim-on-disconnect"});
   for (int round = 0; round < 3; ++round) {

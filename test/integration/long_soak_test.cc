@@ -276,18 +276,18 @@ class LongSoakTest : public DaemonTest {
     EXPECT_EQ(daemon().StatusBytes("HugetlbPages"), kTestHugePages * memory::kHugePageSize);
     // Each was answered once: the daemon has counted as many as the clients.
     EXPECT_EQ(client().InferenceCounters().infer_count(), totals_.inferences + totals_.refused);
+    if (!freed_after_.empty()) worst_ = std::ranges::max(freed_after_);
     return daemon().StatusBytes("VmRSS");
   }
 
   void Report(Duration passed, uint64_t resident) {
-    const Duration worst = freed_after_.empty() ? Duration() : std::ranges::max(freed_after_);
     std::cout
         << fmt::format(
                "{:5} s: {} inferences, {} loads, {} switches, {} clients killed (all they had "
                "free after {:.1f} ms at worst), statistics read {} times, resident {:.1f} MiB",
                std::chrono::duration_cast<seconds>(passed).count(), totals_.inferences.load(),
                totals_.loads.load(), totals_.switches.load(), totals_.kills.load(),
-               std::chrono::duration<double, std::milli>(worst).count(), totals_.readings.load(),
+               std::chrono::duration<double, std::milli>(worst_).count(), totals_.readings.load(),
                static_cast<double>(resident) / kMiB)
         << std::endl;
   }
@@ -296,6 +296,7 @@ class LongSoakTest : public DaemonTest {
   Usage idle_;
   size_t idle_files_ = 0;
   std::vector<Duration> freed_after_;  // by the one that kills, and in pauses
+  Duration worst_{};                   // of them, at the last pause
   Totals totals_;
   std::vector<Chain> chains_;
   std::atomic<uint64_t> next_value_{1};

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// session-client ADDRESS NEFF SHM [--no-session] [--uid N] [--quiet]: a client as a framework's
-// process is one. Opens a session, and under it loads the NEFF into a group of its own, makes
-// another group, maps the shared memory SHM and posts inferences. Then it prints the session's id,
-// the network's, the other group's and a cookie in one line, and does nothing until it is killed or
-// its stdin ends. With --uid it is another user's process; with --quiet it does not say why it
-// failed.
+// session-client ADDRESS NEFF SHM [--no-session] [--uid N] [--quiet] [--infer N]: a client as a
+// framework's process is one. Opens a session, and under it loads the NEFF into a group of its own,
+// makes another group, maps the shared memory SHM and posts inferences. Then it prints the
+// session's id, the network's, the other group's and a cookie in one line, and does nothing until
+// it is killed or its stdin ends, or waits for N inferences at once. With --uid it is another
+// user's process; with --quiet it does not say why it failed.
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -13,6 +13,7 @@
 #include <iterator>
 #include <memory>
 #include <stdexcept>
+#include <thread>
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -27,13 +28,14 @@ void Must(const nrt::status& status) {
     throw std::runtime_error(std::to_string(status.code()) + ": " + status.details());
 }
 
-std::vector<nrt::load_request> LoadMessages(const std::string& neff, uint64_t session) {
+std::vector<nrt::load_request> LoadMessages(const std::string& neff, uint64_t session, int ninfer) {
   std::ifstream file(neff, std::ios::binary);
   const std::string content(std::istreambuf_iterator<char>(file), {});
-  std::vector<nrt::load_request> messages(3);
+  std::vector<nrt::load_request> messages(4);
   messages[0].set_session_id(session);
   messages[1].set_neff_size(content.size());
   messages[2].mutable_neff_chunk()->set_chunk(content);
+  messages[3].mutable_model_params()->mutable_ninfer()->set_data(static_cast<uint32_t>(ninfer));
   return messages;
 }
 
@@ -58,6 +60,7 @@ struct Arguments {
   std::string shm;
   bool session = true;
   bool quiet = false;
+  int infer = 0;
   uid_t uid = 0;  // 0: the one it was started as
 };
 
@@ -71,7 +74,7 @@ void Run(const Arguments& arguments) {
     session->Write({});
     id = session->Read().session_id();
   }
-  const auto loaded = client.Load(LoadMessages(arguments.neff, id));
+  const auto loaded = client.Load(LoadMessages(arguments.neff, id, arguments.infer));
   Must(loaded.status());
   const auto group = client.CreateGroup(1, id);
   Must(group.status());
@@ -82,13 +85,15 @@ void Run(const Arguments& arguments) {
   Must(client.Map(map).status());
   const nrt::infer_request request = Zeros(client, loaded.h_nn().id());
   uint64_t cookie = 0;
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < 2 && arguments.infer == 0; ++i) {
     const auto posted = client.Post(request);
     Must(posted.status());
     cookie = posted.cookie();
   }
   std::cout << id << ' ' << loaded.h_nn().id() << ' ' << group.h_eg().id() << ' ' << cookie
             << std::endl;
+  for (int i = 0; i < arguments.infer; ++i)
+    std::thread([&] { (void)client.Infer(request); }).detach();
   std::cin.get();
   // Without goodbye, as a process that crashed.
   std::_Exit(EXIT_SUCCESS);
@@ -104,6 +109,7 @@ int main(int argc, char** argv) {
     const std::string word = argv[i];
     if (word == "--no-session") arguments.session = false;
     if (word == "--quiet") arguments.quiet = true;
+    if (word == "--infer" && i + 1 < argc) arguments.infer = std::stoi(argv[++i]);
     if (word == "--uid" && i + 1 < argc) arguments.uid = static_cast<uid_t>(std::stoul(argv[++i]));
   }
   try {

@@ -24,7 +24,7 @@ class NetworkFailureTest : public NetworkFixture {
     auto answer = std::async(std::launch::async, [&] { return Infer(network, 1); });
     time_.AwaitWaiters(1);
     EXPECT_EQ(network.state(), NetworkState::kRunning);
-    time_.Advance(seconds(3));
+    time_.Advance(seconds(10));
     return answer.get();
   }
   // The restart does not help.
@@ -53,6 +53,38 @@ TEST_F(NetworkFailureTest, AHungCoreTimesOutAndTheNetworkRestarts) {
   Must(network->Stop());
   Must(network->Start());
   EXPECT_EQ(Infer(*network, 4).value, Doubled(4, 2));
+}
+
+// However little room its rings have: nothing of what was cut off is left in them.
+TEST_F(NetworkFailureTest, ARestartLeavesNothingInTheRings) {
+  for (const uint32_t ninfer : {1U, 2U, 3U}) {
+    const auto network = Load(DoublingSpec(1), Group(1), ninfer);
+    const uint32_t core = network->stages()[0]->options().core;
+    Must(network->Start());
+    for (int round = 0; round < 3; ++round) {
+      FaultsOf(core).hang = true;
+      std::vector<Inference> stuck;
+      for (uint32_t i = 0; i < ninfer; ++i)
+        stuck.push_back(Submitted(*network, 1, Completion::kInterrupt));
+      time_.Advance(seconds(60));
+      for (Inference& inference : stuck) EXPECT_EQ(inference.Wait().code, Nerr::kTimeout);
+      stuck.clear();
+      for (uint32_t i = 0; i < ninfer; ++i)
+        stuck.push_back(Submitted(*network, 2, Completion::kPolled));
+      for (Inference& inference : stuck) EXPECT_EQ(inference.Wait().code, Nerr::kOk);
+    }
+  }
+}
+
+TEST_F(NetworkFailureTest, AnInferenceThatEndedBeforeTheHangClearsNobody) {
+  const auto network = Load(DoublingSpec(1), Group(1), 2);
+  Must(network->Start());
+  Inference early = Submitted(*network, 1, Completion::kInterrupt);
+  while (!early.Done()) std::this_thread::yield();
+  EXPECT_EQ(HangOnce(*network, 0).code, Nerr::kTimeout);
+  EXPECT_EQ(early.Wait().code, Nerr::kOk);
+  EXPECT_EQ(HangOnce(*network, 0).code, Nerr::kTimeout);
+  EXPECT_EQ(network->state(), NetworkState::kFailed);
 }
 
 TEST_F(NetworkFailureTest, ANetworkThatHangsAgainAtOnceIsFailed) {

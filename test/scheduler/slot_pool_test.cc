@@ -53,15 +53,16 @@ TEST_F(SlotPoolTest, AnAbandonedSlotIsNotTakenBeforeItsInferenceHasEnded) {
   for (const Completion completion : {Completion::kPolled, Completion::kInterrupt}) {
     Slot* abandoned = slots_.Take();
     Slot* others[] = {slots_.Take(), slots_.Take()};
-    gated_[1]->before_poll.Close();
+    gated_[0]->before_poll.Close();
     Fill(*abandoned, 1);
     Must(abandoned->Submit(completion));
     slots_.Abandon(abandoned);
-    gated_[1]->before_poll.AwaitArrival();  // goes on by itself
+    gated_[0]->before_poll.AwaitArrival();  // goes on by itself
     EXPECT_EQ(slots_.Take(), nullptr);
     EXPECT_EQ(slots_.in_use(), 3U);
-    gated_[1]->before_poll.Open();
+    gated_[0]->before_poll.Open();
     ASSERT_TRUE(abandoned->Wait(Soon()));
+    EXPECT_EQ(abandoned->TakeOutcome().code, Nerr::kInferCancelled);  // its second stage
     EXPECT_EQ(slots_.Take(), abandoned);
     slots_.Give(abandoned);
     for (Slot* slot : others) slots_.Give(slot);
@@ -97,7 +98,6 @@ TEST_F(SlotPoolTest, AwaitAllFreeWaitsForAnAbandonedInference) {
   slots_.Abandon(slot);
   EXPECT_TRUE(slots_.AwaitAllFree(time_, Soon()));
   EXPECT_EQ(slots_.in_use(), 0U);
-  EXPECT_EQ(Floats(*slot, kOutput)[0], Expected(2));
 }
 
 TEST_F(SlotPoolTest, AwaitAllFreeNoticesAnAbandonWhileItWaits) {
@@ -156,7 +156,8 @@ TEST_F(SlotPoolTest, TwoThreadsMayAwaitTheSameInference) {
 
 TEST_F(SlotPoolTest, ThreadsThatTakeGiveAndAbandonLoseNoSlot) {
   std::vector<std::thread> threads;
-  std::atomic<int> inferences{0};
+  std::atomic<int> begun{0};
+  std::atomic<int> whole{0};  // by whoever waited; those abandoned may end with their first stage
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 150; ++i) {
@@ -164,12 +165,12 @@ TEST_F(SlotPoolTest, ThreadsThatTakeGiveAndAbandonLoseNoSlot) {
         if (slot == nullptr) continue;
         Fill(*slot, 1);
         Must(slot->Submit(i % 2 == 0 ? Completion::kPolled : Completion::kInterrupt));
-        ++inferences;
+        ++begun;
         if ((i + t) % 3 == 0) {
           slots_.Abandon(slot);
           continue;
         }
-        slot->Wait(Soon());
+        if (slot->Wait(Soon()) && slot->TakeOutcome().code == Nerr::kOk) ++whole;
         slots_.Give(slot);
       }
     });
@@ -177,7 +178,9 @@ TEST_F(SlotPoolTest, ThreadsThatTakeGiveAndAbandonLoseNoSlot) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_TRUE(slots_.AwaitAllFree(time_, Soon()));
   EXPECT_EQ(slots_.in_use(), 0U);
-  EXPECT_EQ(Executions(1), static_cast<uint64_t>(inferences));
+  EXPECT_GE(Executions(1), static_cast<uint64_t>(whole));
+  EXPECT_LE(Executions(1), static_cast<uint64_t>(begun));
+  EXPECT_GT(whole, 0);
 }
 
 }  // namespace

@@ -229,7 +229,7 @@ TEST_F(SlotTest, WhatWasStoppedInAHostStageNeverReachesTheCoreBehindIt) {
   Fill(*slot, 5);
   Must(slot->Submit(Completion::kPolled));
   begun.get_future().wait();
-  slot->StopSubmitting("the network failed");
+  slot->CutOff("the network failed");
   const uint64_t before = device().core(1).counters().busy_ns;
   release.set_value();
   ASSERT_TRUE(slot->Wait(Soon()));
@@ -238,6 +238,68 @@ TEST_F(SlotTest, WhatWasStoppedInAHostStageNeverReachesTheCoreBehindIt) {
   EXPECT_EQ(outcome.detail, "the network failed");
   EXPECT_EQ(device().core(1).counters().busy_ns, before);
   EXPECT_THAT(Output(*slot), Each(0));
+}
+
+TEST_F(SlotTest, ACancelledInferenceEndsWithItsPresentStage) {
+  HostPool pool(time_, 1);
+  std::promise<void> begun;
+  std::promise<void> release;
+  const auto slot = MakeHostedSlot(pool, [&] {
+    begun.set_value();
+    release.get_future().wait();
+    return ExecutionOutcome{};
+  });
+  Must(slot->Submit(Completion::kPolled));
+  begun.get_future().wait();
+  slot->Cancel("nobody wants it");
+  EXPECT_FALSE(slot->Done());
+  EXPECT_FALSE(slot->cut_off());
+  release.set_value();
+  ASSERT_TRUE(slot->Wait(Soon()));
+  const InferenceOutcome outcome = slot->TakeOutcome();
+  EXPECT_EQ(outcome.code, Nerr::kInferCancelled);
+  EXPECT_EQ(outcome.detail, "nobody wants it");
+  EXPECT_EQ(Executions(1), 0U);
+}
+
+TEST_F(SlotTest, ACancelledInferenceThatHasNotBegunEndsAtOnceAndTheSlotWorksAgain) {
+  const auto slots = MakeSlots(4);
+  device().core(0).faults().hang = true;
+  for (const auto& slot : slots) Must(slot->Submit(Completion::kInterrupt));
+  slots[2]->Cancel("nobody wants it");
+  ASSERT_TRUE(slots[2]->Done());
+  EXPECT_EQ(slots[2]->TakeOutcome().code, Nerr::kInferCancelled);
+  for (const int i : {0, 1, 3}) EXPECT_FALSE(slots[i]->Done());
+  channels_[0]->Reset(Nerr::kTimeout, "test over");
+  Fill(*slots[2], 3);
+  Must(slots[2]->Submit(Completion::kPolled));
+  ASSERT_TRUE(slots[2]->Wait(Soon()));
+  EXPECT_EQ(Output(*slots[2])[0], Expected(3));
+}
+
+TEST_F(SlotTest, ACancelledHostStageThatNoThreadHasYetEndsAtOnce) {
+  HostPool pool(time_, 1);
+  std::promise<void> begun;
+  std::promise<void> release;
+  const auto busy = MakeHostedSlot(pool, [&] {
+    begun.set_value();
+    release.get_future().wait();
+    return ExecutionOutcome{};
+  });
+  std::atomic<int> runs{0};
+  const auto queued = MakeHostedSlot(pool, [&] {
+    ++runs;
+    return ExecutionOutcome{};
+  });
+  Must(busy->Submit(Completion::kPolled));
+  begun.get_future().wait();
+  Must(queued->Submit(Completion::kPolled));
+  queued->Cancel("nobody wants it");
+  EXPECT_TRUE(queued->Done());
+  EXPECT_EQ(queued->TakeOutcome().code, Nerr::kInferCancelled);
+  release.set_value();
+  EXPECT_TRUE(busy->Wait(Soon()));
+  EXPECT_EQ(runs, 0);
 }
 
 TEST_F(SlotTest, ManySlotsAndThreadsGetTheirOwnResults) {

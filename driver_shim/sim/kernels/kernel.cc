@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/kernels/kernel.h"
 
+#include <fmt/ranges.h>
+
+#include "base/digest.h"
 #include "driver_shim/sim/kernels/onednn.h"
+#include "driver_shim/sim/kernels/operand_values.h"
 #include "driver_shim/sim/kernels/small.h"
 
 // From the OpenMP runtime that oneDNN uses; declared here because its header comes with the
@@ -47,6 +51,27 @@ struct Maker {
 };
 
 }  // namespace
+
+Result<std::shared_ptr<const PackedWeights>> PackOnce(const Operand& operand,
+                                                      const std::string& form,
+                                                      const KernelContext& context,
+                                                      const WeightCache::Pack& pack) {
+  const std::string what =
+      fmt::format("{}/{}/{}/{}", DTypeName(operand.dtype), fmt::join(operand.dims, ","),
+                  fmt::join(operand.strides, ","), form);
+  const auto part =
+      context.file_part ? context.file_part(operand.var_id) : KernelContext::FilePart{};
+  if (part.file == nullptr) {
+    const uint64_t bytes = SpanElements(operand) * DTypeSize(operand.dtype);
+    const Sha256Digest digest = Sha256({context.resolve(operand), bytes});
+    return context.weights->Get(Hex(digest) + "/" + what, pack);
+  }
+  const std::string key =
+      fmt::format("{}+{}+{}/{}", part.file->id(), part.offset, operand.offset, what);
+  NRTD_ASSIGN(auto packed, context.weights->Get(key, pack));
+  part.file->Keep(packed, packed->size);
+  return packed;
+}
 
 Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
                                            const KernelContext& context) {

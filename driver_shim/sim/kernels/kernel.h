@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/sealed_file.h"
 #include "driver_shim/sim/isa.h"
 #include "driver_shim/sim/kernels/weight_cache.h"
 
@@ -43,6 +44,12 @@ struct KernelContext {
   std::function<std::byte*(const Operand&)> resolve;
   // Does nothing ever write the variable? Then its packed form may be kept and shared.
   std::function<bool(uint32_t var_id)> constant;
+  // The sealed file that the whole variable is a part of, and where; null where there is none.
+  struct FilePart {
+    const SealedFile* file = nullptr;
+    uint64_t offset = 0;
+  };
+  std::function<FilePart(uint32_t var_id)> file_part = {};
   WeightCache* weights = nullptr;
   Scratch* scratch = nullptr;
   bool small_kernels = true;  // false: oneDNN whatever the size, for tests and benchmarks
@@ -52,6 +59,13 @@ struct KernelContext {
 // implementation for it.
 Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
                                            const KernelContext& context);
+
+// What `pack` makes of a constant operand, made once for all that have the same values and use them
+// in the same `form`, which says all that `pack` depends on besides the operand.
+Result<std::shared_ptr<const PackedWeights>> PackOnce(const Operand& operand,
+                                                      const std::string& form,
+                                                      const KernelContext& context,
+                                                      const WeightCache::Pack& pack);
 
 // Keeps oneDNN from starting a team of threads for the calling one. The setting belongs to the
 // thread, and any thread may prepare or poll, so both call this first; it is a store to a

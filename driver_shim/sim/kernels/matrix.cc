@@ -79,14 +79,12 @@ std::shared_ptr<const PackedWeights> PackConstant(const Operand& operand, Precis
                                                   const memory::desc& wanted,
                                                   const KernelContext& context) {
   const std::byte* data = context.resolve(operand);
-  const ByteSpan source(data, SpanElements(operand) * DTypeSize(operand.dtype));
   const auto raw = [](const memory::desc& desc) {
     return std::string(reinterpret_cast<const char*>(&desc.data), sizeof(desc.data));
   };
   const std::string form =
-      fmt::format("{}/{}/", DTypeName(operand.dtype), static_cast<int>(precision)) + raw(plain) +
-      raw(wanted);
-  auto packed = context.weights->Get(source, form, [&]() -> Result<PackedWeights> {
+      fmt::format("{}/", static_cast<int>(precision)) + raw(plain) + raw(wanted);
+  auto packed = PackOnce(operand, form, context, [&]() -> Result<PackedWeights> {
     const std::vector<float> values = ExpandWeights(operand, precision, data);
     PackedWeights result;
     result.size = wanted.get_size();

@@ -67,11 +67,9 @@ class ProductKernel final : public Kernel {
       return (static_cast<size_t>(index) * depth + k) * kProductBlock +
              static_cast<size_t>(column % kProductBlock);
     };
-    const std::byte* data = context.resolve(operand);
-    const ByteSpan source(data, SpanElements(operand) * DTypeSize(operand.dtype));
     const size_t packed_floats =
         static_cast<size_t>(groups * blocks_per_group) * depth * kProductBlock;
-    auto packed = context.weights->Get(source, form, [&]() -> Result<PackedWeights> {
+    auto packed = PackOnce(operand, form, context, [&]() -> Result<PackedWeights> {
       PackedWeights result;
       result.size = packed_floats * sizeof(float);
       result.data.reset(AllocateAligned(result.size));

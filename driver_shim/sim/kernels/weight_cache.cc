@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <new>
 
-#include "base/digest.h"
 #include "base/sizes.h"
 
 namespace nrtd::sim {
@@ -16,12 +15,8 @@ std::byte* AllocateAligned(uint64_t size) {
   return static_cast<std::byte*>(data);
 }
 
-Result<std::shared_ptr<const PackedWeights>> WeightCache::Get(ByteSpan source,
-                                                              const std::string& form,
+Result<std::shared_ptr<const PackedWeights>> WeightCache::Get(const std::string& key,
                                                               const Pack& pack) {
-  const Sha256Digest digest = Sha256(source);
-  const std::string key =
-      std::string(reinterpret_cast<const char*>(digest.data()), digest.size()) + form;
   {
     MutexLock lock(mutex_);
     if (auto found = entries_.find(key); found != entries_.end()) {

@@ -34,10 +34,9 @@ class WeightCache {
  public:
   using Pack = std::function<Result<PackedWeights>()>;
 
-  // The entry for these source bytes in this form (`form` names source and target layout), packed
-  // by `pack` if nobody has it. Two callers that miss at once both pack; one result stays.
-  Result<std::shared_ptr<const PackedWeights>> Get(ByteSpan source, const std::string& form,
-                                                   const Pack& pack);
+  // The entry of this name, which says which bytes are packed into which form, packed by `pack` if
+  // nobody has it. Two callers that miss at once both pack; one result stays.
+  Result<std::shared_ptr<const PackedWeights>> Get(const std::string& key, const Pack& pack);
 
   // Bytes held by live entries.
   uint64_t bytes() const;

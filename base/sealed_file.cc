@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/sealed_file.h"
+
+#include <atomic>
+#include <cerrno>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/sizes.h"
+
+namespace nrtd {
+namespace {
+
+constexpr uint64_t kPage = 4 * kKiB;
+
+Result<void> WriteAt(int fd, ByteSpan bytes, uint64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0)
+      return Fail(Nerr::kResource, "no memory for {} bytes: {}", bytes.size(), ErrnoText(errno));
+    bytes = bytes.subspan(static_cast<size_t>(count));
+    offset += static_cast<uint64_t>(count);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<SealedFile> SealedFile::Create(const std::vector<ByteSpan>& parts) {
+  SealedFile sealed;
+  uint64_t size = 0;
+  for (const ByteSpan& part : parts) {
+    sealed.parts_.push_back({size, part.size()});
+    size += AlignUp(part.size(), kPage);
+  }
+  if (size == 0) return sealed;
+  static std::atomic<uint64_t> last_id{0};
+  sealed.id_ = ++last_id;
+  sealed.file_ = UniqueFd(::memfd_create("nrtd-weights", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!sealed.file_) return Fail(Nerr::kResource, "memfd_create: {}", ErrnoText(errno));
+  if (::ftruncate(sealed.fd(), static_cast<off_t>(size)) != 0)
+    return Fail(Nerr::kResource, "no memory for {} bytes: {}", size, ErrnoText(errno));
+  for (size_t i = 0; i < parts.size(); ++i)
+    NRTD_TRY(WriteAt(sealed.fd(), parts[i], sealed.parts_[i].offset));
+  if (::fcntl(sealed.fd(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
+    return Fail(Nerr::kResource, "cannot seal an anonymous file: {}", ErrnoText(errno));
+  NRTD_ASSIGN(sealed.region_, MappedRegion::Map(size, PROT_READ, MAP_PRIVATE, &sealed.file_));
+  return sealed;
+}
+
+void SealedFile::Keep(std::shared_ptr<const void> made, uint64_t size) const {
+  MutexLock lock(kept_->mutex);
+  if (kept_->made.contains(made) || kept_->bytes + size > 2 * bytes().size()) return;
+  kept_->made.insert(std::move(made));
+  kept_->bytes += size;
+}
+
+}  // namespace nrtd

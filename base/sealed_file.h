@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/mapped_region.h"
+#include "base/mutex.h"
+#include "base/unique_fd.h"
+
+namespace nrtd {
+
+// Constant bytes in an anonymous file that nobody can change any more, us included: what they are
+// mapped into shares their pages. Movable; bytes() does not move. Threadsafe once it is in place.
+class SealedFile {
+ public:
+  // The parts one behind the other, each beginning with a page. kResource: no memory.
+  static Result<SealedFile> Create(const std::vector<ByteSpan>& parts);
+
+  SealedFile() = default;
+  explicit operator bool() const { return static_cast<bool>(file_); }
+  int fd() const { return file_.get(); }
+  // All of it, read-only.
+  ByteSpan bytes() const { return region_.bytes(); }
+  ByteSpan part(size_t index) const {
+    return bytes().subspan(parts_[index].offset, parts_[index].size);
+  }
+  // Of this file alone, as long as the process lives; 0 for none.
+  uint64_t id() const { return id_; }
+  // What somebody made of the content, `size` bytes of it, lives as long as the file: the next one
+  // finds it made. Once is enough for each. Not kept beyond twice the size of the file.
+  void Keep(std::shared_ptr<const void> made, uint64_t size) const;
+
+ private:
+  struct Part {
+    uint64_t offset;
+    uint64_t size;
+  };
+  uint64_t id_ = 0;
+  UniqueFd file_;
+  MappedRegion region_;
+  std::vector<Part> parts_;
+  struct Kept {
+    Mutex mutex;
+    std::set<std::shared_ptr<const void>> made NRTD_GUARDED_BY(mutex);
+    uint64_t bytes NRTD_GUARDED_BY(mutex) = 0;
+  };
+  std::unique_ptr<Kept> kept_ = std::make_unique<Kept>();
+};
+
+}  // namespace nrtd

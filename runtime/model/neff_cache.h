@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <list>
+#include <memory>
+#include <optional>
+
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/mutex.h"
+#include "base/sizes.h"
+#include "neff/neff.h"
+
+namespace nrtd::runtime {
+
+// What a file was when it was read: as long as nothing of it has changed, neither has its content.
+struct FileIdentity {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  uint64_t size = 0;
+  int64_t modified_ns = 0;
+  int64_t changed_ns = 0;
+  bool operator==(const FileIdentity&) const = default;
+};
+
+// NEFFs that were loaded, unpacked and checked, so that loading one again unpacks nothing. Known by
+// the SHA-256 of their content, of which the UUID is a part; a file is known by its inode and times
+// and is not even read if nothing of them has changed. (A client that writes to a file through a
+// mapping while it loads it may get what it was.) Those used longest ago go first, and so that all
+// weights together are no more than kMostBytes. Threadsafe: two that miss at once both read.
+class NeffCache {
+ public:
+  static constexpr uint32_t kDefaultCapacity = 10;
+  // Of weights, as they are in the NEFFs; what is packed of them may take twice as much besides.
+  static constexpr uint64_t kMostBytes = 2 * kGiB;
+  // A file that was changed more recently than this when it was read may change again without its
+  // times showing it: the kernel's stamps are up to 10 ms coarse, vfat's 2 s.
+  static constexpr std::chrono::nanoseconds kSettledAfter = std::chrono::seconds(3);
+
+  explicit NeffCache(std::chrono::nanoseconds settled_after = kSettledAfter)
+      : settled_after_(settled_after) {}
+
+  // How many are kept; 0: none. Networks that are loaded keep theirs' weights all the same.
+  void SetCapacity(uint32_t count);
+
+  // Errors of neff::ReadExecutable, for the target of the simulator. Condensed: without the
+  // archive.
+  Result<std::shared_ptr<const neff::Neff>> Read(neff::NeffSource source);
+
+  uint64_t hits() const { return hits_; }
+  uint64_t misses() const { return misses_; }
+  uint32_t size() const;
+
+ private:
+  struct Entry {
+    std::optional<Sha256Digest> content;  // of the whole NEFF; not of one that its file tells apart
+    std::optional<FileIdentity> file;
+    std::shared_ptr<const neff::Neff> neff;
+  };
+  using Entries = std::list<Entry>;  // the latest used first
+  template <typename Predicate>
+  std::shared_ptr<const neff::Neff> Find(Predicate matches) NRTD_EXCLUDES(mutex_);
+  void Keep(Entry entry) NRTD_EXCLUDES(mutex_);
+  void Shrink(Entries& dropped) NRTD_REQUIRES(mutex_);
+
+  const std::chrono::nanoseconds settled_after_;
+  mutable Mutex mutex_;
+  Entries entries_ NRTD_GUARDED_BY(mutex_);
+  uint32_t capacity_ NRTD_GUARDED_BY(mutex_) = kDefaultCapacity;
+  std::atomic<uint64_t> hits_{0};
+  std::atomic<uint64_t> misses_{0};
+};
+
+}  // namespace nrtd::runtime

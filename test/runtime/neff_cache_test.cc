@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/model/neff_cache.h"
+
+#include <fstream>
+
+#include "base/file.h"
+#include "test/base/scratch_directory.h"
+#include "test/runtime/runtime_fixture.h"
+
+namespace nrtd::runtime {
+namespace {
+
+// A network with weights, which nothing uses.
+ByteVector Named(const std::string& name, float weight = 1) {
+  PipelineSpec spec = DoublingSpec(1);
+  spec.name = name;
+  spec.stages[0].weights.assign(5000, weight);
+  return PipelineNeff(spec);
+}
+
+class NeffCacheTest : public ::testing::Test {
+ protected:
+  std::string Write(const std::string& name, const ByteVector& bytes) {
+    const std::string path = folder_.File(name);
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
+    return path;
+  }
+  // Bytes that this process has read from files.
+  static uint64_t BytesRead() {
+    const std::string io = Must(ReadTextFile("/proc/self/io"));
+    return std::stoull(io.substr(io.find("rchar: ") + 7));
+  }
+  NeffCache cache_;
+  ScratchDirectory folder_;
+};
+
+TEST_F(NeffCacheTest, TheSameContentIsUnpackedOnce) {
+  const auto first = Must(cache_.Read(Named("a")));
+  const auto second = Must(cache_.Read(Named("a")));
+  EXPECT_EQ(first, second);
+  EXPECT_NE(Must(cache_.Read(Named("b"))), first);
+  EXPECT_NE(Must(cache_.Read(Named("a", 2))), first);
+  EXPECT_EQ(cache_.hits(), 1U);
+  EXPECT_EQ(cache_.misses(), 3U);
+  EXPECT_EQ(first->header().name, "a");
+}
+
+TEST_F(NeffCacheTest, AFileAndAnUploadOfTheSameContentMeet) {
+  const std::string path = Write("a.neff", Named("a"));
+  const auto by_path = Must(cache_.Read(std::filesystem::path(path)));
+  EXPECT_EQ(Must(cache_.Read(Named("a"))), by_path);
+  EXPECT_EQ(Must(cache_.Read(std::filesystem::path(Write("copy.neff", Named("a"))))), by_path);
+}
+
+TEST_F(NeffCacheTest, AFileThatHasNotChangedIsNotReadAgain) {
+  NeffCache trusting(std::chrono::nanoseconds(-1));
+  const ByteVector neff = Named("a");
+  const std::filesystem::path path = Write("a.neff", neff);
+  const auto first = Must(trusting.Read(path));
+  const uint64_t before = BytesRead();
+  EXPECT_EQ(Must(trusting.Read(path)), first);
+  EXPECT_LT(BytesRead() - before, neff.size());
+
+  // One that may still be changing is.
+  Must(cache_.Read(path));
+  const uint64_t again = BytesRead();
+  Must(cache_.Read(path));
+  EXPECT_GE(BytesRead() - again, neff.size());
+  EXPECT_EQ(cache_.hits(), 1U);
+}
+
+TEST_F(NeffCacheTest, AFileThatChangedIsReadAgainHoweverRecently) {
+  for (int round = 0; round < 20; ++round) {
+    const std::string name = round % 2 == 0 ? "even" : "odds";
+    const std::string path = Write("a.neff", Named(name));
+    EXPECT_EQ(Must(cache_.Read(std::filesystem::path(path)))->header().name, name);
+  }
+}
+
+TEST_F(NeffCacheTest, AFileThatCannotBeOpenedAnyMoreIsAnErrorThoughItIsKnown) {
+  NeffCache trusting(std::chrono::nanoseconds(-1));
+  const std::filesystem::path path = Write("a.neff", Named("a"));
+  Must(trusting.Read(path));
+  std::filesystem::remove(path);
+  const auto gone = trusting.Read(path);
+  ASSERT_FALSE(gone);
+  EXPECT_EQ(gone.error().code, Nerr::kInvalid);
+}
+
+TEST_F(NeffCacheTest, ThoseUsedLongestAgoGoFirst) {
+  cache_.SetCapacity(2);
+  const std::weak_ptr<const neff::Neff> a = Must(cache_.Read(Named("a")));
+  const std::weak_ptr<const neff::Neff> b = Must(cache_.Read(Named("b")));
+  Must(cache_.Read(Named("a")));
+  Must(cache_.Read(Named("c")));
+  EXPECT_FALSE(a.expired());
+  EXPECT_TRUE(b.expired());
+  cache_.SetCapacity(0);
+  EXPECT_TRUE(a.expired());
+  EXPECT_EQ(cache_.size(), 0U);
+  Must(cache_.Read(Named("a")));
+  EXPECT_EQ(cache_.size(), 0U);
+}
+
+TEST_F(NeffCacheTest, WhatIsRefusedIsNotKept) {
+  ByteVector bad = Named("a");
+  bad.resize(bad.size() - 1);
+  EXPECT_FALSE(cache_.Read(bad));
+  EXPECT_FALSE(cache_.Read(std::filesystem::path(folder_.File("nothing"))));
+  EXPECT_EQ(cache_.size(), 0U);
+}
+
+TEST_F(NeffCacheTest, ACondensedNeffHasItsWeightsAndInstructionsAndNoArchive) {
+  PipelineSpec spec = DoublingSpec(2);
+  spec.stages[0].weights = {1, 2, 3};
+  spec.stages[1].weights.assign(3000, 5);
+  const neff::Neff whole = Executable(PipelineContents(spec));
+  const auto condensed = Must(cache_.Read(PipelineNeff(spec)));
+  EXPECT_TRUE(condensed->archive().files().empty());
+  const auto& before = whole.kelfs().begin()->second.subgraphs;
+  const auto& after = condensed->kelfs().begin()->second.subgraphs;
+  ASSERT_EQ(before, after);  // all but the data
+  for (size_t s = 0; s < before.size(); ++s) {
+    for (size_t v = 0; v < before[s].variables.size(); ++v) {
+      const neff::Variable& variable = after[s].variables[v];
+      EXPECT_TRUE(std::ranges::equal(before[s].variables[v].data, variable.data));
+      EXPECT_EQ(condensed->SharedOffset(variable).has_value(), !variable.data.empty());
+    }
+  }
+}
+
+// Weights and what is made of them are there once, however many networks use them.
+class SharedWeightsTest : public RuntimeFixture {
+ protected:
+  uint64_t PackedBytes() {
+    return dynamic_cast<sim::SimPlatform&>(runtime_.machine().platform()).weights().bytes();
+  }
+};
+
+TEST_F(SharedWeightsTest, ReplicasHaveOneCopyOfThePackedWeights) {
+  const NetworkId first = Load(DigitsNeff());
+  const uint64_t packed = PackedBytes();
+  EXPECT_GT(packed, 0U);
+  const NetworkId second = Load(DigitsNeff());
+  EXPECT_EQ(PackedBytes(), packed);
+  EXPECT_EQ(runtime_.neff_cache().hits(), 1U);
+  Must(runtime_.Unload(first));
+  Must(runtime_.Unload(second));
+  // Kept with the NEFF, for the next load.
+  EXPECT_EQ(PackedBytes(), packed);
+  runtime_.SetDefaults({.cached_neffs = 0});
+  EXPECT_EQ(PackedBytes(), 0U);
+}
+
+TEST_F(SharedWeightsTest, ALoadedNetworkKeepsItsWeightsWhenTheCacheLetsGoOfThem) {
+  const NetworkId id = Load(DigitsNeff());
+  const auto network = Must(runtime_.Find(id));
+  const auto answer = [&] {
+    Inference inference = Must(network->Begin());
+    std::ranges::fill(InputOf(inference), 0.5F);
+    Must(inference.Submit(Completion::kPolled));
+    EXPECT_EQ(inference.Wait().code, Nerr::kOk);
+    return std::vector<float>(OutputOf(inference).begin(), OutputOf(inference).end());
+  };
+  const std::vector<float> before = answer();
+  runtime_.SetDefaults({.cached_neffs = 0});
+  EXPECT_EQ(answer(), before);
+}
+
+TEST_F(SharedWeightsTest, DramThatHeldSharedWeightsHoldsZerosForTheNext) {
+  const NetworkId id = Load(DigitsNeff());
+  DeviceUnit& unit = runtime_.machine().unit(0);
+  const BusAddress dram = DramAddress(0, 0, 0);
+  ByteVector content(256 * kKiB);
+  Must(unit.copier->Read(content, dram));
+  EXPECT_TRUE(std::ranges::any_of(content, [](std::byte b) { return b != std::byte{0}; }));
+  Must(runtime_.Unload(id));
+  Must(unit.copier->Read(content, dram));
+  EXPECT_TRUE(std::ranges::all_of(content, [](std::byte b) { return b == std::byte{0}; }));
+}
+
+}  // namespace
+}  // namespace nrtd::runtime
