@@ -273,7 +273,9 @@ class LongSoakTest : public DaemonTest {
     if (idle_files_ == 0) idle_files_ = daemon().OpenFiles();
     Await("the end of all connections", [&] { return daemon().OpenFiles() <= idle_files_; });
     EXPECT_LE(daemon().OpenFiles(), idle_files_);
-    EXPECT_EQ(daemon().StatusBytes("HugetlbPages"), kTestHugePages * memory::kHugePageSize);
+    Await("all pages of the pool", [&] {
+      return daemon().StatusBytes("HugetlbPages") == kTestHugePages * memory::kHugePageSize;
+    });
     // Each was answered once: the daemon has counted as many as the clients.
     EXPECT_EQ(client().InferenceCounters().infer_count(), totals_.inferences + totals_.refused);
     if (!freed_after_.empty()) worst_ = std::ranges::max(freed_after_);

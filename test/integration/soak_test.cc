@@ -45,6 +45,9 @@ TEST_F(SoakTest, AThousandRoundsOfLoadInferUnloadLeaveEverythingWhereItWas) {
   uint64_t warm_resident = 0;
   for (int round = 0; round < kRounds; ++round) {
     if (round == kWarmUp) {
+      Await("the pool's pages, which are faulted in behind the start", [&] {
+        return daemon().StatusBytes("HugetlbPages") == kTestHugePages * memory::kHugePageSize;
+      });
       warm = ReadFootprint();
       warm_resident = daemon().StatusBytes("VmRSS");
     }
@@ -55,7 +58,6 @@ TEST_F(SoakTest, AThousandRoundsOfLoadInferUnloadLeaveEverythingWhereItWas) {
   }
   EXPECT_EQ(ReadFootprint(), warm);
   EXPECT_EQ(warm.usage.networks, 0);
-  EXPECT_EQ(warm.huge_bytes, kTestHugePages * memory::kHugePageSize);
   if (!kResidentIsMeaningful) return;
   const uint64_t resident = daemon().StatusBytes("VmRSS");
   EXPECT_LT(resident, warm_resident + kResidentGrowth);

@@ -30,10 +30,13 @@ uint64_t Allocated() {
 }
 
 TEST(MonitorTest, LeakInAMonitorWhoseDaemonIsDown) {
-  constexpr int kWarmUp = 50;
-  constexpr int kRounds = 300;
-  // 300 rounds of the smallest connection would take more.
-  constexpr uint64_t kGrowth = 512 * kKiB;
+  // gRPC's threads keep what they have freed for themselves: some 1.8 MiB in all, most of it after
+  // 500 rounds, the same after 30,000. Something left behind by each of 2,000 rounds is more than
+  // what is allowed for that.
+  constexpr int kWarmUp = 500;
+  constexpr int kRounds = 2000;
+  constexpr uint64_t kGrowth = kMiB;
+  constexpr size_t kMoreThreads = 64;  // gRPC has as many as it likes, but not one a round
   uint64_t allocated = 0;
   size_t files = 0;
   size_t threads = 0;
@@ -50,7 +53,7 @@ TEST(MonitorTest, LeakInAMonitorWhoseDaemonIsDown) {
   }
   EXPECT_LT(Allocated(), allocated + kGrowth);
   EXPECT_LE(OpenFiles(), files);
-  EXPECT_LE(Threads(), threads + 8);  // gRPC has as many as it likes, but not one a round
+  EXPECT_LE(Threads(), threads + kMoreThreads);
 }
 
 }  // namespace
