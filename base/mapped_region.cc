@@ -67,15 +67,17 @@ Result<MappedRegion> MappedRegion::CopyFile(const std::string& path, uint64_t li
 }
 
 Result<MappedRegion> MappedRegion::CopyFile(const UniqueFd& file, const std::string& name,
-                                            uint64_t limit) {
+                                            uint64_t limit, const std::stop_token& stop) {
   NRTD_ASSIGN(const uint64_t size, SizeOf(file, name));
   if (size > limit)
     return Fail(Nerr::kInvalid, "{} of {} bytes is larger than the limit of {}", name, size, limit);
   auto region = Map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
   if (!region) return tl::unexpected<Error>(std::move(region.error()).In(name));
   for (uint64_t filled = 0; filled < size;) {
+    NRTD_TRY(CheckWanted(stop));
     const ssize_t count =
-        ::pread(file.get(), region->data() + filled, size - filled, static_cast<off_t>(filled));
+        ::pread(file.get(), region->data() + filled, std::min(size - filled, kWantedGrain),
+                static_cast<off_t>(filled));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return Fail(Nerr::kInvalid, "cannot read {}: {}", name, ErrnoText(errno));
     if (count == 0) return Fail(Nerr::kInvalid, "{} shrank while it was read", name);

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "base/wanted.h"
 
 namespace nrtd {
 
@@ -37,9 +38,11 @@ class MappedRegion {
   // The same for everybody's files, copied into memory: what is truncated later stays. kInvalid,
   // too, when it is larger than `limit`, or shrinks while it is read.
   static Result<MappedRegion> CopyFile(const std::string& path, uint64_t limit = UINT64_MAX);
-  // The same for one that is open, from its beginning; `name` is for errors.
+  // The same for one that is open, from its beginning; `name` is for errors. Errors of
+  // CheckWanted().
   static Result<MappedRegion> CopyFile(const UniqueFd& file, const std::string& name,
-                                       uint64_t limit = UINT64_MAX);
+                                       uint64_t limit = UINT64_MAX,
+                                       const std::stop_token& stop = {});
 
   std::byte* data() const { return data_; }
   uint64_t size() const { return size_; }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/sealed_file.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <utility>
@@ -16,9 +17,11 @@ namespace {
 
 constexpr uint64_t kPage = 4 * kKiB;
 
-Result<void> WriteAt(int fd, ByteSpan bytes, uint64_t offset) {
+Result<void> WriteAt(int fd, ByteSpan bytes, uint64_t offset, const std::stop_token& stop) {
   while (!bytes.empty()) {
-    const ssize_t count = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    NRTD_TRY(CheckWanted(stop));
+    const ssize_t count = ::pwrite(fd, bytes.data(), std::min<uint64_t>(bytes.size(), kWantedGrain),
+                                   static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0)
       return Fail(Nerr::kResource, "no memory for {} bytes: {}", bytes.size(), ErrnoText(errno));
@@ -30,7 +33,8 @@ Result<void> WriteAt(int fd, ByteSpan bytes, uint64_t offset) {
 
 }  // namespace
 
-Result<SealedFile> SealedFile::Create(const std::vector<ByteSpan>& parts) {
+Result<SealedFile> SealedFile::Create(const std::vector<ByteSpan>& parts,
+                                      const std::stop_token& stop) {
   SealedFile sealed;
   uint64_t size = 0;
   for (const ByteSpan& part : parts) {
@@ -45,7 +49,7 @@ Result<SealedFile> SealedFile::Create(const std::vector<ByteSpan>& parts) {
   if (::ftruncate(sealed.fd(), static_cast<off_t>(size)) != 0)
     return Fail(Nerr::kResource, "no memory for {} bytes: {}", size, ErrnoText(errno));
   for (size_t i = 0; i < parts.size(); ++i)
-    NRTD_TRY(WriteAt(sealed.fd(), parts[i], sealed.parts_[i].offset));
+    NRTD_TRY(WriteAt(sealed.fd(), parts[i], sealed.parts_[i].offset, stop));
   if (::fcntl(sealed.fd(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
     return Fail(Nerr::kResource, "cannot seal an anonymous file: {}", ErrnoText(errno));
   NRTD_ASSIGN(sealed.region_, MappedRegion::Map(size, PROT_READ, MAP_PRIVATE, &sealed.file_));

@@ -10,6 +10,7 @@
 #include "base/mapped_region.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
+#include "base/wanted.h"
 
 namespace nrtd {
 
@@ -17,8 +18,10 @@ namespace nrtd {
 // mapped into shares their pages. Movable; bytes() does not move. Threadsafe once it is in place.
 class SealedFile {
  public:
-  // The parts one behind the other, each beginning with a page. kResource: no memory.
-  static Result<SealedFile> Create(const std::vector<ByteSpan>& parts);
+  // The parts one behind the other, each beginning with a page. kResource: no memory. Errors of
+  // CheckWanted().
+  static Result<SealedFile> Create(const std::vector<ByteSpan>& parts,
+                                   const std::stop_token& stop = {});
 
   SealedFile() = default;
   explicit operator bool() const { return static_cast<bool>(file_); }

@@ -28,9 +28,11 @@ Result<std::unique_ptr<MemoryCopier>> MemoryCopier::Create(Device& device,
 MemoryCopier::MemoryCopier(Device& device, Clock& clock, DmaRing ring, memory::DmaBuffer staging)
     : device_(device), clock_(clock), ring_(std::move(ring)), staging_(std::move(staging)) {}
 
-Result<void> MemoryCopier::Write(BusAddress destination, ByteSpan source) {
+Result<void> MemoryCopier::Write(BusAddress destination, ByteSpan source,
+                                 const std::stop_token& stop) {
   MutexLock lock(mutex_);
   for (uint64_t done = 0; done < source.size();) {
+    NRTD_TRY(CheckWanted(stop));
     const uint64_t length = std::min<uint64_t>(kStagingBytes, source.size() - done);
     std::memcpy(staging_.data(), source.data() + done, length);
     NRTD_TRY(Transfer({.source = staging_.BusAddress(0),

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/mutex.h"
+#include "base/wanted.h"
 #include "driver_shim/device.h"
 #include "driver_shim/dma_ring.h"
 
@@ -21,8 +22,8 @@ class MemoryCopier {
                                                       Clock& clock);
 
   // kHwError: the device failed or did not answer ("Error: DMA completion timeout in ..."); the
-  // content is undefined.
-  Result<void> Write(BusAddress destination, ByteSpan source);
+  // content is undefined. Errors of CheckWanted().
+  Result<void> Write(BusAddress destination, ByteSpan source, const std::stop_token& stop = {});
   Result<void> Read(MutableByteSpan destination, BusAddress source);
 
  private:

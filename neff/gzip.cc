@@ -8,6 +8,7 @@
 #include <archive_entry.h>
 
 #include "base/sizes.h"
+#include "base/wanted.h"
 
 namespace nrtd::neff {
 namespace {
@@ -62,6 +63,7 @@ Result<ByteVector> Gunzip(ByteSpan data, const Limits& limits) {
     const int code = archive_read_data_block(a, &block, &size, &at);
     if (code == ARCHIVE_EOF) break;
     if (code != ARCHIVE_OK) return damaged();
+    NRTD_TRY(CheckWanted(limits.stop));
     NRTD_TRY(CheckGrowth(unpacked.size() + size, data.size(), limits));
     const auto* bytes = static_cast<const std::byte*>(block);
     unpacked.insert(unpacked.end(), bytes, bytes + size);

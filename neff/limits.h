@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <stop_token>
 
 #include "base/sizes.h"
 
@@ -48,6 +49,9 @@ struct Limits {
   size_t max_variables = 65536;
   size_t max_queues = 1024;
   size_t max_descriptors = 1'000'000;
+
+  // Nobody wants it any more: reading ends with the error of CheckWanted().
+  std::stop_token stop;
 };
 
 }  // namespace nrtd::neff

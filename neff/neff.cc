@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/digest.h"
+#include "base/wanted.h"
 #include "neff/json_fields.h"
 
 namespace nrtd::neff {
@@ -42,6 +43,7 @@ class KelfReader {
     if (items.empty()) return graphs.Invalid("a kelf without subgraphs");
     left_.max_subgraphs -= items.size();
     for (const Field& item : items) {
+      NRTD_TRY(CheckWanted(limits_.stop));
       NRTD_ASSIGN(Subgraph subgraph, ReadOne(item));
       kelf.subgraphs.push_back(std::move(subgraph));
     }
@@ -131,7 +133,7 @@ bool Neff::HashMatches() const {
   return DataHash(header_.pkg_version, data_) == header_.hash;
 }
 
-Result<void> Neff::Condense() {
+Result<void> Neff::Condense(const std::stop_token& stop) {
   std::vector<ByteSpan> parts;
   // Variables may name the same file, a great many of them: its bytes are there once.
   std::map<std::pair<const std::byte*, size_t>, size_t> part_of;
@@ -151,7 +153,7 @@ Result<void> Neff::Condense() {
       }
     }
   }
-  NRTD_ASSIGN(weights_, SealedFile::Create(parts));
+  NRTD_ASSIGN(weights_, SealedFile::Create(parts, stop));
   for (const auto& [variable, part] : variables) variable->data = weights_.part(part);
   archive_ = {};
   data_ = {};

@@ -85,8 +85,8 @@ class Neff {
 
   // Keeps what running it takes and no more: weights move into a file that devices can share (see
   // SharedOffset()), instructions are copied, and what it was read from is let go. archive() is
-  // empty then. kResource: no memory.
-  Result<void> Condense();
+  // empty then. kResource: no memory. Errors of CheckWanted().
+  Result<void> Condense(const std::stop_token& stop = {});
   // Where the data of a `file` variable of this NEFF begin in weights_file(), with a page. Nothing
   // before Condense() and for other variables.
   std::optional<uint64_t> SharedOffset(const Variable& variable) const;

@@ -58,20 +58,49 @@ std::chrono::duration<double> Runtime::Since(TimePoint start) const {
   return machine_->clock().Now() - start;
 }
 
+class Runtime::LoadUnderWay {
+ public:
+  LoadUnderWay(Runtime& runtime, const std::stop_token& given_up)
+      : runtime_(runtime), link_(given_up, [this] { source_.request_stop(); }) {}
+  ~LoadUnderWay() {
+    MutexLock lock(runtime_.mutex_);
+    for (const auto& place : places_) runtime_.loads_.erase(place);
+  }
+  LoadUnderWay(const LoadUnderWay&) = delete;
+  LoadUnderWay& operator=(const LoadUnderWay&) = delete;
+
+  // Ends with this session, which is looked for afterwards. 0: none.
+  void EndWith(SessionId session) {
+    if (session == 0) return;
+    MutexLock lock(runtime_.mutex_);
+    places_.push_back(runtime_.loads_.emplace(session, source_));
+  }
+  std::stop_token stop() const { return source_.get_token(); }
+
+ private:
+  Runtime& runtime_;
+  std::stop_source source_;
+  const std::stop_callback<std::function<void()>> link_;
+  std::vector<std::multimap<SessionId, std::stop_source>::iterator> places_;
+};
+
 Result<NetworkId> Runtime::Load(LoadRequest request) {
   const TimePoint start = machine_->clock().Now();
+  LoadUnderWay load(*this, request.given_up);
+  load.EndWith(request.owner.session);
   NRTD_TRY(CheckSession(request.owner.session, request.asking));
   NRTD_TRY(ResolveParams(request));
   if (request.group != 0) {
     const auto group = groups_.Find(request.group);
     if (!group || !MayUse(request.asking, group->owner.process))
       return Fail(Nerr::kInvalidHandle, "Failed to find NeuronCore group: {}", request.group);
+    load.EndWith(group->owner.session);
   }
   NRTD_ASSIGN(const std::shared_ptr<const neff::Neff> read,
-              neff_cache_.Read(std::move(request.neff)));
+              neff_cache_.Read(std::move(request.neff), load.stop()));
   const neff::Neff& neff = *read;
   NRTD_ASSIGN(const GroupId group, EnterGroup(request, neff.CoresRequired()));
-  auto network = Place(neff, request, group);
+  auto network = Place(neff, request, group, load.stop());
   if (!network) {
     LeaveGroup(group);
     return tl::unexpected<Error>(std::move(network.error()));
@@ -99,7 +128,7 @@ void Runtime::LeaveGroup(GroupId id) {
 }
 
 Result<std::shared_ptr<Network>> Runtime::Place(const neff::Neff& neff, const LoadRequest& request,
-                                                GroupId group) {
+                                                GroupId group, const std::stop_token& stop) {
   NetworkInfo info;
   info.name = neff.info().name.empty() ? neff.header().name : neff.info().name;
   info.uuid = neff.UuidText();
@@ -109,7 +138,7 @@ Result<std::shared_ptr<Network>> Runtime::Place(const neff::Neff& neff, const Lo
   NRTD_ASSIGN(info.params, ResolveParams(request));
   const auto joined = groups_.Find(group);
   NRTD_ASSIGN(Network::Parts parts,
-              PlaceNetwork(neff, joined->cores, info.params.ninfer, *machine_));
+              PlaceNetwork(neff, joined->cores, info.params.ninfer, *machine_, stop));
   info.id = next_network_.fetch_add(1);
   auto network = std::make_shared<Network>(std::move(info), std::move(parts), *machine_, groups_);
   if (joined->implicit) NRTD_TRY(network->Start());
@@ -244,6 +273,11 @@ void Runtime::Disconnect(SessionId connection) {
 }
 
 void Runtime::FreeAllOf(SessionId session) {
+  {
+    MutexLock lock(mutex_);
+    const auto [first, last] = loads_.equal_range(session);
+    for (auto load = first; load != last; ++load) load->second.request_stop();
+  }
   cookies_.DropSession(session);
   for (const auto& network : ListNetworks()) {
     const auto group = groups_.Find(network->info().group);

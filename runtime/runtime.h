@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,7 @@ struct LoadRequest {
   ProcessKey asking = kAnyProcess;  // must be able to use the group and the session
   uint32_t ninfer = 0;              // 0: LoadDefaults::ninfer
   uint32_t timeout_seconds = 0;     // 0: LoadDefaults::timeout_seconds
+  std::stop_token given_up;         // nobody waits for it any more
 };
 
 // For loads that do not say, and how many NEFFs are kept unpacked. May change while the daemon
@@ -62,8 +64,8 @@ class Runtime {
 
   // Loads a NEFF. Without a group it gets one of its own and runs at once; otherwise it stands by.
   // Errors of neff::ReadExecutable, GroupTable and PlaceNetwork; kInvalid for parameters out of
-  // range; kInvalidHandle for a session that is not open, or closed in the meantime. Nothing stays
-  // behind.
+  // range; kInvalidHandle for a session that is not open, or closed in the meantime, and for a load
+  // that was given up: both end it within some milliseconds. Nothing stays behind.
   Result<NetworkId> Load(LoadRequest request);
   void SetDefaults(const LoadDefaults& defaults);
   // kInvalidHandle: "Failed to find model: X", which is also what a second unload gets; one that
@@ -100,6 +102,8 @@ class Runtime {
   void Disconnect(SessionId connection);
 
  private:
+  // A load that is being done: it ends early when what it is for goes.
+  class LoadUnderWay;
   Result<NetworkParams> ResolveParams(const LoadRequest& request) const;
   Result<void> KeepMappings(SessionId session);
   void FreeAllOf(SessionId session);
@@ -108,7 +112,7 @@ class Runtime {
   Result<GroupId> EnterGroup(const LoadRequest& request, uint32_t cores_required);
   void LeaveGroup(GroupId group);
   Result<std::shared_ptr<Network>> Place(const neff::Neff& neff, const LoadRequest& request,
-                                         GroupId group);
+                                         GroupId group, const std::stop_token& stop);
   Result<NetworkId> Register(const std::shared_ptr<Network>& network);
   Result<std::shared_ptr<Network>> ClaimForUnload(NetworkId id, ProcessKey asking);
   Result<void> CheckOwners(const Network& network) const;
@@ -127,6 +131,7 @@ class Runtime {
   std::map<NetworkId, std::shared_ptr<Network>> networks_ NRTD_GUARDED_BY(mutex_);
   std::set<NetworkId> unloading_ NRTD_GUARDED_BY(mutex_);  // somebody unloads them now
   CondVar unloaded_;
+  std::multimap<SessionId, std::stop_source> loads_ NRTD_GUARDED_BY(mutex_);  // under way
   CookieTable cookies_;  // goes first: its inferences hold networks
 };
 

@@ -35,13 +35,15 @@ scheduler::StagePlan PlanFor(const Network::Parts& parts, const Network::StageRe
 }
 
 Result<std::vector<std::unique_ptr<scheduler::Slot>>> MakeSlots(const Network::Parts& parts,
-                                                                uint32_t ninfer, Machine& machine) {
+                                                                uint32_t ninfer, Machine& machine,
+                                                                const std::stop_token& stop) {
   std::vector<std::unique_ptr<scheduler::Slot>> slots;
   const uint64_t bytes = std::max<uint64_t>(parts.layout.slot_bytes, 1);
   // Larger than a page: start at one, so that the page boundaries fall at the same offsets in every
   // slot.
   const uint64_t alignment = bytes > memory::kHugePageSize ? memory::kHugePageSize : 64;
   for (uint32_t i = 0; i < ninfer; ++i) {
+    NRTD_TRY(CheckWanted(stop));
     NRTD_ASSIGN(memory::DmaBuffer buffer, machine.pool().Allocate(bytes, alignment));
     // It holds what another network, perhaps another client's, left there.
     std::fill(buffer.bytes().begin(), buffer.bytes().end(), std::byte{0});
@@ -56,7 +58,8 @@ Result<std::vector<std::unique_ptr<scheduler::Slot>>> MakeSlots(const Network::P
 }  // namespace
 
 Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::CoreRun& cores,
-                                    uint32_t ninfer, Machine& machine) {
+                                    uint32_t ninfer, Machine& machine,
+                                    const std::stop_token& stop) {
   NRTD_TRY(CheckParameters(neff.graph()));
   if (neff.LargestNodeCores() > cores.count) {
     return Fail(Nerr::kResourceNc, "Insufficient number of VNCs: {}, required: {}", cores.count,
@@ -77,14 +80,14 @@ Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::Cor
     const auto& subgraphs = neff.kelf(node).subgraphs;
     if (core + subgraphs.size() > cores.first + cores.count) core = cores.first;
     for (uint32_t s = 0; s < subgraphs.size(); ++s) {
-      NRTD_ASSIGN(auto stage,
-                  PlacedSubgraph::Place(neff, subgraphs[s], parts.layout, {n, s, core++}, machine));
+      NRTD_ASSIGN(auto stage, PlacedSubgraph::Place(neff, subgraphs[s], parts.layout,
+                                                    {n, s, core++, stop}, machine));
       parts.order.push_back({.on_host = false, .index = parts.stages.size()});
       parts.stages.push_back(std::move(stage));
     }
   }
   if (parts.order.empty()) return Fail(Nerr::kInvalid, "the model has no node that runs anywhere");
-  NRTD_ASSIGN(parts.slots, MakeSlots(parts, ninfer, machine));
+  NRTD_ASSIGN(parts.slots, MakeSlots(parts, ninfer, machine, stop));
   return parts;
 }
 

@@ -48,7 +48,10 @@ uint32_t NeffCache::size() const {
   return static_cast<uint32_t>(entries_.size());
 }
 
-Result<std::shared_ptr<const neff::Neff>> NeffCache::Read(neff::NeffSource source) {
+Result<std::shared_ptr<const neff::Neff>> NeffCache::Read(neff::NeffSource source,
+                                                          const std::stop_token& stop) {
+  neff::Limits limits;
+  limits.stop = stop;
   Entry entry;
   if (const auto* path = std::get_if<std::filesystem::path>(&source)) {
     const std::string name = path->string();
@@ -56,17 +59,17 @@ Result<std::shared_ptr<const neff::Neff>> NeffCache::Read(neff::NeffSource sourc
     NRTD_ASSIGN(const FileIdentity before, IdentityOf(file, name));
     if (auto known = Find([&](const Entry& e) { return e.file == before; })) return known;
     const bool settled = SinceChange(before) > settled_after_;
-    NRTD_ASSIGN(source, MappedRegion::CopyFile(file, name, neff::Limits{}.max_neff_bytes));
+    NRTD_ASSIGN(source, MappedRegion::CopyFile(file, name, limits.max_neff_bytes, stop));
     NRTD_ASSIGN(const FileIdentity after, IdentityOf(file, name));
     if (settled && before == after) entry.file = before;
   }
   if (!entry.file) {
-    entry.content = Sha256(BytesOf(source));
+    NRTD_ASSIGN(entry.content, Sha256(BytesOf(source), stop));
     if (auto known = Find([&](const Entry& e) { return e.content == entry.content; })) return known;
   }
   ++misses_;
-  NRTD_ASSIGN(neff::Neff neff, neff::ReadExecutable(std::move(source), neff::kSimTarget));
-  NRTD_TRY(neff.Condense());
+  NRTD_ASSIGN(neff::Neff neff, neff::ReadExecutable(std::move(source), neff::kSimTarget, limits));
+  NRTD_TRY(neff.Condense(stop));
   entry.neff = std::make_shared<const neff::Neff>(std::move(neff));
   auto read = entry.neff;
   Keep(std::move(entry));

@@ -45,9 +45,10 @@ class NeffCache {
   // How many are kept; 0: none. Networks that are loaded keep theirs' weights all the same.
   void SetCapacity(uint32_t count);
 
-  // Errors of neff::ReadExecutable, for the target of the simulator. Condensed: without the
-  // archive.
-  Result<std::shared_ptr<const neff::Neff>> Read(neff::NeffSource source);
+  // Errors of neff::ReadExecutable, for the target of the simulator, and of CheckWanted().
+  // Condensed: without the archive.
+  Result<std::shared_ptr<const neff::Neff>> Read(neff::NeffSource source,
+                                                 const std::stop_token& stop = {});
 
   uint64_t hits() const { return hits_; }
   uint64_t misses() const { return misses_; }

@@ -72,6 +72,7 @@ PlacedSubgraph::~PlacedSubgraph() {
 Result<void> PlacedSubgraph::PlaceVariables(const neff::Neff& neff,
                                             const neff::Subgraph& subgraph) {
   for (const neff::Variable& variable : subgraph.variables) {
+    NRTD_TRY(CheckWanted(options_.stop));
     PlacedVariable placed;
     placed.var_id = variable.var_id;
     placed.size = variable.size.value_or(0);
@@ -107,7 +108,7 @@ Result<void> PlacedSubgraph::WriteWeights(const neff::Neff& neff, const neff::Va
         unit_.device->MapDram(placed.address, neff.weights_file(), *offset, variable.data.size()))
       return {};
   }
-  return unit_.copier->Write(placed.address, variable.data);
+  return unit_.copier->Write(placed.address, variable.data, options_.stop);
 }
 
 Result<BusAddress> PlacedSubgraph::Allocate(const neff::Variable& variable,

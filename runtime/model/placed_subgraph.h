@@ -23,10 +23,11 @@ class PlacedSubgraph {
     uint32_t node = 0;   // of the graph
     uint32_t index = 0;  // of the subgraph in its node
     uint32_t core = 0;   // virtual NC
+    std::stop_token stop;
   };
   // kResource: DRAM exhausted ("Failed to allocate buffer in MLA DRAM for ..."). kInvalid,
   // kUnsupportedVersion: a malformed or foreign program. kHwError: the device failed while weights
-  // were written. Nothing stays behind.
+  // were written. Errors of CheckWanted(). Nothing stays behind.
   // `subgraph` is one of `neff`; weights that it shares (neff::Neff::Condense) are shared here.
   static Result<std::unique_ptr<PlacedSubgraph>> Place(const neff::Neff& neff,
                                                        const neff::Subgraph& subgraph,

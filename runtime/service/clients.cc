@@ -35,8 +35,6 @@ runtime::Client Clients::Connected(int number, runtime::Peer peer) {
 
 std::optional<runtime::Client> Clients::Disconnected(int number) {
   MutexLock lock(mutex_);
-  const auto [first, last] = waiting_.equal_range(number);
-  for (auto waiting = first; waiting != last; ++waiting) waiting->second->Cancel(kClientGone);
   auto found = by_number_.extract(number);
   if (!found) return std::nullopt;
   Log(LogLevel::kDebug, "NMGR:Client", "{} disconnected", found.mapped().Text());
@@ -69,26 +67,6 @@ Rights Clients::RightsOf(const grpc::ServerContext& context) const {
 runtime::ProcessKey Clients::AskingAs(const grpc::ServerContext& context) const {
   if (rules_.isolation == runtime::Isolation::kNone) return runtime::kAnyProcess;
   return RightsOf(context).asking;
-}
-
-Clients::Waiting::Waiting(Clients& clients, const grpc::ServerContext& context,
-                          runtime::Inference& inference)
-    : clients_(clients) {
-  if (clients.by_tcp_) return;
-  const auto number = DescriptorOf(context.peer());
-  if (!number) return;
-  MutexLock lock(clients.mutex_);
-  if (clients.by_number_.contains(*number)) {
-    place_ = clients.waiting_.emplace(*number, &inference);
-  } else {
-    inference.Cancel(kClientGone);
-  }
-}
-
-Clients::Waiting::~Waiting() {
-  if (!place_) return;
-  MutexLock lock(clients_.mutex_);
-  clients_.waiting_.erase(*place_);
 }
 
 }  // namespace nrtd::service

@@ -40,20 +40,6 @@ class Clients {
   // It has gone: its number may be another's from now on. Nothing when it was not known.
   std::optional<runtime::Client> Disconnected(int number);
 
-  // Cancels an inference when the client whose call waits for it goes. From the constructor to the
-  // destructor, while the inference is there.
-  class Waiting {
-   public:
-    Waiting(Clients& clients, const grpc::ServerContext& context, runtime::Inference& inference);
-    ~Waiting();
-    Waiting(const Waiting&) = delete;
-    Waiting& operator=(const Waiting&) = delete;
-
-   private:
-    Clients& clients_;
-    std::optional<std::multimap<int, runtime::Inference*>::iterator> place_;
-  };
-
   const runtime::AccessRules& rules() const { return rules_; }
   // Of the client that called: process kNoProcess when it has gone already. A call by TCP comes
   // from nobody in particular.
@@ -71,7 +57,6 @@ class Clients {
   const bool by_tcp_;
   mutable Mutex mutex_;
   std::map<int, runtime::Client> by_number_ NRTD_GUARDED_BY(mutex_);
-  std::multimap<int, runtime::Inference*> waiting_ NRTD_GUARDED_BY(mutex_);
 };
 
 }  // namespace nrtd::service

@@ -2,6 +2,8 @@
 //
 // The calls of nmgr_v1 that carry tensors.
 #include <chrono>
+#include <functional>
+#include <stop_token>
 
 #include "runtime/service/nmgr_service.h"
 #include "runtime/service/status.h"
@@ -18,6 +20,17 @@ void Record(const runtime::Inference& inference, const scheduler::InferenceOutco
   metrics.Record(Metric::kInferDeviceLatency, device_ns / 1e9);
   metrics.Record(Metric::kInferDeviceKilocycles, device_ns * (kCoreClockHz / 1e9) / 1e3);
 }
+
+// Cancels an inference when the client gives up the call that waits for it.
+class CancelWhenGivenUp {
+ public:
+  CancelWhenGivenUp(const CallContext& context, runtime::Inference& inference)
+      : callback_(context.given_up(),
+                  [&inference] { inference.Cancel("the client gave up, or has gone"); }) {}
+
+ private:
+  const std::stop_callback<std::function<void()>> callback_;
+};
 
 // What an inference came to. Outputs go with code 0 and with numerical errors.
 Result<void> Answer(runtime::Inference& inference, const TensorList& shm_outputs,
@@ -45,7 +58,7 @@ Result<void> NmgrService::Infer(const Context& context, const nrt::infer_request
   const runtime::ProcessKey asking = clients_.AskingAs(context);
   const Mappings mappings{runtime_.shared_memory(), asking};
   NRTD_ASSIGN(runtime::Inference inference, Begin(request, mappings, asking, Completion::kPolled));
-  const Clients::Waiting waiting(clients_, context, inference);
+  const CancelWhenGivenUp cancelling(context, inference);
   return Answer(inference, request.shm_ofmap(), mappings, runtime_.metrics(), response);
 }
 
@@ -109,7 +122,7 @@ grpc::Status NmgrService::infer_poll(Context* context, const nrt::infer_wait_req
 Result<void> NmgrService::Collect(const Context& context, runtime::Inference inference,
                                   const nrt::infer_wait_request& request,
                                   nrt::infer_response* response) {
-  const Clients::Waiting waiting(clients_, context, inference);
+  const CancelWhenGivenUp cancelling(context, inference);
   return Answer(inference, request.shm_ofmap(),
                 {runtime_.shared_memory(), clients_.AskingAs(context)}, runtime_.metrics(),
                 response);

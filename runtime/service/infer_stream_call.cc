@@ -8,6 +8,7 @@ namespace nrtd::service {
 InferStreamCall::InferStreamCall(CallQueue& call_queue, nrt::nmgr_stream::AsyncService& service,
                                  NmgrService& handler)
     : Call(call_queue), service_(service), handler_(handler) {
+  context_.Watch([this] { EndPart(); });
   service_.Requestinfer_stream(&context_, &stream_, queue().completions(), queue().completions(),
                                this);
 }
@@ -32,9 +33,14 @@ void InferStreamCall::Proceed(bool ok) {
       Read();
       return;
     case Step::kAnswered:
-      break;
+      EndPart();
+      return;
   }
-  delete this;
+  delete this;  // it never began: gRPC will not speak of it again
+}
+
+void InferStreamCall::EndPart() {
+  if (parts_left_.fetch_sub(1) == 1) delete this;
 }
 
 void InferStreamCall::Answer() {

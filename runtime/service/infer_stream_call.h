@@ -6,6 +6,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include "proto/nrt/nmgr_stream_service.grpc.pb.h"
+#include "runtime/service/call_context.h"
 #include "runtime/service/call_queue.h"
 #include "runtime/service/nmgr_service.h"
 
@@ -25,14 +26,17 @@ class InferStreamCall final : public Call {
   enum class Step { kAwaited, kReading, kWriting, kAnswered };
   void Answer();
   void Read();
+  // One of two: the stream is answered, gRPC is done. The second one deletes this.
+  void EndPart();
 
   nrt::nmgr_stream::AsyncService& service_;
   NmgrService& handler_;
   Step step_ = Step::kAwaited;
-  grpc::ServerContext context_;
+  CallContext context_;
   grpc::ServerAsyncReaderWriter<nrt::infer_response, nrt::infer_request> stream_{&context_};
   nrt::infer_request request_;
   nrt::infer_response response_;
+  std::atomic<int> parts_left_{2};
 };
 
 }  // namespace nrtd::service

@@ -5,7 +5,7 @@ namespace nrtd::service {
 
 LoadCall::LoadCall(CallQueue& call_queue, nrt::nmgr_v1::AsyncService& service, NmgrService& handler)
     : Call(call_queue), service_(service), handler_(handler) {
-  context_.AsyncNotifyWhenDone(&done_);
+  context_.Watch([this] { EndPart(); });
   service_.Requestload(&context_, &reader_, queue().completions(), queue().completions(), this);
 }
 
@@ -52,7 +52,7 @@ void LoadCall::EndPart() {
 void LoadCall::Answer() {
   nrt::load_response response;
   const grpc::Status status = Guarded([&] {
-    response = handler_.Load(rights_, std::move(added_), std::move(upload_));
+    response = handler_.Load(rights_, std::move(added_), std::move(upload_), context_.given_up());
     loaded_ = response.h_nn().id();
     return grpc::Status::OK;
   });

@@ -8,6 +8,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include "proto/nrt/nmgr_service.grpc.pb.h"
+#include "runtime/service/call_context.h"
 #include "runtime/service/call_queue.h"
 #include "runtime/service/neff_upload.h"
 #include "runtime/service/nmgr_service.h"
@@ -24,15 +25,6 @@ class LoadCall final : public Call {
 
  private:
   enum class Step { kAwaited, kReading, kAnswered };
-  // gRPC is done with the call, and knows whether it was cancelled.
-  class Done final : public Event {
-   public:
-    explicit Done(LoadCall& call) : call_(call) {}
-    void Proceed(bool) override { call_.EndPart(); }
-
-   private:
-    LoadCall& call_;
-  };
   void Answer();
   // One of two: the answer is sent, gRPC is done. The second one deletes this.
   void EndPart();
@@ -40,14 +32,13 @@ class LoadCall final : public Call {
   nrt::nmgr_v1::AsyncService& service_;
   NmgrService& handler_;
   Step step_ = Step::kAwaited;
-  grpc::ServerContext context_;
+  CallContext context_;
   grpc::ServerAsyncReader<nrt::load_response, nrt::load_request> reader_{&context_};
   nrt::load_request message_;
   Rights rights_;
   NeffUpload upload_;
   Result<void> added_;
   runtime::NetworkId loaded_ = 0;  // 0: none
-  Done done_{*this};
   std::atomic<int> parts_left_{2};
 };
 

@@ -15,14 +15,16 @@ void ServeNmgr(CallQueue& queue, nrt::nmgr_v1::AsyncService& service, NmgrServic
   const auto serve = [&](auto await, auto handle) {
     Serve(queue, service, await, handler, handle);
   };
-  Serve(queue, service, &S::Requestcreate_eg, handler, &H::create_eg, &H::TakeBackGroup);
-  Serve(queue, service, &S::Requestinfer_post, handler, &H::infer_post, &H::TakeBackCookie);
+  Serve(queue, service, &S::Requestcreate_eg, handler, &H::create_eg,
+        {.take_back = &H::TakeBackGroup});
+  Serve(queue, service, &S::Requestinfer_post, handler, &H::infer_post,
+        {.take_back = &H::TakeBackCookie});
+  Serve(queue, service, &S::Requestinfer, handler, &H::infer, {.watched = true});
+  Serve(queue, service, &S::Requestinfer_wait, handler, &H::infer_wait, {.watched = true});
   serve(&S::Requestunload, &H::unload);
   serve(&S::Requeststart, &H::start);
   serve(&S::Requeststop, &H::stop);
   serve(&S::Requestunload_all, &H::unload_all);
-  serve(&S::Requestinfer, &H::infer);
-  serve(&S::Requestinfer_wait, &H::infer_wait);
   serve(&S::Requestinfer_poll, &H::infer_poll);
   serve(&S::Requestinfer_check_completion, &H::infer_check_completion);
   serve(&S::Requestdestroy_eg, &H::destroy_eg);

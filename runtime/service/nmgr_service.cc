@@ -16,13 +16,15 @@ Rights NmgrService::RightsToMake(const Context& context) const {
   return clients_.rules().need_client() ? clients_.RightsOf(context) : Rights{};
 }
 
-nrt::load_response NmgrService::Load(const Rights& rights, Result<void> added, NeffUpload upload) {
+nrt::load_response NmgrService::Load(const Rights& rights, Result<void> added, NeffUpload upload,
+                                     std::stop_token given_up) {
   const auto load = [&]() -> Result<runtime::NetworkId> {
     NRTD_TRY(rights.CheckThere());
     NRTD_TRY(added);
     NRTD_ASSIGN(runtime::LoadRequest request, upload.Finish());
     request.owner = clients_.OwnerFor(rights, request.owner.session);
     request.asking = rights.asking;
+    request.given_up = std::move(given_up);
     return runtime_.Load(std::move(request));
   };
   const auto id = load();

@@ -8,10 +8,9 @@
 
 #include <atomic>
 
-#include <grpcpp/server_context.h>
-
 #include "proto/nrt/nmgr_service.pb.h"
 #include "runtime/runtime.h"
+#include "runtime/service/call_context.h"
 #include "runtime/service/clients.h"
 #include "runtime/service/neff_upload.h"
 #include "runtime/service/tensor_transfer.h"
@@ -23,11 +22,12 @@ class NmgrService {
   // Both outlive the service.
   NmgrService(runtime::Runtime& runtime, Clients& clients) : runtime_(runtime), clients_(clients) {}
 
-  using Context = grpc::ServerContext;
+  using Context = CallContext;
 
   // The end of a load: `added` is what became of the messages in `upload`, `rights` what its client
-  // had when it began.
-  nrt::load_response Load(const Rights& rights, Result<void> added, NeffUpload upload);
+  // had when it began, `given_up` whether somebody still waits for it.
+  nrt::load_response Load(const Rights& rights, Result<void> added, NeffUpload upload,
+                          std::stop_token given_up);
   // The client gave up before it got to see the id, the group, the cookie.
   void TakeBack(runtime::NetworkId loaded);
   void TakeBackGroup(const nrt::create_eg_response& made);

@@ -32,9 +32,6 @@ class CallTest : public DaemonTest {
     DaemonTest::TearDown();
   }
   nrt::infer_request Image(uint32_t network) { return InferRequest(network, digits().Input(0)); }
-  nrt::infer_request Zeros(uint32_t network) {
-    return InferRequest(network, {{"x", std::string(kSlowSide * kSlowSide * sizeof(float), '\0')}});
-  }
   uint32_t Group(uint32_t cores) {
     const auto group = client().CreateGroup(cores);
     EXPECT_THAT(group, IsOk());
@@ -157,14 +154,14 @@ TEST_F(CallTest, Infer) {
 
 TEST_F(CallTest, InferPost) {
   const uint32_t network = Load({.neff = SlowNeff(), .ninfer = 2, .timeout_s = 60});
-  const auto one = client().Post(Zeros(network));
-  const auto two = client().Post(Zeros(network));
+  const auto one = client().Post(SlowInput(network));
+  const auto two = client().Post(SlowInput(network));
   ASSERT_THAT(one, IsOk());
   ASSERT_THAT(two, IsOk());
   EXPECT_NE(one.cookie(), 0U);
   EXPECT_NE(one.cookie(), two.cookie());
-  EXPECT_THAT(client().Post(Zeros(network)), HasStatus(7, "in flight"));
-  EXPECT_THAT(client().Post(Zeros(kNoSuch)), HasStatus(3, no_model_));
+  EXPECT_THAT(client().Post(SlowInput(network)), HasStatus(7, "in flight"));
+  EXPECT_THAT(client().Post(SlowInput(kNoSuch)), HasStatus(3, no_model_));
   EXPECT_THAT(client().Wait(two.cookie()), IsOk());
   EXPECT_THAT(client().Wait(one.cookie()), IsOk());
   EXPECT_EQ(ReadUsage(client()).slots_in_use, 0U);
@@ -199,7 +196,7 @@ TEST_F(CallTest, InferWait) {
 
 TEST_F(CallTest, InferPoll) {
   const uint32_t network = Load({.neff = SlowNeff(), .timeout_s = 60});
-  const uint64_t cookie = client().Post(Zeros(network)).cookie();
+  const uint64_t cookie = client().Post(SlowInput(network)).cookie();
   int pending = 0;
   auto answer = client().Poll(cookie);
   for (; answer.status().code() == 1000; answer = client().Poll(cookie)) ++pending;
@@ -211,8 +208,8 @@ TEST_F(CallTest, InferPoll) {
 
 TEST_F(CallTest, InferCheckCompletion) {
   const uint32_t network = Load({.neff = SlowNeff(), .ninfer = 2, .timeout_s = 60});
-  const uint64_t one = client().Post(Zeros(network)).cookie();
-  const uint64_t two = client().Post(Zeros(network)).cookie();
+  const uint64_t one = client().Post(SlowInput(network)).cookie();
+  const uint64_t two = client().Post(SlowInput(network)).cookie();
   Await("both to end", [&] { return client().CheckCompletion({one, two}).cookie_size() == 2; });
   const auto known = client().CheckCompletion({two, 999, one});
   EXPECT_THAT(known, HasStatus(3, "Failed to find inference: 999"));

@@ -138,8 +138,7 @@ TEST_F(AsyncTest, InferencesThatNobodyWaitsForDoNotHoldAnUnload) {
   for (const std::string& neff : {digits_neff(), SlowNeff()}) {
     const bool slow = neff != digits_neff();
     const uint32_t network = Load({.neff = neff, .ninfer = 3, .timeout_s = 60});
-    const std::string zeros(kSlowSide * kSlowSide * sizeof(float), '\0');
-    const auto request = slow ? InferRequest(network, {{"x", zeros}}) : Image(network, 0);
+    const auto request = slow ? SlowInput(network) : Image(network, 0);
     std::vector<uint64_t> cookies;
     for (int i = 0; i < 3; ++i) cookies.push_back(client().Post(request).cookie());
     EXPECT_THAT(client().Unload(network), IsOk());

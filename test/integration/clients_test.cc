@@ -52,9 +52,6 @@ class ClientsTest : public DaemonTest {
     request.set_mmap_prot(PROT_READ | PROT_WRITE);
     return who.Map(request);
   }
-  nrt::infer_request Zeros(uint32_t network) {
-    return InferRequest(network, {{"x", std::string(kSlowSide * kSlowSide * sizeof(float), '\0')}});
-  }
 
   memory::ClientShm shm_{kSlowSide * kSlowSide * sizeof(float)};
   Usage idle_;
@@ -128,6 +125,27 @@ TEST_F(ClientsTest, WhatAKilledClientWaitsForIsNotRunIfItHasNotBegun) {
   EXPECT_THAT(client().Unload(made.network), IsOk());
 }
 
+// The client stays connected and gives up its calls alone: by a time-out of its own, say.
+TEST_F(ClientsTest, WhatAClientGivesUpIsNotRunIfItHasNotBegun) {
+  constexpr uint32_t kInferences = 10;
+  const uint32_t network = Load({.neff = SlowNeff(), .ninfer = kInferences, .timeout_s = 60});
+  std::vector<std::unique_ptr<PendingCall>> calls;
+  for (uint32_t i = 0; i < kInferences / 2; ++i) {
+    const auto posted = client().Post(SlowInput(network));
+    ASSERT_THAT(posted, IsOk());
+    calls.push_back(client().BeginWait(posted.cookie()));
+    calls.push_back(client().BeginInfer(SlowInput(network)));
+  }
+  Await("the inferences", [&] { return ReadUsage(client()).slots_in_use == kInferences; });
+  calls.clear();
+  Await("the slots", [&] { return ReadUsage(client()).slots_in_use == 0; });
+  uint64_t products = 0;
+  for (uint32_t core = 0; core < 4; ++core)
+    products += client().CoreCounters(core).nc_counters().pe_matmul_num_executed_instr();
+  EXPECT_LT(products, uint64_t{kInferences} * kSlowLayers);
+  EXPECT_THAT(client().Unload(network), IsOk());
+}
+
 TEST_F(ClientsTest, WithReclaimAKilledClientWithoutASessionLeavesNothing) {
   Restart({"--reclaim-on-disconnect"});
   for (int round = 0; round < 3; ++round) {
@@ -162,8 +180,8 @@ TEST_F(ClientsTest, IsolatedClientsCannotUseEachOthersHandles) {
   ASSERT_NE(theirs.network, 0U);
   const Usage before = ReadUsage(client());
   const std::string model = fmt::format("Failed to find model: {}", theirs.network);
-  EXPECT_THAT(client().Infer(Zeros(theirs.network)), HasStatus(3, model));
-  EXPECT_THAT(client().Post(Zeros(theirs.network)), HasStatus(3, model));
+  EXPECT_THAT(client().Infer(SlowInput(theirs.network)), HasStatus(3, model));
+  EXPECT_THAT(client().Post(SlowInput(theirs.network)), HasStatus(3, model));
   EXPECT_THAT(client().Start(theirs.network), HasStatus(3, model));
   EXPECT_THAT(client().Stop(theirs.network), HasStatus(3, model));
   EXPECT_THAT(client().Unload(theirs.network), HasStatus(3, model));

@@ -57,8 +57,7 @@ TEST_F(LifecycleTest, SigtermGivesBackEverything) {
     ASSERT_TRUE(daemon().AwaitLog("pages of 2 MiB are faulted in"));
     EXPECT_EQ(AvailableHugePages(), before - kTestHugePages);
     const uint32_t network = Load({.neff = SlowNeff(), .timeout_s = 60});
-    const std::string zeros(kSlowSide * kSlowSide * sizeof(float), '\0');
-    ASSERT_THAT(client().Post(InferRequest(network, {{"x", zeros}})), IsOk());
+    ASSERT_THAT(client().Post(SlowInput(network)), IsOk());
     const auto session = client().OpenSession();
     session->Read();
     daemon().Signal(signal);
@@ -74,9 +73,7 @@ TEST_F(LifecycleTest, SigtermGivesBackEverything) {
 TEST_F(LifecycleTest, TheEndDoesNotWaitForGrpcAfterLargeMessages) {
   constexpr Duration kFarBelow = std::chrono::seconds(7);
   const uint32_t network = Load({.neff = SlowNeff(), .timeout_s = 60});
-  const std::string zeros(kSlowSide * kSlowSide * sizeof(float), '\0');
-  for (int i = 0; i < 3; ++i)
-    ASSERT_THAT(client().Infer(InferRequest(network, {{"x", zeros}})), IsOk());
+  for (int i = 0; i < 3; ++i) ASSERT_THAT(client().Infer(SlowInput(network)), IsOk());
   client_.reset();
   SteadyClock clock;
   const TimePoint start = clock.Now();

@@ -106,6 +106,10 @@ nrt::infer_request InferRequest(uint32_t network, const Tensors& inputs) {
   return request;
 }
 
+nrt::infer_request SlowInput(uint32_t network) {
+  return InferRequest(network, {{"x", std::string(kSlowSide * kSlowSide * sizeof(float), '\0')}});
+}
+
 nrt::infer_io SharedTensor(const std::string& name, const std::string& path) {
   nrt::infer_io tensor;
   tensor.set_name(name);

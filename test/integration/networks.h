@@ -54,6 +54,7 @@ std::vector<nrt::load_request> LoadFileMessages(const std::string& path,
 
 using Tensors = std::vector<std::pair<std::string, std::string>>;  // name, bytes
 nrt::infer_request InferRequest(uint32_t network, const Tensors& inputs);
+nrt::infer_request SlowInput(uint32_t network);  // for SlowNeff(): zeros
 nrt::infer_io SharedTensor(const std::string& name, const std::string& path);
 
 std::vector<float> FloatsOf(std::string_view bytes);

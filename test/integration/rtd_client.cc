@@ -38,26 +38,46 @@ Response Call(Stub& stub,
   return response;
 }
 
-// Asks, and gives up while the call is on its way.
 template <typename Stub, typename Request, typename Response>
-void CallAndCancel(Stub& stub,
-                   std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> (Stub::*begin)(
-                       grpc::ClientContext*, const Request&, grpc::CompletionQueue*),
-                   const Request& request) {
-  grpc::ClientContext context;
-  SetDeadline(context);
-  grpc::CompletionQueue queue;
-  const auto reader = (stub.*begin)(&context, request, &queue);
-  Response response;
-  grpc::Status status;
-  reader->Finish(&response, &status, nullptr);
-  void* tag = nullptr;
-  bool ok = false;
-  context.TryCancel();
-  queue.Next(&tag, &ok);
-  queue.Shutdown();
-  while (queue.Next(&tag, &ok)) {
+using BeginCall = std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> (Stub::*)(
+    grpc::ClientContext*, const Request&, grpc::CompletionQueue*);
+
+template <typename Stub, typename Request, typename Response>
+class PendingCallOf final : public PendingCall {
+ public:
+  PendingCallOf(Stub& stub, BeginCall<Stub, Request, Response> begin, const Request& request) {
+    SetDeadline(context_);
+    reader_ = (stub.*begin)(&context_, request, &queue_);
+    reader_->Finish(&response_, &status_, nullptr);
   }
+  ~PendingCallOf() override {
+    context_.TryCancel();
+    void* tag = nullptr;
+    bool ok = false;
+    queue_.Next(&tag, &ok);
+    queue_.Shutdown();
+    while (queue_.Next(&tag, &ok)) {
+    }
+  }
+  PendingCallOf(const PendingCallOf&) = delete;
+  PendingCallOf& operator=(const PendingCallOf&) = delete;
+
+ private:
+  grpc::ClientContext context_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> reader_;
+  Response response_;
+  grpc::Status status_;
+};
+
+template <typename Stub, typename Request, typename Response>
+std::unique_ptr<PendingCall> Begin(Stub& stub,
+                                   std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> (
+                                       Stub::*begin)(grpc::ClientContext*, const Request&,
+                                                     grpc::CompletionQueue*),
+                                   const Request& request) {
+  // The alias would not let Stub be deduced.
+  return std::make_unique<PendingCallOf<Stub, Request, Response>>(stub, begin, request);
 }
 
 template <typename Request>
@@ -145,7 +165,7 @@ nrt::infer_post_response RtdClient::Post(const nrt::infer_request& request) {
   return Call(stubs_->nmgr, &Nmgr::infer_post, request);
 }
 void RtdClient::PostAndCancel(const nrt::infer_request& request) {
-  CallAndCancel(stubs_->nmgr, &Nmgr::Asyncinfer_post, request);
+  Begin(stubs_->nmgr, &Nmgr::Asyncinfer_post, request);
 }
 nrt::infer_response RtdClient::Wait(const nrt::infer_wait_request& request) {
   return Call(stubs_->nmgr, &Nmgr::infer_wait, request);
@@ -157,6 +177,13 @@ nrt::infer_response RtdClient::Poll(uint64_t cookie) {
   return Call(stubs_->nmgr, &Nmgr::infer_poll, WithCookie(cookie));
 }
 
+std::unique_ptr<PendingCall> RtdClient::BeginInfer(const nrt::infer_request& request) {
+  return Begin(stubs_->nmgr, &Nmgr::Asyncinfer, request);
+}
+std::unique_ptr<PendingCall> RtdClient::BeginWait(uint64_t cookie) {
+  return Begin(stubs_->nmgr, &Nmgr::Asyncinfer_wait, WithCookie(cookie));
+}
+
 nrt::create_eg_response RtdClient::CreateGroup(uint32_t cores, uint64_t session) {
   nrt::create_eg_request request;
   request.set_nc_count(cores);
@@ -166,7 +193,7 @@ nrt::create_eg_response RtdClient::CreateGroup(uint32_t cores, uint64_t session)
 void RtdClient::CreateGroupAndCancel(uint32_t cores) {
   nrt::create_eg_request request;
   request.set_nc_count(cores);
-  CallAndCancel(stubs_->nmgr, &Nmgr::Asynccreate_eg, request);
+  Begin(stubs_->nmgr, &Nmgr::Asynccreate_eg, request);
 }
 nrt::destroy_eg_response RtdClient::DestroyGroup(uint32_t group) {
   nrt::destroy_eg_request request;

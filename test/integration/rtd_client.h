@@ -36,6 +36,12 @@ class SessionStream {
   std::unique_ptr<Impl> impl_;
 };
 
+// A call that nobody waits for.
+class PendingCall {
+ public:
+  virtual ~PendingCall() = default;  // gives it up
+};
+
 // Threadsafe.
 class RtdClient {
  public:
@@ -58,6 +64,8 @@ class RtdClient {
   nrt::infer_response Wait(const nrt::infer_wait_request& request);
   nrt::infer_response Wait(uint64_t cookie);
   nrt::infer_response Poll(uint64_t cookie);
+  std::unique_ptr<PendingCall> BeginInfer(const nrt::infer_request& request);
+  std::unique_ptr<PendingCall> BeginWait(uint64_t cookie);
 
   nrt::create_eg_response CreateGroup(uint32_t cores, uint64_t session = 0);
   void CreateGroupAndCancel(uint32_t cores);

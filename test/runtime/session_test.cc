@@ -2,6 +2,7 @@
 //
 // What a session owns goes with it, whatever is under way at that moment.
 #include <functional>
+#include <stop_token>
 #include <utility>
 
 #include "test/memory/client_shm.h"
@@ -131,12 +132,17 @@ class InterruptedLoadTest : public ::testing::Test {
     request.neff = PipelineNeff(spec);
     request.group = group;
     request.owner.session = owner;
-    clock_.AtNextLook([this, session] { runtime_.CloseSession(session); });
+    return LoadInterrupted(std::move(request), [this, session] { runtime_.CloseSession(session); });
+  }
+  Result<NetworkId> LoadInterrupted(LoadRequest request, std::function<void()> action) {
+    clock_.AtLook(2, std::move(action));  // the first is the load's start
     return runtime_.Load(std::move(request));
   }
   void ExpectRefusedAndNothingLeft(const Result<NetworkId>& loaded) {
     ASSERT_FALSE(loaded);
     EXPECT_EQ(loaded.error().code, Nerr::kInvalidHandle);
+    // In the middle of it, not when all was done.
+    EXPECT_THAT(loaded.error().text, ::testing::HasSubstr("given up"));
     EXPECT_TRUE(runtime_.ListNetworks().empty());
     EXPECT_TRUE(runtime_.ListGroups().empty());
     EXPECT_EQ(UsageOf(runtime_.machine()), idle_);
@@ -145,9 +151,12 @@ class InterruptedLoadTest : public ::testing::Test {
   // Does something when it is looked at.
   class InterruptingClock final : public Clock {
    public:
-    void AtNextLook(std::function<void()> action) { action_ = std::move(action); }
+    void AtLook(int count, std::function<void()> action) {
+      looks_left_ = count;
+      action_ = std::move(action);
+    }
     TimePoint Now() override {
-      if (const auto action = std::exchange(action_, nullptr)) action();
+      if (action_ && --looks_left_ == 0) std::exchange(action_, nullptr)();
       return clock_.Now();
     }
     void WaitUntil(CondVar& condition, Mutex& mutex, TimePoint deadline) override
@@ -157,6 +166,7 @@ class InterruptedLoadTest : public ::testing::Test {
 
    private:
     ManualClock clock_;
+    int looks_left_ = 0;
     std::function<void()> action_;
   };
 
@@ -180,6 +190,16 @@ TEST_F(InterruptedLoadTest, SoIsANetworkInThatGroupThatNamedNoSession) {
   const SessionId session = runtime_.sessions().Open();
   const auto group = Must(runtime_.CreateGroup(1, {session}));
   ExpectRefusedAndNothingLeft(LoadWhileClosing(session, group.id, 0));
+}
+
+TEST_F(InterruptedLoadTest, ALoadWhoseClientGivesUpEndsEarly) {
+  std::stop_source client;
+  PipelineSpec spec = DoublingSpec(1);
+  spec.stages[0].weights = {1, 2, 3};
+  LoadRequest request;
+  request.neff = PipelineNeff(spec);
+  request.given_up = client.get_token();
+  ExpectRefusedAndNothingLeft(LoadInterrupted(std::move(request), [&] { client.request_stop(); }));
 }
 
 TEST_F(SessionTest, ALoadThatRacesWithTheEndOfItsSessionLeavesNothing) {

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The context of a call whose client may give up while it is being handled.
+#pragma once
+
+#include <functional>
+#include <stop_token>
+#include <utility>
+
+#include <grpcpp/server_context.h>
+
+#include "runtime/service/call_queue.h"
+
+namespace nrtd::service {
+
+class CallContext final : public grpc::ServerContext {
+ public:
+  // gRPC tells of the call's end as well: one more event of its queue, whichever comes first,
+  // handled by another thread perhaps. `on_end` is called then. Before the call is asked for. A
+  // call that never begins has no end.
+  void Watch(std::function<void()> on_end) {
+    end_.on_end = std::move(on_end);
+    AsyncNotifyWhenDone(&end_);
+  }
+
+  // Of a call that is watched: its client cancelled it, or has gone.
+  std::stop_token given_up() const { return end_.source.get_token(); }
+
+ private:
+  struct End final : public Event {
+    explicit End(const CallContext& call) : context(call) {}
+    void Proceed(bool) override {
+      if (context.IsCancelled()) source.request_stop();
+      on_end();  // which may delete this
+    }
+    const CallContext& context;
+    std::stop_source source;
+    std::function<void()> on_end;
+  };
+  End end_{*this};
+};
+
+}  // namespace nrtd::service
