@@ -53,6 +53,15 @@ class ClientsTest : public DaemonTest {
     return who.Map(request);
   }
 
+  // That so many of SlowNeff() end without all of them being run.
+  void ExpectGivenUp(uint32_t inferences) {
+    Await("the slots", [&] { return ReadUsage(client()).slots_in_use == 0; });
+    uint64_t products = 0;
+    for (uint32_t core = 0; core < 4; ++core)
+      products += client().CoreCounters(core).nc_counters().pe_matmul_num_executed_instr();
+    EXPECT_LT(products, uint64_t{inferences} * kSlowLayers);
+  }
+
   memory::ClientShm shm_{kSlowSide * kSlowSide * sizeof(float)};
   Usage idle_;
 };
@@ -117,11 +126,7 @@ TEST_F(ClientsTest, WhatAKilledClientWaitsForIsNotRunIfItHasNotBegun) {
   ASSERT_NE(made.network, 0U);
   Await("the inferences", [&] { return ReadUsage(client()).slots_in_use == kInferences; });
   other.Kill();
-  Await("the slots", [&] { return ReadUsage(client()).slots_in_use == 0; });
-  uint64_t products = 0;
-  for (uint32_t core = 0; core < 4; ++core)
-    products += client().CoreCounters(core).nc_counters().pe_matmul_num_executed_instr();
-  EXPECT_LT(products, uint64_t{kInferences} * kSlowLayers);
+  ExpectGivenUp(kInferences);
   EXPECT_THAT(client().Unload(made.network), IsOk());
 }
 
@@ -138,11 +143,7 @@ TEST_F(ClientsTest, WhatAClientGivesUpIsNotRunIfItHasNotBegun) {
   }
   Await("the inferences", [&] { return ReadUsage(client()).slots_in_use == kInferences; });
   calls.clear();
-  Await("the slots", [&] { return ReadUsage(client()).slots_in_use == 0; });
-  uint64_t products = 0;
-  for (uint32_t core = 0; core < 4; ++core)
-    products += client().CoreCounters(core).nc_counters().pe_matmul_num_executed_instr();
-  EXPECT_LT(products, uint64_t{kInferences} * kSlowLayers);
+  ExpectGivenUp(kInferences);
   EXPECT_THAT(client().Unload(network), IsOk());
 }
 
