@@ -2,6 +2,8 @@
 #include "base/dtype.h"
 
 #include <bit>
+#include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -73,6 +75,40 @@ uint16_t FloatToBFloat16(float value) {
 
 float BFloat16ToFloat(uint16_t bits) {
   return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
+
+namespace {
+constexpr int kHalfMantissa = 10;
+constexpr float kLeastHalfNormal = 0x1p-14F;
+}  // namespace
+
+uint16_t FloatToHalf(float value) {
+  const auto sign = static_cast<uint16_t>((std::bit_cast<uint32_t>(value) >> 16) & 0x8000U);
+  const float magnitude = std::fabs(value);
+  if (std::isnan(value)) return sign | 0x7e00U;
+  if (magnitude >= 65520.0F) return sign | 0x7c00U;  // half way beyond the largest, 65504
+  // nearbyint() rounds to even. A result of 1024 carries into the exponent, as it should.
+  if (magnitude < kLeastHalfNormal)
+    return static_cast<uint16_t>(sign | static_cast<uint16_t>(std::nearbyint(magnitude * 0x1p24F)));
+  const int exponent = std::ilogb(magnitude);
+  const auto mantissa =
+      static_cast<int>(std::nearbyint(std::ldexp(magnitude, kHalfMantissa - exponent)));
+  return static_cast<uint16_t>(sign + ((exponent + 14) << kHalfMantissa) + mantissa);
+}
+
+float HalfToFloat(uint16_t bits) {
+  const int exponent = (bits >> kHalfMantissa) & 0x1f;
+  const auto mantissa = static_cast<float>(bits & 0x3ffU);
+  float magnitude = 0;
+  if (exponent == 0) {
+    magnitude = std::ldexp(mantissa, -24);
+  } else if (exponent == 0x1f) {
+    magnitude = mantissa == 0 ? std::numeric_limits<float>::infinity()
+                              : std::numeric_limits<float>::quiet_NaN();
+  } else {
+    magnitude = std::ldexp(mantissa + 1024.0F, exponent - 25);
+  }
+  return (bits & 0x8000U) != 0 ? -magnitude : magnitude;
 }
 
 }  // namespace nrtd

@@ -46,5 +46,8 @@ std::string ShapeText(std::span<const int64_t> shape);
 // bfloat16 is the upper half of a float32. Rounds to nearest even; NaN stays NaN.
 uint16_t FloatToBFloat16(float value);
 float BFloat16ToFloat(uint16_t bits);
+// IEEE binary16. Rounds to nearest even, beyond 65504 to infinity; NaN stays NaN.
+uint16_t FloatToHalf(float value);
+float HalfToFloat(uint16_t bits);
 
 }  // namespace nrtd

@@ -39,9 +39,34 @@ struct Collector {
     Write(i.output);
   }
   void operator()(const sim::Activation& i) { ReadAndWrite(i); }
-  void operator()(const sim::Softmax& i) { ReadAndWrite(i); }
+  void operator()(const sim::Softmax& i) {
+    ReadAndWrite(i);
+    Read(i.mask);
+  }
+  void operator()(const sim::LayerNorm& i) {
+    ReadAndWrite(i);
+    Read(i.scale);
+    Read(i.bias);
+  }
   void operator()(const sim::Pool2d& i) { ReadAndWrite(i); }
   void operator()(const sim::Copy& i) { ReadAndWrite(i); }
+  void operator()(const sim::Reduce& i) { ReadAndWrite(i); }
+  void operator()(const sim::Gather& i) {
+    Read(i.table);
+    Read(i.indices);
+    Write(i.output);
+  }
+  void operator()(const sim::Compare& i) {
+    Read(i.a);
+    Read(i.b);
+    Write(i.output);
+  }
+  void operator()(const sim::Select& i) {
+    Read(i.condition);
+    Read(i.a);
+    Read(i.b);
+    Write(i.output);
+  }
   void operator()(const sim::SemaphoreWait&) {}
   void operator()(const sim::SemaphoreSignal&) {}
   void operator()(const sim::DmaTrigger&) {}

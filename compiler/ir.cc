@@ -70,6 +70,34 @@ ByteVector BytesOf(const std::vector<float>& floats) {
   return bytes;
 }
 
+Shape DenseStrides(const Shape& shape) {
+  Shape strides(shape.size());
+  int64_t stride = 1;
+  for (size_t d = shape.size(); d-- > 0;) {
+    strides[d] = stride;
+    stride *= shape[d];
+  }
+  return strides;
+}
+
+std::optional<Shape> BroadcastShape(const Shape& a, const Shape& b) {
+  Shape result = a.size() >= b.size() ? a : b;
+  const Shape& shorter = a.size() >= b.size() ? b : a;
+  const size_t missing = result.size() - shorter.size();
+  for (size_t d = 0; d < shorter.size(); ++d) {
+    int64_t& dimension = result[missing + d];
+    if (dimension == 1) dimension = shorter[d];
+    if (shorter[d] != 1 && shorter[d] != dimension) return std::nullopt;
+  }
+  return result;
+}
+
+std::optional<float> ScalarOf(const Value& value) {
+  if (!value.IsConstant() || value.dtype != DType::kFloat32 || value.Elements() != 1)
+    return std::nullopt;
+  return LoadAt<float>(*value.data, 0);
+}
+
 bool RepeatsTo(const Shape& from, const Shape& to) {
   if (from.size() > to.size()) return false;
   const size_t missing = to.size() - from.size();

@@ -40,13 +40,27 @@ struct Conv {
   std::array<int64_t, 2> dilations{1, 1};
   std::array<int64_t, 4> pads{0, 0, 0, 0};  // top, left, bottom, right
   int64_t groups = 1;
+  std::optional<sim::Fused> fused = {};
+};
+
+// A strided part of a value's dense elements, under the dimensions that an operation sees.
+struct StridedView {
+  Shape dims;
+  Shape strides;       // in elements
+  int64_t offset = 0;  // elements before the first
 };
 
 // Inputs a, b, and, if there is a third, a bias that numpy's rules repeat to the output's shape.
-// Ranks as numpy.matmul takes them; transposing is for matrices only.
+// Ranks as numpy.matmul takes them; transposing is for matrices only. Where there is a view, it is
+// what the operation multiplies instead of the whole value, or where it writes; then there is no
+// bias and no transposing, and the views' and the other values' ranks are equal.
 struct MatMul {
   bool transpose_a = false;
   bool transpose_b = false;
+  std::optional<sim::Fused> fused = {};
+  std::optional<StridedView> view_a = {};
+  std::optional<StridedView> view_b = {};
+  std::optional<StridedView> view_c = {};
 };
 
 // Input x; element by element.
@@ -56,10 +70,19 @@ struct Activation {
   float beta = 0;
 };
 
-// Input x; the exponentials over the dimensions [begin, end) together sum to 1. end > begin.
+// Input x; the exponentials of scale x over the dimensions [begin, end) together sum to 1.
+// end > begin. If there is a second input, a mask that numpy's rules repeat to x's shape, it is
+// added before, and the last dimension is the one.
 struct Softmax {
   size_t begin = 0;
   size_t end = 1;
+  float scale = 1;
+};
+
+// Inputs x and, if they are there, scale and then bias, both [x's last dimension]: over that, minus
+// the mean, by the root of variance + epsilon.
+struct LayerNorm {
+  float epsilon = 0;
 };
 
 // Input x [N,C,spatial...]; spatial dimensions as in Conv.
@@ -70,15 +93,55 @@ struct Pool {
   std::array<int64_t, 4> pads{0, 0, 0, 0};
 };
 
-// Inputs a and b, which numpy's rules repeat to the output's shape.
+// Inputs a and b, which numpy's rules repeat to the output's shape. All of one type: float32, int32
+// or int64.
 struct Binary {
   sim::BinaryFunction function = sim::BinaryFunction::kAdd;
 };
 
+// Inputs a and b of one type, repeated likewise; the output is bool.
+struct Compare {
+  sim::Comparison comparison = sim::Comparison::kEqual;
+};
+
+// Inputs condition (bool), a and b, repeated likewise.
+struct Select {};
+
 // Input x; the same elements under another shape.
 struct Reshape {};
 
-using Operation = std::variant<Conv, MatMul, Activation, Softmax, Pool, Binary, Reshape>;
+// Input x; the same elements in the output's type.
+struct Cast {};
+
+// Inputs of the output's type: parts of them stand in the output, the later ones over the earlier
+// ones; together they fill it. Transposes, slices, concatenation, repetition, padding.
+struct Rearrange {
+  struct Part {
+    size_t input = 0;
+    Shape dims;
+    int64_t from = 0;  // element of the input, which is dense
+    Shape from_strides;
+    int64_t to = 0;  // element of the output
+    Shape to_strides;
+  };
+  std::vector<Part> parts;
+};
+
+// Inputs table and indices (int32 or int64): the table's entries along `axis` that the indices
+// name, under the dimensions of the indices.
+struct Gather {
+  size_t axis = 0;
+};
+
+// Input x: the reduction over the dimensions in which `kept` has 1 and x has more. The output may
+// have the dimensions of `kept` or lack those.
+struct Reduce {
+  sim::Reduction kind = sim::Reduction::kMean;
+  Shape kept;
+};
+
+using Operation = std::variant<Conv, MatMul, Activation, Softmax, LayerNorm, Pool, Binary, Compare,
+                               Select, Reshape, Cast, Rearrange, Gather, Reduce>;
 
 struct Node {
   std::string name;  // for people: "Conv 'conv1'"
@@ -112,6 +175,14 @@ struct Graph {
 // A constant's elements; the value is a constant of float32.
 std::vector<float> FloatsOf(const Value& constant);
 ByteVector BytesOf(const std::vector<float>& floats);
+
+// The strides of dense elements.
+Shape DenseStrides(const Shape& shape);
+// What numpy's rules make of two shapes, or nothing.
+std::optional<Shape> BroadcastShape(const Shape& a, const Shape& b);
+
+// The one element of a constant of float32 that has no more.
+std::optional<float> ScalarOf(const Value& value);
 
 // Do numpy's rules repeat `from` to exactly `to`?
 bool RepeatsTo(const Shape& from, const Shape& to);

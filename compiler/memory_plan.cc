@@ -87,6 +87,7 @@ class Planner {
   static bool MayWorkInPlace(const Graph& graph, const Node& node) {
     if (std::holds_alternative<Activation>(node.operation)) return true;
     if (std::holds_alternative<Softmax>(node.operation)) return true;
+    if (std::holds_alternative<LayerNorm>(node.operation)) return true;
     return std::holds_alternative<Binary>(node.operation) &&
            graph.at(node.inputs[0]).shape == graph.at(node.output).shape;
   }
@@ -98,9 +99,11 @@ class Planner {
       const size_t from = Root(block_of_[node.inputs[0]]);
       const size_t to = Root(block_of_[node.output]);
       const bool ends = blocks_[from].death == static_cast<int64_t>(i) && !blocks_[from].is_output;
-      // b may not lie where the result goes.
-      const bool apart = node.inputs.size() < 2 || block_of_[node.inputs[1]] == kNoBlock ||
-                         Root(block_of_[node.inputs[1]]) != from;
+      // No other input may lie where the result goes.
+      const bool apart =
+          std::all_of(node.inputs.begin() + 1, node.inputs.end(), [&](ValueId other) {
+            return block_of_[other] == kNoBlock || Root(block_of_[other]) != from;
+          });
       if (!ends || !apart) continue;
       joined_[to] = from;
       blocks_[from].death = blocks_[to].death;

@@ -331,7 +331,7 @@ Result<void> TakeTypes(const google::protobuf::RepeatedPtrField<onnx::ValueInfoP
   return {};
 }
 
-OnnxNode TakeNode(const onnx::NodeProto& node) {
+Result<OnnxNode> TakeNode(const onnx::NodeProto& node) {
   OnnxNode taken{node.op_type(),
                  NodeName(node),
                  {node.input().begin(), node.input().end()},
@@ -347,6 +347,9 @@ OnnxNode TakeNode(const onnx::NodeProto& node) {
       value = std::vector<int64_t>(attribute.ints().begin(), attribute.ints().end());
     if (attribute.type() == AttributeProto::FLOATS)
       value = std::vector<float>(attribute.floats().begin(), attribute.floats().end());
+    if (attribute.type() == AttributeProto::TENSOR) {
+      NRTD_ASSIGN(value, TakeTensor(attribute.t()));
+    }
   }
   return taken;
 }
@@ -366,7 +369,10 @@ Result<OnnxModel> Take(const onnx::ModelProto& proto, int64_t opset) {
   NRTD_TRY(TakeTypes(graph.input(), model.types));
   NRTD_TRY(TakeTypes(graph.value_info(), model.types));
   NRTD_TRY(TakeTypes(graph.output(), model.types));
-  for (const auto& node : graph.node()) model.nodes.push_back(TakeNode(node));
+  for (const auto& node : graph.node()) {
+    NRTD_ASSIGN(OnnxNode taken, TakeNode(node));
+    model.nodes.push_back(std::move(taken));
+  }
   return model;
 }
 

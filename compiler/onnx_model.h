@@ -27,7 +27,7 @@ struct OnnxTensor {
 };
 
 using OnnxAttribute =
-    std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>>;
+    std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>, OnnxTensor>;
 
 struct OnnxNode {
   std::string op_type;

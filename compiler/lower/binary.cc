@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "compiler/lower/elementwise.h"
 #include "compiler/lower/lower.h"
 #include "compiler/lower/views.h"
 
 namespace nrtd::compiler {
-namespace {
 
-// Where an operand has 1 and the full shape has more, the same element is read again.
+Result<Aligned> Align(const Node& node, const LowerContext& context) {
+  const Shape& full = context.at(node.output).shape;
+  std::vector<Shape> inputs;
+  for (ValueId input : node.inputs) inputs.push_back(PadRank(context.at(input).shape, full.size()));
+  Joined joined = JoinDimensions(full, inputs);
+  if (joined.full.size() > sim::kMaxRank) {
+    return Fail(Nerr::kInvalid, "needs {} dimensions, the core has {}", joined.full.size(),
+                sim::kMaxRank);
+  }
+  return Aligned{std::move(joined.full), std::move(joined.parts)};
+}
+
 sim::Operand Repeated(sim::Operand operand, const Shape& full) {
   for (size_t d = 0; d < full.size(); ++d) {
     if (operand.dims[d] != full[d]) operand.strides[d] = 0;
@@ -14,26 +25,39 @@ sim::Operand Repeated(sim::Operand operand, const Shape& full) {
   return operand;
 }
 
-}  // namespace
-
 Result<void> Lower(const Node& node, const Binary& binary, LowerContext& context) {
-  const Shape& full = context.at(node.output).shape;
-  const ValueId a = node.inputs[0];
-  const ValueId b = node.inputs[1];
-  const Joined joined = JoinDimensions(
-      full, {PadRank(context.at(a).shape, full.size()), PadRank(context.at(b).shape, full.size())});
-  if (joined.full.size() > sim::kMaxRank) {
-    return Fail(Nerr::kInvalid, "needs {} dimensions, the core has {}", joined.full.size(),
-                sim::kMaxRank);
-  }
-  const sim::Operand output = context.View(node.output, joined.full);
-  sim::Operand left = context.View(a, joined.parts[0]);
-  if (left.dims != joined.full) {
-    context.Append(node, sim::Engine::kPool, sim::Copy{Repeated(left, joined.full), output});
+  NRTD_ASSIGN(const Aligned aligned, Align(node, context));
+  const sim::Operand output = context.View(node.output, aligned.full);
+  sim::Operand left = context.View(node.inputs[0], aligned.inputs[0]);
+  if (left.dims != aligned.full) {
+    context.Append(node, sim::Engine::kPool, sim::Copy{Repeated(left, aligned.full), output});
     left = output;
   }
+  context.Append(
+      node, sim::Engine::kPool,
+      sim::Binary{left, context.View(node.inputs[1], aligned.inputs[1]), output, binary.function});
+  return {};
+}
+
+Result<void> Lower(const Node& node, const Compare& compare, LowerContext& context) {
+  NRTD_ASSIGN(const Aligned aligned, Align(node, context));
+  const auto input = [&](size_t i) {
+    return Repeated(context.View(node.inputs[i], aligned.inputs[i]), aligned.full);
+  };
   context.Append(node, sim::Engine::kPool,
-                 sim::Binary{left, context.View(b, joined.parts[1]), output, binary.function});
+                 sim::Compare{input(0), input(1), context.View(node.output, aligned.full),
+                              compare.comparison});
+  return {};
+}
+
+Result<void> Lower(const Node& node, const Select&, LowerContext& context) {
+  NRTD_ASSIGN(const Aligned aligned, Align(node, context));
+  const auto input = [&](size_t i) {
+    return Repeated(context.View(node.inputs[i], aligned.inputs[i]), aligned.full);
+  };
+  context.Append(
+      node, sim::Engine::kPool,
+      sim::Select{input(0), input(1), input(2), context.View(node.output, aligned.full)});
   return {};
 }
 

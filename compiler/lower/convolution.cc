@@ -14,7 +14,8 @@ Result<void> Lower(const Node& node, const Conv& conv, LowerContext& context) {
                           conv.dilations,
                           conv.pads,
                           conv.groups,
-                          context.precision()};
+                          context.precision(),
+                          conv.fused};
   if (node.inputs.size() == 3) {
     const ValueId bias = node.inputs[2];
     instruction.bias = context.View(bias, context.at(bias).shape);

@@ -11,6 +11,13 @@ sim::Operand LowerContext::View(ValueId id, Shape dims) const {
   return sim::DenseOperand(place.var_id, dtype, place.offset, std::move(dims));
 }
 
+sim::Operand LowerContext::View(ValueId id, const StridedView& view) const {
+  sim::Operand operand = View(id, view.dims);
+  operand.strides = view.strides;
+  operand.offset += static_cast<uint64_t>(view.offset) * DTypeSize(operand.dtype);
+  return operand;
+}
+
 sim::Operand LowerContext::WeightView(ValueId id, Shape dims) const {
   for (DType dtype : {DType::kBFloat16, DType::kFloat32}) {
     if (const auto file = plan_.files.find({id, dtype}); file != plan_.files.end())

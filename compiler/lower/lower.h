@@ -31,6 +31,8 @@ class LowerContext {
   // The value as a dense operand under dimensions that have as many elements; a constant in the
   // file variable of its own type.
   sim::Operand View(ValueId id, Shape dims) const;
+  // A part of it.
+  sim::Operand View(ValueId id, const StridedView& view) const;
   // The same for what PE multiplies by: a constant as it is stored for that.
   sim::Operand WeightView(ValueId id, Shape dims) const;
 
@@ -55,5 +57,12 @@ Result<void> Lower(const Node& node, const Activation& activation, LowerContext&
 Result<void> Lower(const Node& node, const Softmax& softmax, LowerContext& context);
 Result<void> Lower(const Node& node, const Pool& pool, LowerContext& context);
 Result<void> Lower(const Node& node, const Binary& binary, LowerContext& context);
+Result<void> Lower(const Node& node, const LayerNorm& norm, LowerContext& context);
+Result<void> Lower(const Node& node, const Compare& compare, LowerContext& context);
+Result<void> Lower(const Node& node, const Select& select, LowerContext& context);
+Result<void> Lower(const Node& node, const Cast& cast, LowerContext& context);
+Result<void> Lower(const Node& node, const Rearrange& rearrange, LowerContext& context);
+Result<void> Lower(const Node& node, const Gather& gather, LowerContext& context);
+Result<void> Lower(const Node& node, const Reduce& reduce, LowerContext& context);
 
 }  // namespace nrtd::compiler

@@ -79,9 +79,39 @@ sim::Operand Transposed(sim::Operand matrix) {
   return matrix;
 }
 
+// Dimensions of 1 in front of a view are free.
+StridedView WithRank(StridedView view, size_t rank) {
+  const size_t missing = rank - std::min(rank, view.dims.size());
+  view.dims.insert(view.dims.begin(), missing, 1);
+  view.strides.insert(view.strides.begin(), missing, 0);
+  return view;
+}
+
+Result<void> LowerViews(const Node& node, const MatMul& product, LowerContext& context) {
+  const auto whole = [&](ValueId id) {
+    const Shape& shape = context.at(id).shape;
+    return StridedView{shape, DenseStrides(shape), 0};
+  };
+  const StridedView c = product.view_c.value_or(whole(node.output));
+  const size_t rank = c.dims.size();
+  if (rank > sim::kMaxRank)
+    return Fail(Nerr::kInvalid, "needs {} dimensions, the core has {}", rank, sim::kMaxRank);
+  const StridedView a = WithRank(product.view_a.value_or(whole(node.inputs[0])), rank);
+  sim::Operand b = context.WeightView(node.inputs[1], context.at(node.inputs[1]).shape);
+  const StridedView view_b = WithRank(product.view_b.value_or(whole(node.inputs[1])), rank);
+  b.dims = view_b.dims;
+  b.strides = view_b.strides;
+  b.offset += static_cast<uint64_t>(view_b.offset) * DTypeSize(b.dtype);
+  context.Append(node, sim::Engine::kPe,
+                 sim::MatMul{context.View(node.inputs[0], a), std::move(b), std::nullopt,
+                             context.View(node.output, c), context.precision(), product.fused});
+  return {};
+}
+
 }  // namespace
 
 Result<void> Lower(const Node& node, const MatMul& product, LowerContext& context) {
+  if (product.view_a || product.view_b || product.view_c) return LowerViews(node, product, context);
   const bool has_bias = node.inputs.size() == 3;
   Products p =
       Align(context.at(node.inputs[0]).shape, context.at(node.inputs[1]).shape,
@@ -93,8 +123,11 @@ Result<void> Lower(const Node& node, const MatMul& product, LowerContext& contex
     return Fail(Nerr::kInvalid, "needs {} dimensions, the core has {}", p.c.size(), sim::kMaxRank);
   }
   sim::MatMul instruction{context.View(node.inputs[0], p.a),
-                          context.WeightView(node.inputs[1], p.b), std::nullopt,
-                          context.View(node.output, p.c), context.precision()};
+                          context.WeightView(node.inputs[1], p.b),
+                          std::nullopt,
+                          context.View(node.output, p.c),
+                          context.precision(),
+                          product.fused};
   if (product.transpose_a) instruction.a = Transposed(std::move(instruction.a));
   if (product.transpose_b) instruction.b = Transposed(std::move(instruction.b));
   if (p.bias) instruction.bias = context.View(node.inputs[2], *p.bias);

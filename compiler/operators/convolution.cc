@@ -27,7 +27,7 @@ Result<void> BuildConv(const OnnxNode& node, GraphBuilder& builder) {
   }
   NRTD_ASSIGN(const Windows windows,
               ReadWindows(node, in, builder.at(output).shape, Shape(w.begin() + 2, w.end())));
-  builder.Append(node, Conv{windows.strides, windows.dilations, windows.pads, groups},
+  builder.Append(node, Conv{windows.strides, windows.dilations, windows.pads, groups, std::nullopt},
                  std::move(inputs), output);
   return {};
 }

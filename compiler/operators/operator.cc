@@ -4,18 +4,91 @@
 #include <algorithm>
 #include <set>
 
+#include "compiler/evaluate.h"
+
 namespace nrtd::compiler {
 namespace {
 
 struct Row {
   std::string_view op_type;
-  Result<void> (*build)(const OnnxNode&, GraphBuilder&);  // none: gone before nodes are built
+  BuildOperator* build;  // none: gone before nodes are built
 };
 constexpr Row kOperators[] = {
-    {"Add", BuildAdd},         {"Constant", nullptr}, {"Conv", BuildConv},
-    {"Flatten", BuildReshape}, {"Gemm", BuildGemm},   {"MatMul", BuildMatMul},
-    {"MaxPool", BuildMaxPool}, {"Relu", BuildRelu},   {"Reshape", BuildReshape},
+    {"Abs", BuildFunction},
+    {"Add", BuildArithmetic},
+    {"And", BuildLogic},
+    {"AveragePool", BuildPool},
+    {"BatchNormalization", BuildBatchNormalization},
+    {"Cast", BuildCast},
+    {"Ceil", BuildFunction},
+    {"Clip", BuildClip},
+    {"Concat", BuildConcat},
+    {"Constant", nullptr},
+    {"ConstantOfShape", BuildConstantOfShape},
+    {"Conv", BuildConv},
+    {"DepthToSpace", BuildSpaceDepth},
+    {"Div", BuildArithmetic},
+    {"Dropout", BuildIdentity},
+    {"Elu", BuildFunction},
+    {"Equal", BuildComparison},
+    {"Erf", BuildFunction},
+    {"Exp", BuildFunction},
+    {"Expand", BuildExpand},
+    {"Flatten", BuildReshape},
+    {"Floor", BuildFunction},
+    {"Gather", BuildGather},
+    {"Gemm", BuildGemm},
+    {"GlobalAveragePool", BuildGlobalPool},
+    {"GlobalMaxPool", BuildGlobalPool},
+    {"Greater", BuildComparison},
+    {"GreaterOrEqual", BuildComparison},
+    {"HardSigmoid", BuildHardActivation},
+    {"HardSwish", BuildHardActivation},
+    {"Identity", BuildIdentity},
+    {"LayerNormalization", BuildLayerNormalization},
+    {"LeakyRelu", BuildFunction},
+    {"Less", BuildComparison},
+    {"LessOrEqual", BuildComparison},
+    {"Log", BuildFunction},
+    {"MatMul", BuildMatMul},
+    {"Max", BuildArithmetic},
+    {"MaxPool", BuildPool},
+    {"Mean", BuildArithmetic},
+    {"Min", BuildArithmetic},
+    {"Mul", BuildArithmetic},
+    {"Neg", BuildFunction},
+    {"Not", BuildLogic},
+    {"Or", BuildLogic},
+    {"Pad", BuildPad},
+    {"Pow", BuildArithmetic},
+    {"Range", BuildRange},
+    {"Reciprocal", BuildFunction},
+    {"ReduceMax", BuildReduction},
+    {"ReduceMean", BuildReduction},
+    {"ReduceMin", BuildReduction},
+    {"ReduceProd", BuildReduction},
+    {"ReduceSum", BuildReduction},
+    {"Relu", BuildFunction},
+    {"Reshape", BuildReshape},
+    {"Resize", BuildResize},
+    {"Shape", BuildShape},
+    {"Sigmoid", BuildFunction},
+    {"Size", BuildShape},
+    {"Slice", BuildSlice},
     {"Softmax", BuildSoftmax},
+    {"Softplus", BuildFunction},
+    {"SpaceToDepth", BuildSpaceDepth},
+    {"Split", BuildSplit},
+    {"Sqrt", BuildFunction},
+    {"Squeeze", BuildReshape},
+    {"Sub", BuildArithmetic},
+    {"Sum", BuildArithmetic},
+    {"Tanh", BuildFunction},
+    {"Tile", BuildTile},
+    {"Transpose", BuildTranspose},
+    {"Unsqueeze", BuildReshape},
+    {"Upsample", BuildResize},
+    {"Where", BuildWhere},
 };
 
 const Row* Find(std::string_view op_type) {
@@ -75,16 +148,75 @@ Result<ValueId> GraphBuilder::Input(const OnnxNode& node, size_t index) {
   return id;
 }
 
-Result<ValueId> GraphBuilder::Output(const OnnxNode& node) {
-  for (size_t i = 1; i < node.outputs.size(); ++i) {
+namespace {
+Result<void> CheckOnlyOutput(const OnnxNode& node, size_t index) {
+  for (size_t i = index + 1; i < node.outputs.size(); ++i) {
     if (node.HasOutput(i)) {
       return Fail(Nerr::kInvalid, "{}: its output {} ('{}') is not supported, only the first is",
                   Describe(node), i, node.outputs[i]);
     }
   }
-  auto id = Declare(node.outputs.at(0));
+  return {};
+}
+}  // namespace
+
+Result<ValueId> GraphBuilder::Output(const OnnxNode& node, size_t index) {
+  NRTD_TRY(CheckOnlyOutput(node, index));
+  auto id = Declare(node.outputs.at(index));
   if (!id) return tl::unexpected<Error>(std::move(id.error()).In(Describe(node)));
   return id;
+}
+
+Result<ValueId> GraphBuilder::Output(const OnnxNode& node, DType dtype, Shape shape, size_t index) {
+  const std::string& name = node.outputs.at(index);
+  const auto type = model_.types.find(name);
+  if (type != model_.types.end() && (type->second.dtype != dtype || type->second.shape != shape)) {
+    return Fail(Nerr::kInvalid, "{}: output '{}' is {} {}, ONNX says {} {}", Describe(node), name,
+                DTypeName(dtype), ShapeText(shape), DTypeName(type->second.dtype),
+                ShapeText(type->second.shape));
+  }
+  const auto count = ElementCount(shape);
+  if (!count || *count == 0) {
+    return Fail(Nerr::kInvalid, "{}: output '{}' of shape {} has no elements", Describe(node), name,
+                ShapeText(shape));
+  }
+  const ValueId id = graph_.Add({name, dtype, std::move(shape), std::nullopt});
+  by_name_[name] = id;
+  return id;
+}
+
+Result<std::vector<int64_t>> GraphBuilder::Integers(const OnnxNode& node, size_t index) {
+  NRTD_ASSIGN(const ValueId id, Input(node, index));
+  const Value& value = at(id);
+  if (!value.IsConstant()) {
+    return Fail(Nerr::kInvalid,
+                "{}: its input '{}' is not known before the network runs; make it constant",
+                Describe(node), value.name);
+  }
+  std::vector<int64_t> integers;
+  for (size_t i = 0; i < value.Elements(); ++i) {
+    if (value.dtype == DType::kInt64) {
+      integers.push_back(LoadAt<int64_t>(*value.data, i * sizeof(int64_t)));
+    } else if (value.dtype == DType::kInt32) {
+      integers.push_back(LoadAt<int32_t>(*value.data, i * sizeof(int32_t)));
+    } else {
+      return Fail(Nerr::kInvalid, "{}: its input '{}' is {}, expected integers", Describe(node),
+                  value.name, DTypeName(value.dtype));
+    }
+  }
+  return integers;
+}
+
+ValueId GraphBuilder::Constant(const OnnxNode& node, std::string_view what, DType dtype,
+                               Shape shape, ByteVector data) {
+  const ValueId id = Between(node, what, std::move(shape), dtype);
+  Set(id, std::move(data));
+  return id;
+}
+
+ValueId GraphBuilder::Constant(const OnnxNode& node, std::string_view what, Shape shape,
+                               const std::vector<float>& values) {
+  return Constant(node, what, DType::kFloat32, std::move(shape), BytesOf(values));
 }
 
 namespace {
@@ -105,14 +237,32 @@ Result<ValueId> GraphBuilder::FloatOutput(const OnnxNode& node) {
   return RequireFloat(Output(node), node, *this);
 }
 
-ValueId GraphBuilder::Between(const OnnxNode& node, std::string_view what, Shape shape) {
-  return graph_.Add(
-      {fmt::format("{}.{}", node.name, what), DType::kFloat32, std::move(shape), std::nullopt});
+ValueId GraphBuilder::Between(const OnnxNode& node, std::string_view what, Shape shape,
+                              DType dtype) {
+  return graph_.Add({fmt::format("{}.{}", node.name, what), dtype, std::move(shape), std::nullopt});
 }
 
 void GraphBuilder::Append(const OnnxNode& node, Operation operation, std::vector<ValueId> inputs,
                           ValueId output) {
-  graph_.nodes.push_back({Describe(node), operation, std::move(inputs), output});
+  Node appended{Describe(node), std::move(operation), std::move(inputs), output};
+  if (auto data = Evaluate(graph_, appended)) {
+    Set(output, std::move(*data));
+  } else {
+    graph_.nodes.push_back(std::move(appended));
+  }
+}
+
+Result<size_t> AxisOf(const OnnxNode& node, int64_t axis, size_t rank) {
+  const auto dimensions = static_cast<int64_t>(rank);
+  if (axis >= -dimensions && axis < dimensions)
+    return static_cast<size_t>(axis < 0 ? axis + dimensions : axis);
+  return Fail(Nerr::kInvalid, "{}: axis {} is outside {} dimensions", Describe(node), axis, rank);
+}
+
+Result<std::vector<int64_t>> ListOf(const OnnxNode& node, const std::string& attribute,
+                                    size_t input, GraphBuilder& builder) {
+  if (node.HasInput(input)) return builder.Integers(node, input);
+  return node.Attribute<std::vector<int64_t>>(attribute, {});
 }
 
 Result<Graph> GraphBuilder::Finish() && {

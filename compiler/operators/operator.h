@@ -37,11 +37,27 @@ class GraphBuilder {
   Result<ValueId> FloatOutput(const OnnxNode& node);
   // The same for any type.
   Result<ValueId> Input(const OnnxNode& node, size_t index);
-  Result<ValueId> Output(const OnnxNode& node);
+  Result<ValueId> Output(const OnnxNode& node, size_t index = 0);
+  // An output whose type and shape the operator tells. kInvalid when ONNX's inference found
+  // another.
+  Result<ValueId> Output(const OnnxNode& node, DType dtype, Shape shape, size_t index = 0);
+  // Elements of an input of int64 or int32 that is known now. kInvalid: it is not.
+  Result<std::vector<int64_t>> Integers(const OnnxNode& node, size_t index);
+
+  // A constant that the operator brings along.
+  ValueId Constant(const OnnxNode& node, std::string_view what, DType dtype, Shape shape,
+                   ByteVector data);
+  ValueId Constant(const OnnxNode& node, std::string_view what, Shape shape,
+                   const std::vector<float>& values);
+  // The output is known now.
+  void Set(ValueId output, ByteVector data) { graph_.values[output].data = std::move(data); }
 
   // A value between two nodes that one ONNX node becomes.
-  ValueId Between(const OnnxNode& node, std::string_view what, Shape shape);
+  ValueId Between(const OnnxNode& node, std::string_view what, Shape shape,
+                  DType dtype = DType::kFloat32);
 
+  // What depends on constants only is computed right away (evaluate.h), so that shapes that a model
+  // computes are known to the operators behind.
   void Append(const OnnxNode& node, Operation operation, std::vector<ValueId> inputs,
               ValueId output);
 
@@ -59,13 +75,45 @@ class GraphBuilder {
 // "Conv 'conv1'"
 std::string Describe(const OnnxNode& node);
 
-Result<void> BuildConv(const OnnxNode& node, GraphBuilder& builder);
-Result<void> BuildMaxPool(const OnnxNode& node, GraphBuilder& builder);
-Result<void> BuildGemm(const OnnxNode& node, GraphBuilder& builder);
-Result<void> BuildMatMul(const OnnxNode& node, GraphBuilder& builder);
-Result<void> BuildAdd(const OnnxNode& node, GraphBuilder& builder);
-Result<void> BuildRelu(const OnnxNode& node, GraphBuilder& builder);
-Result<void> BuildSoftmax(const OnnxNode& node, GraphBuilder& builder);
-Result<void> BuildReshape(const OnnxNode& node, GraphBuilder& builder);  // and Flatten
+// An axis counted from the front, of `rank` of them. kInvalid: there is none.
+Result<size_t> AxisOf(const OnnxNode& node, int64_t axis, size_t rank);
+// The attribute's list or that of the input, where it has become one; empty if there is none.
+Result<std::vector<int64_t>> ListOf(const OnnxNode& node, const std::string& attribute,
+                                    size_t input, GraphBuilder& builder);
+
+// Where one function stands for several operators, they are told apart by op_type.
+using BuildOperator = Result<void>(const OnnxNode& node, GraphBuilder& builder);
+BuildOperator BuildConv;
+BuildOperator BuildPool;        // MaxPool, AveragePool
+BuildOperator BuildGlobalPool;  // GlobalAveragePool, GlobalMaxPool
+BuildOperator BuildBatchNormalization;
+BuildOperator BuildGemm;
+BuildOperator BuildMatMul;
+BuildOperator BuildArithmetic;  // Add, Sub, Mul, Div, Pow, Min, Max, Sum, Mean
+BuildOperator BuildFunction;    // Relu, Sqrt, Exp, ...: of one element
+BuildOperator BuildClip;
+BuildOperator BuildHardActivation;  // HardSigmoid, HardSwish
+BuildOperator BuildComparison;      // Equal, Less, LessOrEqual, Greater, GreaterOrEqual
+BuildOperator BuildLogic;           // And, Or, Not
+BuildOperator BuildWhere;
+BuildOperator BuildCast;
+BuildOperator BuildIdentity;  // and Dropout
+BuildOperator BuildSoftmax;
+BuildOperator BuildReduction;  // ReduceMean, ReduceSum, ReduceMax, ReduceMin, ReduceProd
+BuildOperator BuildLayerNormalization;
+BuildOperator BuildReshape;  // and Flatten, Squeeze, Unsqueeze
+BuildOperator BuildShape;    // and Size
+BuildOperator BuildConstantOfShape;
+BuildOperator BuildRange;
+BuildOperator BuildTranspose;
+BuildOperator BuildSlice;
+BuildOperator BuildConcat;
+BuildOperator BuildSplit;
+BuildOperator BuildExpand;
+BuildOperator BuildTile;
+BuildOperator BuildPad;
+BuildOperator BuildResize;      // and Upsample: nearest by whole factors
+BuildOperator BuildSpaceDepth;  // DepthToSpace, SpaceToDepth
+BuildOperator BuildGather;
 
 }  // namespace nrtd::compiler

@@ -4,7 +4,7 @@
 
 namespace nrtd::compiler {
 
-Result<void> BuildMaxPool(const OnnxNode& node, GraphBuilder& builder) {
+Result<void> BuildPool(const OnnxNode& node, GraphBuilder& builder) {
   NRTD_ASSIGN(const ValueId x, builder.FloatInput(node, 0));
   NRTD_ASSIGN(const ValueId output, builder.FloatOutput(node));
   NRTD_ASSIGN(const Windows windows,
@@ -18,8 +18,33 @@ Result<void> BuildMaxPool(const OnnxNode& node, GraphBuilder& builder) {
                   Describe(node), windows.pads[d], windows.pads[2 + d], windows.kernel[d]);
     }
   }
-  builder.Append(node, Pool{sim::PoolKind::kMax, windows.kernel, windows.strides, windows.pads},
-                 {x}, output);
+  sim::PoolKind kind = sim::PoolKind::kMax;
+  if (node.op_type == "AveragePool") {
+    const bool pads_count = node.Attribute<int64_t>("count_include_pad", 0) != 0;
+    kind = pads_count ? sim::PoolKind::kAverageIncludePad : sim::PoolKind::kAverageExcludePad;
+    // A window that ceil_mode lets hang over the padding counts less than a whole one.
+    if (pads_count && node.Attribute<int64_t>("ceil_mode", 0) != 0)
+      return Fail(Nerr::kInvalid, "{}: ceil_mode with count_include_pad is not supported",
+                  Describe(node));
+  }
+  builder.Append(node, Pool{kind, windows.kernel, windows.strides, windows.pads}, {x}, output);
+  return {};
+}
+
+Result<void> BuildGlobalPool(const OnnxNode& node, GraphBuilder& builder) {
+  NRTD_ASSIGN(const ValueId x, builder.FloatInput(node, 0));
+  const Shape shape = builder.at(x).shape;
+  if (shape.size() < 3) {
+    return Fail(Nerr::kInvalid, "{}: shape {} has no spatial dimensions", Describe(node),
+                ShapeText(shape));
+  }
+  Shape kept(shape.size(), 1);
+  kept[0] = shape[0];
+  kept[1] = shape[1];
+  NRTD_ASSIGN(const ValueId output, builder.Output(node, DType::kFloat32, kept));
+  const auto kind =
+      node.op_type == "GlobalMaxPool" ? sim::Reduction::kMaximum : sim::Reduction::kMean;
+  builder.Append(node, Reduce{kind, kept}, {x}, output);
   return {};
 }
 

@@ -24,13 +24,24 @@ Result<void> CheckInner(const OnnxNode& node, const Shape& a, const Shape& b, in
 Result<void> BuildMatMul(const OnnxNode& node, GraphBuilder& builder) {
   NRTD_ASSIGN(const ValueId a, builder.FloatInput(node, 0));
   NRTD_ASSIGN(const ValueId b, builder.FloatInput(node, 1));
-  NRTD_ASSIGN(const ValueId output, builder.FloatOutput(node));
-  const Shape& left = builder.at(a).shape;
-  const Shape& right = builder.at(b).shape;
+  const Shape left = builder.at(a).shape;
+  const Shape right = builder.at(b).shape;
   if (left.empty() || right.empty())
     return Fail(Nerr::kInvalid, "{}: a scalar is no matrix", Describe(node));
   NRTD_TRY(CheckInner(node, left, right, left.back(),
                       right.size() == 1 ? right[0] : right[right.size() - 2]));
+  // A vector's missing dimension is missing in the result, too.
+  const auto leading = [](const Shape& s) {
+    return Shape(s.begin(), s.end() - static_cast<std::ptrdiff_t>(std::min<size_t>(s.size(), 2)));
+  };
+  auto shape = BroadcastShape(leading(left), leading(right));
+  if (!shape) {
+    return Fail(Nerr::kInvalid, "{}: shapes {} and {} do not fit", Describe(node), ShapeText(left),
+                ShapeText(right));
+  }
+  if (left.size() > 1) shape->push_back(left[left.size() - 2]);
+  if (right.size() > 1) shape->push_back(right.back());
+  NRTD_ASSIGN(const ValueId output, builder.Output(node, DType::kFloat32, std::move(*shape)));
   builder.Append(node, MatMul{}, {a, b}, output);
   return {};
 }
@@ -39,11 +50,11 @@ Result<void> BuildMatMul(const OnnxNode& node, GraphBuilder& builder) {
 Result<void> BuildGemm(const OnnxNode& node, GraphBuilder& builder) {
   NRTD_ASSIGN(const ValueId a, builder.FloatInput(node, 0));
   NRTD_ASSIGN(ValueId b, builder.FloatInput(node, 1));
-  NRTD_ASSIGN(const ValueId output, builder.FloatOutput(node));
   const float alpha = node.Attribute<float>("alpha", 1);
   const float beta = node.Attribute<float>("beta", 1);
-  const MatMul product{node.Attribute<int64_t>("transA", 0) != 0,
-                       node.Attribute<int64_t>("transB", 0) != 0};
+  MatMul product;
+  product.transpose_a = node.Attribute<int64_t>("transA", 0) != 0;
+  product.transpose_b = node.Attribute<int64_t>("transB", 0) != 0;
   const Shape left = builder.at(a).shape;
   const Shape right = builder.at(b).shape;
   if (left.size() != 2 || right.size() != 2) {
@@ -52,7 +63,8 @@ Result<void> BuildGemm(const OnnxNode& node, GraphBuilder& builder) {
   }
   NRTD_TRY(CheckInner(node, left, right, left[product.transpose_a ? 0 : 1],
                       right[product.transpose_b ? 1 : 0]));
-  const Shape shape = builder.at(output).shape;
+  const Shape shape{left[product.transpose_a ? 1 : 0], right[product.transpose_b ? 0 : 1]};
+  NRTD_ASSIGN(const ValueId output, builder.Output(node, DType::kFloat32, shape));
 
   const bool scale_weights = alpha != 1 && builder.at(b).IsConstant();
   const bool scale_product = alpha != 1 && !scale_weights;

@@ -38,7 +38,9 @@ class Fuser {
       return false;
     Node& node = graph_.nodes[at];
     const size_t made = producers_[addend];
-    if (node.inputs.size() != 2 || (made != Graph::kNoNode && made >= at)) return false;
+    if (made != Graph::kNoNode && made >= at) return false;
+    if (node.inputs.size() == 3) return AddToBias(node, addend, sum, at);
+    if (node.inputs.size() != 2) return false;
     if (std::holds_alternative<MatMul>(node.operation)) {
       if (!RepeatsTo(graph_.at(addend).shape, graph_.at(sum).shape)) return false;
       node.inputs.push_back(addend);
@@ -50,6 +52,29 @@ class Fuser {
     } else {
       return false;
     }
+    node.output = sum;
+    producers_[sum] = at;
+    return true;
+  }
+
+  // Two constants of one number a channel become one.
+  bool AddToBias(Node& node, ValueId addend, ValueId sum, size_t at) {
+    const Value& more = graph_.at(addend);
+    Value bias = graph_.at(node.inputs[2]);
+    const Shape& output = graph_.at(sum).shape;
+    if (!bias.IsConstant() || !more.IsConstant() || bias.Elements() != more.Elements())
+      return false;
+    const bool fits = std::holds_alternative<Conv>(node.operation)
+                          ? IsChannelBias(more, output)
+                          : bias.shape.back() == output.back() && !more.shape.empty() &&
+                                more.shape.back() == output.back() &&
+                                bias.Elements() == static_cast<uint64_t>(output.back());
+    if (!fits) return false;
+    std::vector<float> elements = FloatsOf(bias);
+    const std::vector<float> others = FloatsOf(more);
+    for (size_t i = 0; i < elements.size(); ++i) elements[i] += others[i];
+    bias.data = BytesOf(elements);
+    node.inputs[2] = graph_.Add(std::move(bias));
     node.output = sum;
     producers_[sum] = at;
     return true;

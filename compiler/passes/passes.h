@@ -8,8 +8,8 @@
 
 namespace nrtd::compiler {
 
-// Computes at compile time what depends on constants only: reshapes, element-wise functions and
-// pairs. What it cannot compute stays for the core, which may read constants like anything else.
+// Computes at compile time what depends on constants only (evaluate.h). What is not worth it stays
+// for the core, which may read constants like anything else.
 void FoldConstants(Graph& graph);
 
 // An addition behind a product or convolution becomes its bias, if nothing else reads the product
@@ -18,6 +18,26 @@ void FuseBias(Graph& graph);
 
 // Removes nodes that no output depends on. Values stay, so ids stay valid.
 void RemoveDeadCode(Graph& graph);
+
+// A product or convolution with constant weights times a number, or a number a channel: the weights
+// are multiplied instead, and the bias.
+void FuseScale(Graph& graph);
+
+// x/2 (1 + erf(x / sqrt 2)), written out, becomes one function.
+void RecogniseGelu(Graph& graph);
+
+// Layer normalisation, written out as means, differences and roots, becomes one operation.
+void RecogniseLayerNorm(Graph& graph);
+
+// What attention does before its softmax, a scale and a mask, becomes part of it.
+void MaskSoftmax(Graph& graph);
+
+// A transpose before a product becomes the way in which it is read; one behind it, the way in which
+// it is written.
+void FoldTransposes(Graph& graph);
+
+// An activation behind a product or convolution is done on the way out of PE.
+void FuseActivations(Graph& graph);
 
 // Moves every activation right behind the node that makes its input, so that the engines hand over
 // once and the activation can work in place.

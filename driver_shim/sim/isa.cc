@@ -42,11 +42,13 @@ void Describe(A& a, I& i) {
   a(i.input), a(i.weights), a(i.bias), a(i.output), a(i.strides), a(i.dilations), a(i.pads),
       a(i.groups);
   a.Enum(i.precision, 2);
+  a.Since(1, i.fused);
 }
 template <typename A, MaybeConst<MatMul> I>
 void Describe(A& a, I& i) {
   a(i.a), a(i.b), a(i.bias), a(i.c);
   a.Enum(i.precision, 2);
+  a.Since(1, i.fused);
 }
 template <typename A, MaybeConst<Activation> I>
 void Describe(A& a, I& i) {
@@ -57,6 +59,7 @@ void Describe(A& a, I& i) {
 template <typename A, MaybeConst<Softmax> I>
 void Describe(A& a, I& i) {
   a(i.input), a(i.output), a(i.axis);
+  a.Since(1, i.scale), a.Since(1, i.mask);
 }
 template <typename A, MaybeConst<Pool2d> I>
 void Describe(A& a, I& i) {
@@ -73,6 +76,28 @@ template <typename A, MaybeConst<Copy> I>
 void Describe(A& a, I& i) {
   a(i.input), a(i.output);
 }
+template <typename A, MaybeConst<LayerNorm> I>
+void Describe(A& a, I& i) {
+  a(i.input), a(i.scale), a(i.bias), a(i.output), a(i.epsilon);
+}
+template <typename A, MaybeConst<Gather> I>
+void Describe(A& a, I& i) {
+  a(i.table), a(i.indices), a(i.output);
+}
+template <typename A, MaybeConst<Reduce> I>
+void Describe(A& a, I& i) {
+  a(i.input), a(i.output);
+  a.Enum(i.kind, kReductions);
+}
+template <typename A, MaybeConst<Compare> I>
+void Describe(A& a, I& i) {
+  a(i.a), a(i.b), a(i.output);
+  a.Enum(i.comparison, kComparisons);
+}
+template <typename A, MaybeConst<Select> I>
+void Describe(A& a, I& i) {
+  a(i.condition), a(i.a), a(i.b), a(i.output);
+}
 
 class Encoder {
  public:
@@ -88,9 +113,14 @@ class Encoder {
   void operator()(const std::array<T, N>& values) {
     for (const T& value : values) (*this)(value);
   }
-  void operator()(const std::optional<Operand>& operand) {
-    (*this)(static_cast<uint8_t>(operand.has_value()));
-    if (operand) (*this)(*operand);
+  template <typename T>
+  void operator()(const std::optional<T>& field) {
+    (*this)(static_cast<uint8_t>(field.has_value()));
+    if (field) (*this)(*field);
+  }
+  void operator()(const Fused& fused) {
+    Enum(fused.function, kFunctions);
+    (*this)(fused.alpha), (*this)(fused.beta);
   }
   void operator()(const Operand& operand) {
     (*this)(operand.var_id);
@@ -104,6 +134,11 @@ class Encoder {
   void Enum(const E& value, uint8_t) {
     (*this)(static_cast<uint8_t>(value));
   }
+  // A field that is there since this minor version.
+  template <typename T>
+  void Since(uint16_t, const T& field) {
+    (*this)(field);
+  }
 
  private:
   ByteVector& out_;
@@ -111,7 +146,7 @@ class Encoder {
 
 class Decoder {
  public:
-  explicit Decoder(ByteSpan bytes) : bytes_(bytes) {}
+  Decoder(ByteSpan bytes, uint16_t minor) : bytes_(bytes), minor_(minor) {}
 
   bool ok() const { return error_.empty(); }
   const std::string& error() const { return error_; }
@@ -132,12 +167,17 @@ class Decoder {
   void operator()(std::array<T, N>& values) {
     for (T& value : values) (*this)(value);
   }
-  void operator()(std::optional<Operand>& operand) {
+  template <typename T>
+  void operator()(std::optional<T>& field) {
     uint8_t present = 0;
     (*this)(present);
     if (present > 1)
-      error_ = fmt::format("optional operand has presence {}, expected 0 or 1", present);
-    if (ok() && present == 1) (*this)(operand.emplace());
+      error_ = fmt::format("optional field has presence {}, expected 0 or 1", present);
+    if (ok() && present == 1) (*this)(field.emplace());
+  }
+  void operator()(Fused& fused) {
+    Enum(fused.function, kFunctions);
+    (*this)(fused.alpha), (*this)(fused.beta);
   }
   void operator()(Operand& operand) {
     uint8_t dtype = 0;
@@ -163,9 +203,14 @@ class Decoder {
       error_ = fmt::format("enumeration value {} is not below {}", number, count);
     value = static_cast<E>(number);
   }
+  template <typename T>
+  void Since(uint16_t minor, T& field) {
+    if (minor_ >= minor) (*this)(field);
+  }
 
  private:
   ByteSpan bytes_;
+  uint16_t minor_;  // of the stream
   size_t at_ = 0;
   std::string error_;
 };
@@ -174,6 +219,7 @@ struct OpcodeRow {
   Opcode opcode;
   std::string_view name;
   std::optional<Engine> engine;  // nothing: every engine
+  uint16_t since = 0;            // minor version
 };
 // In the order of Instruction's alternatives.
 constexpr OpcodeRow kOpcodes[] = {
@@ -189,6 +235,11 @@ constexpr OpcodeRow kOpcodes[] = {
     {Opcode::kPool2d, "Pool2d", Engine::kPool},
     {Opcode::kBinary, "Binary", Engine::kPool},
     {Opcode::kCopy, "Copy", Engine::kPool},
+    {Opcode::kLayerNorm, "LayerNorm", Engine::kAct, 1},
+    {Opcode::kGather, "Gather", Engine::kPool, 1},
+    {Opcode::kReduce, "Reduce", Engine::kPool, 1},
+    {Opcode::kCompare, "Compare", Engine::kPool, 1},
+    {Opcode::kSelect, "Select", Engine::kPool, 1},
 };
 static_assert(std::size(kOpcodes) == std::variant_size_v<Instruction>);
 
@@ -208,15 +259,16 @@ Instruction MakeAlternative(size_t index) {
   return Instruction(std::in_place_index<N>);
 }
 
-Result<Instruction> DecodeInstruction(Opcode opcode, Engine engine, ByteSpan fields) {
+Result<Instruction> DecodeInstruction(Opcode opcode, Engine engine, ByteSpan fields,
+                                      uint16_t minor) {
   const OpcodeRow* row = FindOpcode(opcode);
-  if (row == nullptr)
+  if (row == nullptr || row->since > minor)
     return Fail(Nerr::kInvalid, "unknown opcode {}", static_cast<uint16_t>(opcode));
   if (row->engine && *row->engine != engine) {
     return Fail(Nerr::kInvalid, "{} does not run on engine {}", row->name, EngineName(engine));
   }
   Instruction instruction = MakeAlternative(static_cast<size_t>(row - kOpcodes));
-  Decoder decoder(fields);
+  Decoder decoder(fields, minor);
   std::visit([&](auto& alternative) { Describe(decoder, alternative); }, instruction);
   if (!decoder.ok()) return Fail(Nerr::kInvalid, "{}: {}", row->name, decoder.error());
   if (AlignUp(decoder.consumed(), 8) != fields.size()) {
@@ -321,7 +373,7 @@ Result<Stream> DecodeStream(ByteSpan bytes) {
     }
     const ByteSpan fields =
         bytes.subspan(at + kInstructionHeaderBytes, size - kInstructionHeaderBytes);
-    auto instruction = DecodeInstruction(opcode, stream.engine, fields);
+    auto instruction = DecodeInstruction(opcode, stream.engine, fields, minor);
     if (!instruction) {
       return tl::unexpected<Error>(
           std::move(instruction.error())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The instruction set of the simulated NeuronCore, version 1.0: what neuron-cc writes and the
+// The instruction set of the simulated NeuronCore, version 1.1: what neuron-cc writes and the
 // simulated core runs. The encoding is documented in docs/sim-isa.md and is ours; real Inferentia
 // binaries are something else.
 //
@@ -30,7 +30,7 @@ namespace nrtd::sim {
 
 inline constexpr uint32_t kStreamMagic = 0x4d49534eU;  // "NSIM"
 inline constexpr uint16_t kIsaMajor = 1;
-inline constexpr uint16_t kIsaMinor = 0;
+inline constexpr uint16_t kIsaMinor = 1;  // 1.0 had no Gather, Reduce, ... (docs/sim-isa.md)
 
 inline constexpr uint32_t kSemaphores = 32;  // a core has as many as the real one
 inline constexpr size_t kMaxRank = 6;
@@ -98,6 +98,36 @@ struct End {
 // PE
 // -------------------------------------------------------------------------------------------------------------------
 
+// What an engine does to an element.
+enum class Function : uint8_t {
+  kRelu = 0,       // max(x, 0)
+  kLeakyRelu = 1,  // x > 0 ? x : alpha x
+  kClip = 2,       // min(max(x, alpha), beta)
+  kSigmoid = 3,
+  kTanh = 4,
+  kExp = 5,
+  kLog = 6,
+  kSqrt = 7,
+  kAbs = 8,
+  kGeluErf = 9,  // x/2 (1 + erf(x / sqrt 2))
+  kLinear = 10,  // alpha x + beta
+  kErf = 11,     // since 1.1, like all that follow
+  kFloor = 12,
+  kCeil = 13,
+  kElu = 14,        // x > 0 ? x : alpha (exp(x) - 1)
+  kSoftplus = 15,   // log(1 + exp(x))
+  kReciprocal = 16  // 1 / x
+};
+inline constexpr uint8_t kFunctions = 17;
+
+// A function on the way out of PE, applied to sums with their bias.
+struct Fused {
+  Function function = Function::kRelu;
+  float alpha = 0;
+  float beta = 0;
+  bool operator==(const Fused&) const = default;
+};
+
 // How PE multiplies. kBFloat16: both operands rounded to bfloat16 (nearest even), products
 // accumulated in float32.
 enum class Precision : uint8_t { kFloat32 = 0, kBFloat16 = 1 };
@@ -115,6 +145,7 @@ struct Conv2d {
   std::array<int64_t, 4> pads{0, 0, 0, 0};  // top, left, bottom, right
   int64_t groups = 1;
   Precision precision = Precision::kFloat32;
+  std::optional<Fused> fused = {};  // since 1.1
   bool operator==(const Conv2d&) const = default;
 };
 
@@ -128,26 +159,12 @@ struct MatMul {
   std::optional<Operand> bias;
   Operand c;
   Precision precision = Precision::kFloat32;
+  std::optional<Fused> fused = {};  // since 1.1
   bool operator==(const MatMul&) const = default;
 };
 
 // ACT
 // ------------------------------------------------------------------------------------------------------------------
-
-enum class Function : uint8_t {
-  kRelu = 0,       // max(x, 0)
-  kLeakyRelu = 1,  // x > 0 ? x : alpha x
-  kClip = 2,       // min(max(x, alpha), beta)
-  kSigmoid = 3,
-  kTanh = 4,
-  kExp = 5,
-  kLog = 6,
-  kSqrt = 7,
-  kAbs = 8,
-  kGeluErf = 9,  // x/2 (1 + erf(x / sqrt 2))
-  kLinear = 10,  // alpha x + beta
-};
-inline constexpr uint8_t kFunctions = 11;
 
 // output = function(input), element by element; equal dims, float32. May work in place (same
 // operand twice).
@@ -160,12 +177,27 @@ struct Activation {
   bool operator==(const Activation&) const = default;
 };
 
-// output = exp(input - max) / sum over one axis; equal dims, float32. May work in place.
+// output = exp(z - max) / sum over one axis, of z = scale x input + mask: what attention does with
+// its scores. Equal dims, float32; every dimension of the mask is that of output or 1. May work in
+// place.
 struct Softmax {
   Operand input;
   Operand output;
-  int64_t axis = 0;  // 0 <= axis < rank
+  int64_t axis = 0;                  // 0 <= axis < rank
+  float scale = 1;                   // since 1.1
+  std::optional<Operand> mask = {};  // since 1.1
   bool operator==(const Softmax&) const = default;
+};
+
+// output = (input - mean) / sqrt(variance + epsilon) x scale + bias over the last axis; equal dims,
+// float32; scale and bias [that dimension]. May work in place. Since 1.1.
+struct LayerNorm {
+  Operand input;
+  std::optional<Operand> scale;
+  std::optional<Operand> bias;
+  Operand output;
+  float epsilon = 0;
+  bool operator==(const LayerNorm&) const = default;
 };
 
 // POOL
@@ -195,13 +227,15 @@ enum class BinaryFunction : uint8_t {
   kMultiply = 2,
   kDivide = 3,
   kMaximum = 4,
-  kMinimum = 5
+  kMinimum = 5,
+  kPower = 6  // since 1.1
 };
-inline constexpr uint8_t kBinaryFunctions = 6;
+inline constexpr uint8_t kBinaryFunctions = 7;
 
-// output = a (function) b; float32, equal ranks. a has output's dims; every dimension of b is that
-// of output or 1 (repeated). Where a must be repeated, Copy it first (an input stride of 0). May
-// work in place on a.
+// output = a (function) b; equal ranks, one type: float32, or, since 1.1, int32 or int64 (which
+// wrap around, divide towards zero, and give 0 for a division by 0). a has output's dims; every
+// dimension of b is that of output or 1 (repeated). Where a must be repeated, Copy it first (an
+// input stride of 0). May work in place on a.
 struct Binary {
   Operand a;
   Operand b;
@@ -211,16 +245,64 @@ struct Binary {
 };
 
 // output = input, element by element; equal dims, any strides. Equal dtypes of any kind, or a cast
-// between float32 and bfloat16. This is reshape, transpose, slice, concat, broadcast and cast.
+// between any two of float32, bfloat16, float16, float64, int8, uint8, int32, int64 and bool (1.0:
+// between float32 and bfloat16). A number that the integer cannot hold becomes the nearest that it
+// can, NaN 0; bool is 0 or 1. This is reshape, transpose, slice, concat, broadcast and cast.
 struct Copy {
   Operand input;
   Operand output;
   bool operator==(const Copy&) const = default;
 };
 
+// output[o,i,k] = table[o,indices[i],k]: rows of a table. table [O,N,K] and output [O,I,K] of one
+// type, indices [I] of int32 or int64 in -N to N-1, negative ones counting from the end. Another
+// index ends the execution with an error. Since 1.1.
+struct Gather {
+  Operand table;
+  Operand indices;
+  Operand output;
+  bool operator==(const Gather&) const = default;
+};
+
+enum class Reduction : uint8_t { kMean = 0, kSum = 1, kMaximum = 2, kMinimum = 3, kProduct = 4 };
+inline constexpr uint8_t kReductions = 5;
+
+// output = the reduction of input over the dimensions in which output has 1; equal ranks, float32.
+// Since 1.1.
+struct Reduce {
+  Operand input;
+  Operand output;
+  Reduction kind = Reduction::kMean;
+  bool operator==(const Reduce&) const = default;
+};
+
+enum class Comparison : uint8_t { kEqual = 0, kLess = 1, kLessOrEqual = 2 };
+inline constexpr uint8_t kComparisons = 3;
+
+// output = a (comparison) b as bool; equal dims; a and b of one type: float32, int32, int64 or
+// bool. Since 1.1.
+struct Compare {
+  Operand a;
+  Operand b;
+  Operand output;
+  Comparison comparison = Comparison::kEqual;
+  bool operator==(const Compare&) const = default;
+};
+
+// output = condition ? a : b, element by element; equal dims; condition is bool, the others of one
+// type. Since 1.1.
+struct Select {
+  Operand condition;
+  Operand a;
+  Operand b;
+  Operand output;
+  bool operator==(const Select&) const = default;
+};
+
 // The alternatives' order is not the encoding; opcodes are (see OpcodeOf).
 using Instruction = std::variant<SemaphoreWait, SemaphoreSignal, DmaTrigger, Notify, End, Conv2d,
-                                 MatMul, Activation, Softmax, Pool2d, Binary, Copy>;
+                                 MatMul, Activation, Softmax, Pool2d, Binary, Copy, LayerNorm,
+                                 Gather, Reduce, Compare, Select>;
 
 // The numbers stand in NEFFs: never renumber.
 enum class Opcode : uint16_t {
@@ -233,9 +315,14 @@ enum class Opcode : uint16_t {
   kMatMul = 17,
   kActivation = 32,
   kSoftmax = 33,
+  kLayerNorm = 34,
   kPool2d = 48,
   kBinary = 49,
   kCopy = 50,
+  kGather = 51,
+  kReduce = 52,
+  kCompare = 53,
+  kSelect = 54,
 };
 Opcode OpcodeOf(const Instruction& instruction);
 std::string_view OpcodeName(Opcode opcode);

@@ -14,6 +14,23 @@ enum class Access { kRead, kWrite };
 // Limits a dimension, stride and window so that no product of them leaves int64.
 constexpr int64_t kMaxExtent = int64_t{1} << 40;
 
+bool IsCastable(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+    case DType::kBFloat16:
+    case DType::kFloat16:
+    case DType::kFloat64:
+    case DType::kInt8:
+    case DType::kUInt8:
+    case DType::kInt32:
+    case DType::kInt64:
+    case DType::kBool:
+      return true;
+    default:
+      return false;
+  }
+}
+
 class StreamValidator {
  public:
   StreamValidator(const ProgramContext& context, Engine engine)
@@ -92,7 +109,21 @@ class StreamValidator {
     if (i.axis < 0 || i.axis >= static_cast<int64_t>(i.input.dims.size())) {
       return Fail(Nerr::kInvalid, "axis {} is outside rank {}", i.axis, i.input.dims.size());
     }
-    return CheckPair(i.input, i.output);
+    NRTD_TRY(CheckPair(i.input, i.output));
+    if (!i.mask) return {};
+    NRTD_TRY(CheckFloat(*i.mask, "mask", Access::kRead, i.output.dims.size()));
+    return CheckRepeats(*i.mask, "mask", i.output.dims);
+  }
+
+  Result<void> Check(const LayerNorm& i) {
+    NRTD_TRY(CheckPair(i.input, i.output));
+    for (const auto& [operand, role] : {std::pair(&i.scale, "scale"), std::pair(&i.bias, "bias")}) {
+      if (!*operand) continue;
+      NRTD_TRY(CheckFloat(**operand, role, Access::kRead, 1));
+      if ((*operand)->dims[0] != i.input.dims.back())
+        return ShapesDisagree(role, (*operand)->dims, "input", i.input.dims);
+    }
+    return {};
   }
 
   Result<void> Check(const Pool2d& i) {
@@ -117,9 +148,12 @@ class StreamValidator {
 
   Result<void> Check(const Binary& i) {
     const size_t rank = i.output.dims.size();
-    NRTD_TRY(CheckFloat(i.a, "a", Access::kRead, rank));
-    NRTD_TRY(CheckFloat(i.b, "b", Access::kRead, rank));
-    NRTD_TRY(CheckFloat(i.output, "output", Access::kWrite, rank));
+    NRTD_TRY(CheckType(i.output, "output", {DType::kFloat32, DType::kInt32, DType::kInt64}));
+    NRTD_TRY(CheckType(i.a, "a", {i.output.dtype}));
+    NRTD_TRY(CheckType(i.b, "b", {i.output.dtype}));
+    NRTD_TRY(CheckRankAndPlace(i.a, "a", Access::kRead, rank));
+    NRTD_TRY(CheckRankAndPlace(i.b, "b", Access::kRead, rank));
+    NRTD_TRY(CheckRankAndPlace(i.output, "output", Access::kWrite, rank));
     if (i.a.dims != i.output.dims) return ShapesDisagree("a", i.a.dims, "output", i.output.dims);
     return CheckRepeats(i.b, "b", i.output.dims);
   }
@@ -129,12 +163,64 @@ class StreamValidator {
     NRTD_TRY(CheckOperand(i.output, "output", Access::kWrite));
     if (i.input.dims != i.output.dims)
       return ShapesDisagree("input", i.input.dims, "output", i.output.dims);
-    const auto castable = [](DType t) { return t == DType::kFloat32 || t == DType::kBFloat16; };
-    if (i.input.dtype != i.output.dtype && !(castable(i.input.dtype) && castable(i.output.dtype))) {
+    if (i.input.dtype != i.output.dtype &&
+        !(IsCastable(i.input.dtype) && IsCastable(i.output.dtype))) {
       return Fail(Nerr::kInvalid, "cannot cast {} to {}", DTypeName(i.input.dtype),
                   DTypeName(i.output.dtype));
     }
     return {};
+  }
+
+  Result<void> Check(const Gather& i) {
+    NRTD_TRY(CheckType(i.indices, "indices", {DType::kInt32, DType::kInt64}));
+    NRTD_TRY(CheckType(i.output, "output", {i.table.dtype}));
+    NRTD_TRY(CheckRankAndPlace(i.table, "table", Access::kRead, 3));
+    NRTD_TRY(CheckRankAndPlace(i.indices, "indices", Access::kRead, 1));
+    NRTD_TRY(CheckRankAndPlace(i.output, "output", Access::kWrite, 3));
+    const Dims want{i.table.dims[0], i.indices.dims[0], i.table.dims[2]};
+    if (i.output.dims != want)
+      return ShapesDisagree("output", i.output.dims, "table", i.table.dims);
+    return {};
+  }
+
+  Result<void> Check(const Reduce& i) {
+    const size_t rank = i.input.dims.size();
+    NRTD_TRY(CheckFloat(i.input, "input", Access::kRead, rank));
+    NRTD_TRY(CheckFloat(i.output, "output", Access::kWrite, rank));
+    return CheckRepeats(i.output, "output", i.input.dims);
+  }
+
+  Result<void> Check(const Compare& i) {
+    NRTD_TRY(CheckType(i.a, "a", {DType::kFloat32, DType::kInt32, DType::kInt64, DType::kBool}));
+    NRTD_TRY(CheckType(i.b, "b", {i.a.dtype}));
+    NRTD_TRY(CheckType(i.output, "output", {DType::kBool}));
+    return CheckEqualDims({&i.a, &i.b}, i.output);
+  }
+
+  Result<void> Check(const Select& i) {
+    NRTD_TRY(CheckType(i.condition, "condition", {DType::kBool}));
+    NRTD_TRY(CheckType(i.a, "a", {i.output.dtype}));
+    NRTD_TRY(CheckType(i.b, "b", {i.output.dtype}));
+    return CheckEqualDims({&i.condition, &i.a, &i.b}, i.output);
+  }
+
+  Result<void> CheckEqualDims(std::initializer_list<const Operand*> inputs, const Operand& output) {
+    NRTD_TRY(CheckOperand(output, "output", Access::kWrite));
+    for (const Operand* input : inputs) {
+      NRTD_TRY(CheckOperand(*input, "input", Access::kRead));
+      if (input->dims != output.dims)
+        return ShapesDisagree("input", input->dims, "output", output.dims);
+    }
+    return {};
+  }
+
+  static Result<void> CheckType(const Operand& operand, std::string_view role,
+                                std::initializer_list<DType> allowed) {
+    if (std::find(allowed.begin(), allowed.end(), operand.dtype) != allowed.end()) return {};
+    std::string names;
+    for (DType dtype : allowed)
+      names += fmt::format("{}{}", names.empty() ? "" : ", ", DTypeName(dtype));
+    return Fail(Nerr::kInvalid, "{} is {}, expected {}", role, DTypeName(operand.dtype), names);
   }
 
   Result<void> CheckSemaphore(uint8_t semaphore) {

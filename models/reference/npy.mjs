@@ -10,6 +10,8 @@ const kTypes = [
   {descr: '<i4', type: 'int32', array: Int32Array},
   {descr: '|u1', type: 'uint8', array: Uint8Array},
   {descr: '|i1', type: 'int8', array: Int8Array},
+  {descr: '|b1', type: 'bool', array: Uint8Array},
+  {descr: '<f8', type: 'float64', array: Float64Array},
 ];
 
 export function readNpy(file) {

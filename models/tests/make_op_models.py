@@ -30,13 +30,14 @@ def node(op, inputs, outputs="y", **attributes):
 
 
 def values(random, shape):
-    return random.standard_normal(shape).astype(np.float32)
+    return np.asarray(random.standard_normal(shape), np.float32)
 
 
 def make_model(
-    nodes, inputs, outputs, constants, opset, ir, constants_as_inputs=False, shape=None
+    nodes, inputs, outputs, constants, opset, ir, constants_as_inputs=False, shape=None,
+    kind=TensorProto.FLOAT,
 ):
-    """`shape` of the outputs, where ONNX's shape inference cannot tell."""
+    """`shape` of the outputs, where ONNX's shape inference cannot tell; `kind` of their elements."""
 
     def info(name, array):
         kind = onnx.mapping.NP_TYPE_TO_TENSOR_TYPE[array.dtype]
@@ -49,7 +50,7 @@ def make_model(
         nodes,
         "case",
         listed,
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in outputs],
+        [helper.make_tensor_value_info(name, kind, shape) for name in outputs],
         [numpy_helper.from_array(v, k) for k, v in constants.items()],
     )
     model = helper.make_model(
@@ -277,6 +278,305 @@ def graphs(cases):
     cases.add("long_chain", nodes + [node("Relu", last)], {"x": [2, 4]}, constants)
 
 
+def functions(cases):
+    """Of one element: over several shapes, and for all numbers that they take."""
+    plain = {"Abs": {}, "Ceil": {}, "Elu": {"alpha": 0.7}, "Erf": {}, "Exp": {}, "Floor": {},
+             "HardSigmoid": {"alpha": 0.3, "beta": 0.4}, "HardSwish": {}, "LeakyRelu": {"alpha": 0.2},
+             "Neg": {}, "Sigmoid": {}, "Softplus": {}, "Tanh": {}, "Identity": {}, "Relu": {}}
+    for op, attributes in plain.items():
+        for name, shape in {"vector": [37], "matrix": [5, 40], "images": [2, 3, 9, 11]}.items():
+            cases.add(f"{op.lower()}_{name}", [node(op, "x", **attributes)], {"x": shape}, opset=14)
+    for op in ("Log", "Sqrt", "Reciprocal"):
+        for name, shape in {"vector": [37], "images": [2, 3, 9, 11]}.items():
+            positive = np.abs(values(np.random.default_rng(3), shape)) + np.float32(0.1)
+            cases.add(f"{op.lower()}_{name}", [node(op, "x")], {"x": positive})
+    cases.add("hardsigmoid_defaults", [node("HardSigmoid", "x")], {"x": [4, 9]})
+    cases.add("leakyrelu_default", [node("LeakyRelu", "x")], {"x": [4, 9]})
+    cases.add("elu_default", [node("Elu", "x")], {"x": [4, 9]})
+    scalar = lambda v: np.array(v, np.float32)
+    cases.add("clip_both", [node("Clip", "x l h")], {"x": [5, 7]}, {"l": scalar(-0.5), "h": scalar(0.8)})
+    cases.add("clip_low", [node("Clip", "x l")], {"x": [5, 7]}, {"l": scalar(-0.5)})
+    cases.add("clip_high", [helper.make_node("Clip", ["x", "", "h"], ["y"], name="clip")],
+              {"x": [5, 7]}, {"h": scalar(0.25)})
+    cases.add("clip_nothing", [node("Clip", "x")], {"x": [5, 7]})
+    cases.add("clip_relu6", [node("Clip", "x l h")], {"x": [1, 4, 6, 6]}, {"l": scalar(0), "h": scalar(6)})
+    cases.add("dropout", [node("Dropout", "x")], {"x": [3, 5]})
+    cases.add("dropout_opset11", [node("Dropout", "x", ratio=0.3)], {"x": [3, 5]}, opset=11)
+
+
+def arithmetic(cases):
+    for op in ("Sub", "Mul", "Div", "Max", "Min", "Pow"):
+        name = op.lower()
+
+        def operand(seed, shape):
+            array = values(np.random.default_rng(seed), shape)
+            return np.asarray(np.abs(array) + np.float32(0.2)) if op in ("Div", "Pow") else array
+
+        for label, (a, b) in {
+            "same": ([2, 3, 4], [2, 3, 4]), "row": ([2, 3, 4], [4]), "column": ([2, 3, 4], [3, 1]),
+            "both": ([2, 1, 4], [3, 1]), "first_smaller": ([4], [2, 3, 4]), "scalar": ([2, 3], []),
+            "scalar_first": ([], [2, 3]),
+        }.items():
+            cases.add(f"{name}_{label}", [node(op, "a b")], {"a": operand(1, a), "b": operand(2, b)})
+        for label, (a, b) in {"constant_scalar": ([3, 5], []), "constant_row": ([3, 5], [5]),
+                              "constant_one": ([3, 5], [1, 1])}.items():
+            cases.add(f"{name}_{label}", [node(op, "a b")], {"a": operand(3, a)}, {"b": operand(4, b)})
+            cases.add(f"{name}_{label}_first", [node(op, "b a")], {"a": operand(5, a)}, {"b": operand(6, b)})
+    for exponent in (0.5, 1.0, 2.0, 3.0):
+        base = np.abs(values(np.random.default_rng(8), [4, 5]))
+        cases.add(f"pow_{exponent}".replace(".", "_"), [node("Pow", "x e")], {"x": base},
+                  {"e": np.array(exponent, np.float32)})
+    cases.add("pow_integer_exponent", [node("Pow", "x e")], {"x": [4, 5]}, {"e": np.array(2, np.int64)})
+    for op in ("Max", "Min", "Sum", "Mean"):
+        cases.add(f"{op.lower()}_of_three", [node(op, "a b c")], {"a": [2, 3], "b": [3], "c": [2, 1]})
+        cases.add(f"{op.lower()}_of_one", [node(op, "a")], {"a": [2, 3]})
+    for kind in (np.int32, np.int64):
+        random = np.random.default_rng(9)
+        a, b = (random.integers(1, 50, [3, 4]).astype(kind) for _ in range(2))
+        for op in ("Add", "Sub", "Mul", "Div"):
+            cases.add(f"{op.lower()}_{kind.__name__}", [node(op, "a b")], {"a": a, "b": b},
+                      kind=TensorProto.INT32 if kind is np.int32 else TensorProto.INT64)
+
+
+def logic(cases):
+    a = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    b = np.array([[1, 3, 2], [4, 4, 9]], np.float32)
+    for op in ("Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"):
+        cases.add(f"{op.lower()}_floats", [node(op, "a b")], {"a": a, "b": b}, kind=TensorProto.BOOL)
+        cases.add(f"{op.lower()}_integers", [node(op, "a b")],
+                  {"a": a.astype(np.int64), "b": b[0].astype(np.int64)}, kind=TensorProto.BOOL)
+    p, q = a > 2, b > 3
+    for op in ("And", "Or"):
+        cases.add(op.lower(), [node(op, "a b")], {"a": p, "b": q}, kind=TensorProto.BOOL)
+        cases.add(f"{op.lower()}_repeated", [node(op, "a b")], {"a": p, "b": q[:, :1]}, kind=TensorProto.BOOL)
+    cases.add("not", [node("Not", "a")], {"a": p}, kind=TensorProto.BOOL)
+    cases.add("where", [node("Where", "c a b")], {"c": p, "a": [2, 3], "b": [2, 3]})
+    cases.add("where_repeated", [node("Where", "c a b")], {"c": p, "a": [3], "b": []})
+    cases.add("where_constant", [node("Where", "c a b")], {"c": p, "b": [2, 3]},
+              {"a": np.array(-10000, np.float32)})
+    kinds = {"float": (np.float32, TensorProto.FLOAT), "int32": (np.int32, TensorProto.INT32),
+             "int64": (np.int64, TensorProto.INT64), "bool": (np.bool_, TensorProto.BOOL),
+             "uint8": (np.uint8, TensorProto.UINT8), "double": (np.float64, TensorProto.DOUBLE)}
+    for source, (from_type, _) in kinds.items():
+        for target, (_, to) in kinds.items():
+            if source != target:
+                cases.add(f"cast_{source}_{target}", [node("Cast", "x", to=to)],
+                          {"x": np.array([[0, 1, 2], [3, 100, 7]]).astype(from_type)}, kind=to)
+
+
+def movement(cases):
+    for name, perm in {"2d": [1, 0], "heads": [0, 2, 1, 3], "last": [0, 1, 3, 2], "nhwc": [0, 2, 3, 1],
+                       "all": [3, 2, 1, 0], "3d": [2, 0, 1], "same": [0, 1, 2]}.items():
+        shape = [2, 3, 4, 5][: len(perm)]
+        cases.add(f"transpose_{name}", [node("Transpose", "x", perm=perm)], {"x": shape})
+    cases.add("transpose_default", [node("Transpose", "x")], {"x": [2, 3, 4]})
+    cases.add("transpose_int64", [node("Transpose", "x")], {"x": np.arange(12, dtype=np.int64).reshape(3, 4)},
+              kind=TensorProto.INT64)
+
+    def ints(*numbers):
+        return np.array(numbers, np.int64)
+
+    for name, (starts, ends, axes, steps) in {
+        "first": ([0], [1], [1], [1]), "middle": ([1], [3], [0], [1]), "negative": ([-2], [-1], [2], [1]),
+        "to_the_end": ([1], [2**62], [0], [1]), "steps": ([0], [5], [0], [2]), "two": ([1, 0], [4, 2], [0, 2], [1, 1]),
+        "backwards": ([-1], [-(2**62)], [0], [-1]), "backwards_steps": ([4], [0], [0], [-2]),
+    }.items():
+        cases.add(f"slice_{name}", [node("Slice", "x s e a t")], {"x": [5, 3, 4]},
+                  {"s": ints(*starts), "e": ints(*ends), "a": ints(*axes), "t": ints(*steps)})
+    cases.add("slice_no_axes", [node("Slice", "x s e")], {"x": [5, 3]}, {"s": ints(1, 0), "e": ints(4, 2)})
+    for axis in (0, 1, 2, -1):
+        cases.add(f"concat_axis{axis}".replace("-", "m"), [node("Concat", "a b", axis=axis)],
+                  {"a": [2, 3, 4], "b": [2, 3, 4]})
+    cases.add("concat_three", [node("Concat", "a b c", axis=1)], {"a": [2, 1, 4], "b": [2, 3, 4]}, {"c": [2, 2, 4]})
+    cases.add("concat_one", [node("Concat", "a", axis=0)], {"a": [2, 3]})
+    cases.add("concat_of_itself", [node("Concat", "a a", axis=0)], {"a": [2, 3]})
+    cases.add("split_equal", [node("Split", "x", "p q", axis=1), node("Add", "p q")], {"x": [2, 4, 3]})
+    cases.add("split_sizes", [node("Split", "x n", "p q", axis=0), node("Concat", "q p", axis=0)], {"x": [5, 3]},
+              {"n": ints(1, 4)})
+    cases.add("split_opset11", [node("Split", "x", "p q", axis=-1, split=[1, 3]), node("MatMul", "p q", "m"),
+                                node("Relu", "m")], {"x": [3, 1, 4]}, opset=11)
+    cases.add("split_outputs", [node("Split", "x", "y z", axis=0)], {"x": [4, 3]}, outputs="y z")
+    cases.add("expand", [node("Expand", "x s")], {"x": [3, 1]}, {"s": ints(2, 3, 4)})
+    cases.add("expand_ones", [node("Expand", "x s")], {"x": [3, 4]}, {"s": ints(1, 1)})
+    cases.add("tile", [node("Tile", "x r")], {"x": [2, 3]}, {"r": ints(2, 3)})
+    cases.add("tile_once", [node("Tile", "x r")], {"x": [2, 3, 2]}, {"r": ints(1, 2, 1)})
+    cases.add("pad_zero", [node("Pad", "x p")], {"x": [2, 3]}, {"p": ints(1, 0, 0, 2)})
+    cases.add("pad_value", [node("Pad", "x p v")], {"x": [1, 2, 3, 3]},
+              {"p": ints(0, 0, 1, 1, 0, 0, 2, 1), "v": np.array(-1.5, np.float32)})
+    cases.add("pad_negative", [node("Pad", "x p")], {"x": [4, 5]}, {"p": ints(-1, 1, 0, -2)})
+    for op, name in (("Squeeze", "squeeze"), ("Unsqueeze", "unsqueeze")):
+        shape = [2, 1, 3, 1] if op == "Squeeze" else [2, 3]
+        cases.add(name, [node(op, "x a")], {"x": shape}, {"a": ints(1, -1)})
+        cases.add(f"{name}_opset11", [node(op, "x", axes=[1, 3])], {"x": shape}, opset=11)
+    cases.add("squeeze_all", [node("Squeeze", "x")], {"x": [2, 1, 3, 1]})
+    for axis in (0, 1, 2, -1):
+        indices = np.array([[0, 2], [1, -1]], np.int64)
+        cases.add(f"gather_axis{axis}".replace("-", "m"), [node("Gather", "x i", axis=axis)],
+                  {"x": [3, 4, 5], "i": indices})
+    cases.add("gather_embedding", [node("Gather", "t i")], {"i": np.array([[3, 0, 7, 7]], np.int32)}, {"t": [8, 6]})
+    cases.add("gather_scalar", [node("Gather", "x i", axis=1)], {"x": [3, 4]}, {"i": np.array(2, np.int64)})
+    cases.add("gather_int64", [node("Gather", "x i")], {"x": np.arange(6, dtype=np.int64), "i": ints(5, 0)},
+              kind=TensorProto.INT64)
+    for mode in ("DCR", "CRD"):
+        cases.add(f"depthtospace_{mode.lower()}", [node("DepthToSpace", "x", blocksize=2, mode=mode)], {"x": [1, 8, 2, 3]})
+    cases.add("spacetodepth", [node("SpaceToDepth", "x", blocksize=2)], {"x": [1, 2, 4, 6]})
+    for name, attributes in {"asymmetric": {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+                             "half_pixel": {}}.items():
+        cases.add(f"resize_nearest_{name}", [helper.make_node("Resize", ["x", "", "s"], ["y"], name="r", **attributes)],
+                  {"x": [1, 2, 3, 4]}, {"s": np.array([1, 1, 2, 3], np.float32)})
+
+
+def computed_shapes(cases):
+    """What exporters write where shapes were dynamic."""
+    def ints(*numbers):
+        return np.array(numbers, np.int64)
+
+    cases.add("shape_gather_concat_reshape", [
+        node("Shape", "x", "s"), node("Gather", "s zero", "batch"), node("Gather", "s one", "rows"),
+        node("Unsqueeze", "batch a", "b1"), node("Unsqueeze", "rows a", "r1"),
+        node("Concat", "b1 r1 two minus", "t", axis=0), node("Reshape", "x t")],
+        {"x": [2, 3, 8]}, {"zero": np.array(0, np.int64), "one": np.array(1, np.int64), "a": ints(0), "two": ints(2),
+                           "minus": ints(-1)}, shape=[2, 3, 2, 4])
+    cases.add("shape_slice_reshape", [
+        node("Shape", "x", "s"), node("Slice", "s from to", "h"), node("Concat", "h rest", "t", axis=0),
+        node("Reshape", "x t")],
+        {"x": [2, 3, 4, 5]}, {"from": ints(0), "to": ints(2), "rest": ints(-1)}, shape=[2, 3, 20])
+    cases.add("shape_arithmetic", [
+        node("Shape", "x", "s"), node("Gather", "s one", "c"), node("Div", "c two", "half"), node("Unsqueeze", "half a", "h"),
+        node("Concat", "minus h", "t", axis=0), node("Reshape", "x t")],
+        {"x": [3, 8]}, {"one": np.array(1, np.int64), "two": np.array(2, np.int64), "a": ints(0), "minus": ints(-1)},
+        shape=[6, 4])
+    value = numpy_helper.from_array(np.array([2.5], np.float32))
+    cases.add("constantofshape_expand", [
+        node("Shape", "x", "s"), node("ConstantOfShape", "s", "c", value=value), node("Mul", "x c")], {"x": [2, 3]})
+    ones = numpy_helper.from_array(np.array([1], np.int64))
+    cases.add("expand_where_equal", [
+        node("ConstantOfShape", "rank", "ones", value=ones), node("Mul", "ones minus", "negative"),
+        node("Equal", "target negative", "same"), node("Where", "same ones target", "t"), node("Expand", "x t")],
+        {"x": [1, 3]}, {"rank": ints(2), "minus": ints(-1), "target": ints(4, -1)}, shape=[4, 3])
+    cases.add("range_positions", [node("Range", "zero n one", "p"), node("Gather", "t p", "e"), node("Add", "x e")],
+              {"x": [4, 6]}, {"zero": np.array(0, np.int64), "n": np.array(4, np.int64), "one": np.array(1, np.int64),
+                              "t": [9, 6]}, shape=[4, 6])
+    cases.add("size_scale", [node("Size", "x", "n"), node("Cast", "n", "f", to=TensorProto.FLOAT), node("Div", "x f")],
+              {"x": [3, 4]})
+
+
+def reductions(cases):
+    for op in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd"):
+        name = op.lower()
+        for label, axes in {"last": [-1], "first": [0], "middle": [1], "two": [1, 2], "outer_two": [0, 2]}.items():
+            for keep in (0, 1):
+                if op == "ReduceSum":
+                    nodes = [node(op, "x a", keepdims=keep)]
+                    constants = {"a": np.array(axes, np.int64)}
+                else:
+                    nodes = [node(op, "x", axes=axes, keepdims=keep)]
+                    constants = {}
+                cases.add(f"{name}_{label}_keep{keep}", nodes, {"x": [3, 4, 21]}, constants)
+        cases.add(f"{name}_all", [node(op, "x")], {"x": [3, 4, 5]})
+    cases.add("reducesum_opset11", [node("ReduceSum", "x", axes=[1])], {"x": [3, 4]}, opset=11)
+    for name, shape in {"row": [4, 24], "sequence": [2, 5, 32], "odd": [3, 7]}.items():
+        cases.add(f"layernormalization_{name}", [node("LayerNormalization", "x g b", axis=-1, epsilon=1e-6)],
+                  {"x": shape}, {"g": [shape[-1]], "b": [shape[-1]]}, opset=17)
+        cases.add(f"layernorm_written_out_{name}", written_out_norm(), {"x": shape},
+                  {"two": np.array(2, np.float32), "e": np.array(1e-5, np.float32), "g": [shape[-1]], "b": [shape[-1]]})
+        cases.add(f"gelu_written_out_{name}", [
+            node("Div", "x r", "d"), node("Erf", "d", "e"), node("Add", "e one", "f"), node("Mul", "x f", "m"),
+            node("Mul", "m half")], {"x": shape},
+            {"r": np.array(np.sqrt(2), np.float32), "one": np.array(1, np.float32), "half": np.array(0.5, np.float32)})
+    cases.add("layernormalization_no_bias", [node("LayerNormalization", "x g")], {"x": [3, 16]}, {"g": [16]}, opset=17)
+    for axis in (0, 1, 2, 3):
+        cases.add(f"softmax_4d_axis{axis}", [node("Softmax", "x", axis=axis)], {"x": [2, 3, 4, 17]})
+
+
+def written_out_norm():
+    return [node("ReduceMean", "x", "m", axes=[-1]), node("Sub", "x m", "d"), node("Pow", "d two", "s"),
+            node("ReduceMean", "s", "v", axes=[-1]), node("Add", "v e", "w"), node("Sqrt", "w", "r"),
+            node("Div", "d r", "n"), node("Mul", "n g", "k"), node("Add", "k b")]
+
+
+def more_images(cases):
+    for name, attributes in {
+        "2x2": dict(kernel_shape=[2, 2], strides=[2, 2]), "3x3_pad1": dict(kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        "include_pad": dict(kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2], count_include_pad=1),
+        "same_upper": dict(kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
+        "not_square": dict(kernel_shape=[1, 3], strides=[1, 2]),
+    }.items():
+        cases.add(f"averagepool_{name}", [node("AveragePool", "x", **attributes)], {"x": [1, 3, 8, 8]})
+    cases.add("averagepool_1d", [node("AveragePool", "x", kernel_shape=[3], strides=[2])], {"x": [2, 3, 9]})
+    for op in ("GlobalAveragePool", "GlobalMaxPool"):
+        for name, shape in {"images": [2, 5, 7, 7], "1d": [2, 3, 9], "odd": [1, 9, 3, 5]}.items():
+            cases.add(f"{op.lower()}_{name}", [node(op, "x")], {"x": shape})
+
+    def statistics(channels, seed):
+        random = np.random.default_rng(seed)
+        return {"g": values(random, [channels]), "h": values(random, [channels]), "m": values(random, [channels]),
+                "v": np.abs(values(random, [channels])) + np.float32(0.5)}
+
+    norm = lambda x, y="y": node("BatchNormalization", f"{x} g h m v", y, epsilon=1e-3)
+    for name, shape in {"images": [2, 3, 5, 5], "2d": [4, 3], "1d": [2, 3, 7]}.items():
+        cases.add(f"batchnormalization_{name}", [norm("x")], {"x": shape}, statistics(3, 11))
+    cases.add("conv_batchnorm", [node("Conv", "x w", "c"), norm("c")], {"x": [1, 3, 6, 6]},
+              {"w": [4, 3, 3, 3]} | statistics(4, 12))
+    cases.add("conv_bias_batchnorm_relu", [node("Conv", "x w b", "c"), norm("c", "n"), node("Relu", "n")],
+              {"x": [1, 3, 6, 6]}, {"w": [4, 3, 3, 3], "b": [4]} | statistics(4, 13))
+    cases.add("depthwise_batchnorm_clip", [
+        node("Conv", "x w", "c", group=4, pads=[1, 1, 1, 1]), norm("c", "n"), node("Clip", "n low high")],
+        {"x": [1, 4, 6, 6]}, {"w": [4, 1, 3, 3], "low": np.array(0, np.float32), "high": np.array(6, np.float32)}
+        | statistics(4, 14))
+    cases.add("batchnorm_conv", [norm("x", "n"), node("Conv", "n w")], {"x": [1, 4, 6, 6]},
+              {"w": [2, 4, 3, 3]} | statistics(4, 15))
+    cases.add("conv_sigmoid_gate", [node("Conv", "x w", "c"), node("Sigmoid", "c", "s"), node("Mul", "c s")],
+              {"x": [1, 3, 5, 5]}, {"w": [4, 3, 3, 3]})
+    cases.add("matmul_scale_bias", [node("MatMul", "x w", "m"), node("Mul", "m k", "s"), node("Add", "s b")],
+              {"x": [3, 4]}, {"w": [4, 5], "k": [5], "b": [5]})
+    cases.add("matmul_divided", [node("MatMul", "x w", "m"), node("Div", "m k")], {"x": [3, 4]},
+              {"w": [4, 5], "k": np.array(8, np.float32)})
+    for function in ("Tanh", "Sigmoid", "LeakyRelu", "Erf"):
+        cases.add(f"gemm_{function.lower()}", [node("Gemm", "x w b", "g"), node(function, "g")], {"x": [3, 4]},
+                  {"w": [4, 5], "b": [5]})
+
+
+def attention(cases):
+    """Four ways in which exporters write it."""
+    heads, width, length = 2, 4, 6
+    hidden = heads * width
+
+    def ints(*numbers):
+        return np.array(numbers, np.int64)
+
+    def project(name):
+        return [node("MatMul", f"x w{name}", f"m{name}"), node("Add", f"m{name} b{name}", f"p{name}"),
+                node("Reshape", f"p{name} split", f"r{name}")]
+
+    constants = {f"w{n}": [hidden, hidden] for n in "qkv"} | {f"b{n}": [hidden] for n in "qkv"}
+    constants |= {"split": ints(1, length, heads, width), "joined": ints(1, length, hidden),
+                  "scale": np.array(np.sqrt(width), np.float32)}
+    mask = np.where(np.arange(length) < 4, 0, -10000).astype(np.float32).reshape(1, 1, 1, length)
+    front = project("q") + project("k") + project("v") + [
+        node("Transpose", "rq", "q", perm=[0, 2, 1, 3]), node("Transpose", "rk", "k", perm=[0, 2, 3, 1]),
+        node("Transpose", "rv", "v", perm=[0, 2, 1, 3])]
+    back = [node("MatMul", "a v", "c"), node("Transpose", "c", "t", perm=[0, 2, 1, 3]), node("Reshape", "t joined")]
+    inputs = {"x": [1, length, hidden]}
+    cases.add("attention_masked", front + [node("MatMul", "q k", "s"), node("Div", "s scale", "d"),
+              node("Add", "d mask", "e"), node("Softmax", "e", "a", axis=-1)] + back, inputs | {"mask": mask}, constants)
+    cases.add("attention_mask_first", front + [node("MatMul", "q k", "s"), node("Div", "s scale", "d"),
+              node("Add", "mask d", "e"), node("Softmax", "e", "a", axis=-1)] + back, inputs | {"mask": mask}, constants)
+    cases.add("attention_plain", front + [node("MatMul", "q k", "s"), node("Div", "s scale", "d"),
+              node("Softmax", "d", "a", axis=-1)] + back, inputs, constants)
+    cases.add("attention_scaled_query", front + [node("Div", "q scale", "u"), node("MatMul", "u k", "s"),
+              node("Softmax", "s", "a", axis=-1)] + back, inputs, constants)
+    cases.add("attention_mask_from_integers", [
+        node("Unsqueeze", "tokens ax", "u"), node("Cast", "u", "f", to=TensorProto.FLOAT), node("Sub", "one f", "n"),
+        node("Mul", "n low", "mask")] + front + [node("MatMul", "q k", "s"), node("Div", "s scale", "d"),
+        node("Add", "d mask", "e"), node("Softmax", "e", "a", axis=-1)] + back,
+        inputs | {"tokens": np.array([[1, 1, 1, 1, 0, 0]], np.int64)},
+        constants | {"ax": ints(1, 2), "one": np.array(1, np.float32), "low": np.array(-10000, np.float32)})
+    cases.add("transposed_product_read_twice", [
+        node("Transpose", "x", "t", perm=[0, 2, 1]), node("MatMul", "x t", "s"), node("Relu", "t", "r"),
+        node("MatMul", "s x", "u"), node("MatMul", "u r")], {"x": [2, 3, 4]})
+
+
 def refused(folder):
     """Models that are valid ONNX, mostly, and must be refused with a clear message."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -297,8 +597,8 @@ def refused(folder):
     save("symbolic_batch", [node("Relu", "x")], [("x", f, ["N", 3])], output=("y", f, ["N", 3]))
     save("unknown_dimension", [node("Relu", "x")], [("x", f, [1, None, 3])], output=("y", f, [1, None, 3]))
     save("unsupported_operators",
-         [node("Erf", "x", "a"), node("LSTMish", "a", "b", domain="my.domain"), node("Erf", "b", "c"),
-          node("Relu", "c", "d"), node("Not", "e", "y")],
+         [node("Sinh", "x", "a"), node("LSTMish", "a", "b", domain="my.domain"), node("Sinh", "b", "c"),
+          node("Relu", "c", "d"), node("Xor", "e e", "y")],
          [("x", f, [2, 3]), ("e", TensorProto.BOOL, [2])], output=("y", TensorProto.BOOL, [2]),
          domain="my.domain")
     save("wrong_channels", [node("Conv", "x w")], [("x", f, [1, 2, 4, 4])],
@@ -321,7 +621,8 @@ def refused(folder):
 def main():
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "test/compiler/data"
     cases = Cases(folder)
-    for family in (conv, activations, pooling, shapes, products, additions, graphs):
+    for family in (conv, activations, pooling, shapes, products, additions, graphs, functions, arithmetic, logic,
+                   movement, computed_shapes, reductions, more_images, attention):
         family(cases)
     refused(folder / "refused")
     print(f"{len(cases.names)} cases in {folder}")

@@ -28,23 +28,40 @@ neff::Neff Compile(const std::string& model, Fp32Cast cast) {
   return Must(neff::ReadExecutable(Must(ReadFile(path)), neff::kSimTarget));
 }
 
-std::vector<float> Floats(const NpyArray& array) {
-  std::vector<float> values(array.data.size() / sizeof(float));
-  std::memcpy(values.data(), array.data.data(), values.size() * sizeof(float));
-  return values;
+template <typename T>
+std::vector<double> NumbersOf(const ByteVector& data) {
+  std::vector<double> numbers;
+  for (size_t at = 0; at < data.size(); at += sizeof(T))
+    numbers.push_back(static_cast<double>(LoadAt<T>(data, at)));
+  return numbers;
+}
+
+std::vector<double> Numbers(const NpyArray& array) {
+  switch (array.dtype) {
+    case DType::kFloat32:
+      return NumbersOf<float>(array.data);
+    case DType::kFloat64:
+      return NumbersOf<double>(array.data);
+    case DType::kInt32:
+      return NumbersOf<int32_t>(array.data);
+    case DType::kInt64:
+      return NumbersOf<int64_t>(array.data);
+    default:
+      return NumbersOf<uint8_t>(array.data);
+  }
 }
 
 // The largest difference, relative to the largest magnitude.
 double Distance(const NpyArray& actual, const NpyArray& expected) {
-  const std::vector<float> a = Floats(actual);
-  const std::vector<float> b = Floats(expected);
-  if (a.size() != b.size()) return INFINITY;
+  const std::vector<double> a = Numbers(actual);
+  const std::vector<double> b = Numbers(expected);
+  if (a.size() != b.size() || actual.dtype != expected.dtype) return INFINITY;
   double difference = 0;
   double magnitude = 0;
   for (size_t i = 0; i < a.size(); ++i) {
     if (std::isnan(a[i]) || std::isnan(b[i])) return INFINITY;
-    difference = std::max(difference, std::fabs(double{a[i]} - double{b[i]}));
-    magnitude = std::max(magnitude, std::fabs(double{b[i]}));
+    difference = std::max(difference, std::fabs(a[i] - b[i]));
+    magnitude = std::max(magnitude, std::fabs(b[i]));
   }
   return magnitude == 0 ? difference : difference / magnitude;
 }
@@ -108,7 +125,7 @@ TEST_P(Digits, AreReadAsOnnxRuntimeReadsThem) {
       EXPECT_LE(Distance(output, expected), kExact) << i;
     }
     const auto best = [](const NpyArray& array) {
-      const std::vector<float> values = Floats(array);
+      const std::vector<double> values = Numbers(array);
       return std::max_element(values.begin(), values.end()) - values.begin();
     };
     same += best(output) == best(expected) ? 1 : 0;

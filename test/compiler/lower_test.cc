@@ -44,20 +44,61 @@ using sim::Opcode;
 
 TEST(Lower, AChainIsOneInstructionANode) {
   const Lowered chain = Lowered::Model("chain_conv_relu_maxpool");
-  EXPECT_THAT(chain.Opcodes(),
-              ElementsAre(Opcode::kConv2d, Opcode::kActivation, Opcode::kPool2d, Opcode::kConv2d,
-                          Opcode::kActivation, Opcode::kPool2d, Opcode::kMatMul, Opcode::kSoftmax));
+  EXPECT_THAT(chain.Opcodes(), ElementsAre(Opcode::kConv2d, Opcode::kPool2d, Opcode::kConv2d,
+                                           Opcode::kPool2d, Opcode::kMatMul, Opcode::kSoftmax));
   for (const TensorInstruction& i : chain.program)
     EXPECT_TRUE(sim::RunsOn(sim::OpcodeOf(i.instruction), i.engine));
   EXPECT_EQ(chain.Get<sim::Conv2d>(0).weights.dtype, DType::kBFloat16);
   EXPECT_EQ(chain.Get<sim::Conv2d>(0).bias->dtype, DType::kFloat32);
   EXPECT_EQ(chain.Get<sim::Conv2d>(0).precision, sim::Precision::kBFloat16);
+  EXPECT_EQ(chain.Get<sim::Conv2d>(0).fused, sim::Fused{});
 }
 
 TEST(Lower, WithoutCastEverythingIsFloat32) {
   const Lowered chain = Lowered::Model("chain_conv_relu_maxpool", DType::kFloat32);
   EXPECT_EQ(chain.Get<sim::Conv2d>(0).weights.dtype, DType::kFloat32);
-  EXPECT_EQ(chain.Get<sim::MatMul>(6).precision, sim::Precision::kFloat32);
+  EXPECT_EQ(chain.Get<sim::MatMul>(4).precision, sim::Precision::kFloat32);
+}
+
+// What all of attention should come to: four products, one softmax, nothing that moves elements.
+TEST(Lower, AttentionMovesNothing) {
+  for (const char* model : {"attention_masked", "attention_mask_first"}) {
+    const Lowered attention = Lowered::Model(model);
+    EXPECT_THAT(attention.Opcodes(),
+                ElementsAre(Opcode::kMatMul, Opcode::kMatMul, Opcode::kMatMul, Opcode::kMatMul,
+                            Opcode::kSoftmax, Opcode::kMatMul))
+        << model;
+    const auto& softmax = attention.Get<sim::Softmax>(4);
+    EXPECT_FLOAT_EQ(softmax.scale, 0.5F);
+    EXPECT_TRUE(softmax.mask);
+  }
+}
+
+TEST(Lower, WhatIsWrittenOutIsRecognised) {
+  const Lowered norm = Lowered::Model("layernorm_written_out_row");
+  EXPECT_THAT(norm.Opcodes(), ElementsAre(Opcode::kLayerNorm));
+  EXPECT_FLOAT_EQ(norm.Get<sim::LayerNorm>(0).epsilon, 1e-5F);
+  EXPECT_TRUE(norm.Get<sim::LayerNorm>(0).scale);
+  EXPECT_TRUE(norm.Get<sim::LayerNorm>(0).bias);
+  const Lowered gelu = Lowered::Model("gelu_written_out_row");
+  EXPECT_THAT(gelu.Opcodes(), ElementsAre(Opcode::kActivation));
+  EXPECT_EQ(gelu.Get<sim::Activation>(0).function, sim::Function::kGeluErf);
+}
+
+TEST(Lower, BatchNormalisationGoesIntoTheConvolution) {
+  for (const char* model :
+       {"conv_batchnorm", "conv_bias_batchnorm_relu", "depthwise_batchnorm_clip"}) {
+    const Lowered conv = Lowered::Model(model);
+    EXPECT_THAT(conv.Opcodes(), ElementsAre(Opcode::kConv2d)) << model;
+    EXPECT_TRUE(conv.Get<sim::Conv2d>(0).bias) << model;
+  }
+}
+
+TEST(Lower, ShapesThatTheModelComputesAreKnown) {
+  for (const char* model :
+       {"shape_gather_concat_reshape", "shape_slice_reshape", "shape_arithmetic"}) {
+    EXPECT_THAT(Lowered::Model(model).Opcodes(), ElementsAre()) << model;
+  }
 }
 
 TEST(Lower, WeightsThatAreComputedStayFloat32) {

@@ -59,7 +59,7 @@ TEST(NeuronCc, FailsWithAMessage) {
   const TemporaryFolder folder;
   const std::string to = " --framework ONNX --output " + folder.File("x.neff");
   const std::pair<std::string, const char*> kFailures[] = {
-      {"compile " + RefusedModel("unsupported_operators") + to, "Erf (2)"},
+      {"compile " + RefusedModel("unsupported_operators") + to, "Sinh (2)"},
       {"compile " + kDigits + to + " --neuroncore-pipeline-cores 4", "not supported yet"},
       {"compile " + folder.File("missing.onnx") + to, "No such file"},
       {"compile " + kDigits + " --framework TENSORFLOW", "TENSORFLOW"},

@@ -102,8 +102,8 @@ TEST(OnnxImport, PutsTheRepeatedAddendSecond) {
 
 TEST(OnnxImport, NamesAllUnsupportedOperatorsAtOnce) {
   EXPECT_THAT(RefusalOf(RefusedModel("unsupported_operators")),
-              AllOf(HasSubstr("4 nodes use 3 operators"), HasSubstr("Erf (2): erf_a, erf_c"),
-                    HasSubstr("Not (1): not_y"), HasSubstr("my.domain.LSTMish (1): lstmish_b"),
+              AllOf(HasSubstr("4 nodes use 3 operators"), HasSubstr("Sinh (2): sinh_a, sinh_c"),
+                    HasSubstr("Xor (1): xor_y"), HasSubstr("my.domain.LSTMish (1): lstmish_b"),
                     HasSubstr("list-operators")));
 }
 
@@ -121,7 +121,7 @@ TEST(OnnxImport, RefusesWhatItCannotCompileNamingTheNode) {
       {"double_precision", "Relu 'relu_y': tensor 'x' is float64"},
       {"maxpool_indices", "MaxPool 'maxpool_y': its output 1 ('i')"},
       {"maxpool_dilated", "MaxPool 'maxpool_y': dilations"},
-      {"reshape_to_an_input", "Reshape 'reshape_y': its shape 's' is not known"},
+      {"reshape_to_an_input", "Reshape 'reshape_y': its input 's' is not known"},
       {"opset_7", "operator set 7; 11 to 17"},
       {"missing_tensor", "nowhere"},
       {"wrong_output_shape", "differ in dimension 0"},
@@ -171,9 +171,11 @@ TEST_F(BadFiles, DamagedBytesNeverCrash) {
   EXPECT_GT(refused, 0U);
 }
 
-TEST(SupportedOperatorsList, IsSortedAndHasTheFirstTen) {
-  EXPECT_THAT(SupportedOperators(), ElementsAre("Add", "Constant", "Conv", "Flatten", "Gemm",
-                                                "MatMul", "MaxPool", "Relu", "Reshape", "Softmax"));
+TEST(SupportedOperatorsList, IsSortedWithoutRepetition) {
+  const auto names = SupportedOperators();
+  EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
+  EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end());
+  EXPECT_THAT(names, ::testing::IsSupersetOf({"Constant", "Conv", "LayerNormalization", "MatMul"}));
 }
 
 }  // namespace

@@ -45,13 +45,76 @@ TEST(FoldConstants, ScalesWeights) {
 
 TEST(FoldConstants, LeavesToTheCoreWhatItCannotCompute) {
   GraphWriter w;
-  const ValueId p = w.Constant("p", {2});
-  const ValueId y = w.Node("y", Activation{sim::Function::kTanh, 0, 0}, {p}, {2});
-  const ValueId z = w.Node("z", Softmax{0, 1}, {p}, {2});
+  const ValueId p = w.Constant("p", {1});
+  const ValueId q = w.Constant("q", {1024, 1024});
+  const Shape huge{2, 1024, 1024};
+  Rearrange repeat{{{0, huge, 0, {0, 0, 0}, 0, DenseStrides(huge)}}};
+  const ValueId y = w.Node("y", std::move(repeat), {p}, huge);
+  const ValueId z = w.Node("z", kAdd, {q, y}, huge);
   Graph graph = w.Finish({y, z});
   FoldConstants(graph);
   EXPECT_THAT(NodeNames(graph), ElementsAre("y", "z"));
   EXPECT_FALSE(graph.at(y).IsConstant());
+}
+
+// The weights of x w k + b are w k; a factor that somebody else reads the product without, stays.
+TEST(FuseScale, ScalesWeightsAndBias) {
+  for (const bool shared : {false, true}) {
+    GraphWriter w;
+    const ValueId x = w.Input("x", {1, 2});
+    const ValueId weights = w.Constant("weights", {2, 2}, {1, 2, 3, 4});
+    const ValueId bias = w.Constant("bias", {2}, {5, 6});
+    const ValueId product = w.Node("product", MatMul{}, {x, weights, bias}, {1, 2});
+    const ValueId factors = w.Constant("factors", {2}, {10, 100});
+    const ValueId y =
+        w.Node("y", Binary{sim::BinaryFunction::kMultiply}, {product, factors}, {1, 2});
+    Graph graph = w.Finish(shared ? std::vector{y, product} : std::vector{y});
+    FuseScale(graph);
+    if (shared) {
+      EXPECT_THAT(NodeNames(graph), ElementsAre("product", "y"));
+      continue;
+    }
+    ASSERT_THAT(NodeNames(graph), ElementsAre("product"));
+    EXPECT_THAT(FloatsOf(graph.at(graph.nodes[0].inputs[1])), ElementsAre(10, 200, 30, 400));
+    EXPECT_THAT(FloatsOf(graph.at(graph.nodes[0].inputs[2])), ElementsAre(50, 600));
+    EXPECT_EQ(graph.nodes[0].output, y);
+    EXPECT_TRUE(graph.Check());
+  }
+}
+
+TEST(FuseActivations, LeavesOneWhoseInputIsReadElsewhere) {
+  GraphWriter w;
+  const ValueId x = w.Input("x", {1, 2});
+  const ValueId weights = w.Constant("weights", {2, 2});
+  const ValueId product = w.Node("product", MatMul{}, {x, weights}, {1, 2});
+  const ValueId y = w.Node("y", kRelu, {product}, {1, 2});
+  const ValueId z = w.Node("z", kAdd, {product, y}, {1, 2});
+  Graph graph = w.Finish({z});
+  FuseActivations(graph);
+  EXPECT_THAT(NodeNames(graph), ElementsAre("product", "y", "z"));
+  EXPECT_FALSE(std::get<MatMul>(graph.nodes[0].operation).fused);
+}
+
+// Almost: a factor of 0.4 is no GELU, another x in the variance is no layer normalisation.
+TEST(Recognise, LeavesWhatIsOnlySimilar) {
+  const auto line = [](float alpha, float beta) {
+    return Activation{sim::Function::kLinear, alpha, beta};
+  };
+  GraphWriter w;
+  const ValueId x = w.Input("x", {4});
+  const ValueId scaled = w.Node("scaled", line(0.70710678F, 0), {x}, {4});
+  const ValueId erf = w.Node("erf", Activation{sim::Function::kErf, 0, 0}, {scaled}, {4});
+  const ValueId shifted = w.Node("shifted", line(1, 1), {erf}, {4});
+  const ValueId product =
+      w.Node("product", Binary{sim::BinaryFunction::kMultiply}, {x, shifted}, {4});
+  const ValueId y = w.Node("y", line(0.4F, 0), {product}, {4});
+  Graph graph = w.Finish({y});
+  const size_t before = graph.nodes.size();
+  RecogniseGelu(graph);
+  EXPECT_EQ(graph.nodes.size(), before);
+  graph.nodes.back().operation = line(0.5F, 0);
+  RecogniseGelu(graph);
+  EXPECT_EQ(graph.nodes.size(), 1U);
 }
 
 TEST(RemoveDeadCode, RemovesWhatNoOutputNeedsAndKeepsInputs) {

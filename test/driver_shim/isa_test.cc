@@ -45,16 +45,28 @@ std::vector<Stream> OneOfEverything() {
   matmul.a = Temp({2, 3, 4});
   matmul.b = Temp({1, 4, 5}, 1024);
   matmul.c = Temp({2, 3, 5}, 2048);
+  MatMul fused = matmul;
+  fused.fused = Fused{Function::kGeluErf, 0, 0};
   return {
-      {Engine::kPe, {SemaphoreWait{0, 1}, GoodConv(), matmul, SemaphoreSignal{1}, End{}}},
+      {Engine::kPe, {SemaphoreWait{0, 1}, GoodConv(), matmul, fused, SemaphoreSignal{1}, End{}}},
       {Engine::kAct,
        {Notify{42}, Activation{Temp({7}), Temp({7}), Function::kClip, -1.5F, 2.5F},
-        Softmax{Temp({2, 3}), Temp({2, 3}), 1}, End{}}},
+        Softmax{Temp({2, 3}), Temp({2, 3}), 1},
+        Softmax{Temp({2, 3}), Temp({2, 3}), 1, 0.125F, Temp({1, 3}, 64)},
+        LayerNorm{Temp({2, 3}), Temp({3}, 64), std::nullopt, Temp({2, 3}), 1e-5F}, End{}}},
       {Engine::kPool,
        {DmaTrigger{1},
         Pool2d{Temp({1, 1, 4, 4}), Temp({1, 1, 2, 2}, 256), PoolKind::kMax, {2, 2}, {2, 2}},
         Binary{Temp({2, 3}), Temp({1, 3}, 64), Temp({2, 3}, 128), BinaryFunction::kMultiply},
-        Copy{Temp({4, 2}), Temp({4, 2}, 512)}, End{}}},
+        Copy{Temp({4, 2}), Temp({4, 2}, 512)},
+        Gather{Temp({1, 9, 2}), DenseOperand(kTemporary, DType::kInt64, 2048, {4}),
+               Temp({1, 4, 2}, 1024)},
+        Reduce{Temp({2, 3}), Temp({2, 1}, 64), Reduction::kMaximum},
+        Compare{Temp({2, 3}), Temp({2, 3}), DenseOperand(kTemporary, DType::kBool, 64, {2, 3}),
+                Comparison::kLess},
+        Select{DenseOperand(kTemporary, DType::kBool, 64, {2, 3}), Temp({2, 3}), Temp({2, 3}),
+               Temp({2, 3}, 128)},
+        End{}}},
   };
 }
 
@@ -101,7 +113,7 @@ TEST(IsaTest, TheHeaderIsChecked) {
   };
   const Case cases[] = {
       {0, 'X', Nerr::kInvalid, "magic"},
-      {4, 9, Nerr::kUnsupportedVersion, "version 9.0"},
+      {4, 9, Nerr::kUnsupportedVersion, "version 9.1"},
       {6, 7, Nerr::kUnsupportedVersion, "version 1.7"},
       {8, 3, Nerr::kInvalid, "unknown engine 3"},
       {12, 0, Nerr::kInvalid, "0 instructions"},
@@ -119,6 +131,33 @@ TEST(IsaTest, TheHeaderIsChecked) {
     EXPECT_EQ(decoded.error().code, c.code) << c.text;
     EXPECT_THAT(decoded.error().text, HasSubstr(c.text));
   }
+}
+
+// A stream of 1.0 has the fields of 1.0, and none of the later instructions.
+TEST(IsaTest, StreamsOfVersion10AreRead) {
+  const Softmax softmax{Temp({2, 3}), Temp({2, 3}), 1};
+  ByteVector bytes = EncodeStream({Engine::kAct, {softmax, End{}}});
+  StoreAt(MutableByteSpan(bytes), 6, uint16_t{0});
+  EXPECT_FALSE(DecodeStream(bytes));
+  // Scale (4 bytes) and the mask's presence (1 byte) are what 1.1 has added, with their padding.
+  const size_t size = LoadAt<uint32_t>(bytes, 16 + 4);
+  const size_t fields = 2 * (14 + 16 * 2) + 8;
+  const size_t padded = (8 + fields + 7) / 8 * 8;
+  ASSERT_LT(padded, size);
+  bytes.erase(bytes.begin() + static_cast<std::ptrdiff_t>(16 + padded),
+              bytes.begin() + static_cast<std::ptrdiff_t>(16 + size));
+  StoreAt(MutableByteSpan(bytes), 16 + 4, static_cast<uint32_t>(padded));
+  const auto decoded = DecodeStream(bytes);
+  ASSERT_TRUE(decoded) << decoded.error().text;
+  EXPECT_EQ(decoded->instructions[0], Instruction(softmax));
+
+  ByteVector later = EncodeStream(
+      {Engine::kPool, {Reduce{Temp({2, 3}), Temp({2, 1}, 64), Reduction::kSum}, End{}}});
+  EXPECT_TRUE(DecodeStream(later));
+  StoreAt(MutableByteSpan(later), 6, uint16_t{0});
+  const auto refused = DecodeStream(later);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().text, HasSubstr("unknown opcode 52"));
 }
 
 // Each case damages one thing of a good instruction.
@@ -207,7 +246,26 @@ TEST(IsaTest, WhatDoesNotFitItsSurroundingsIsRefusedWithTheReason) {
                      [](auto& i) {
                        i.a = Temp({1, 3});
                      }),
-      Damage<Copy>("cannot cast", copy, [](auto& i) { i.input.dtype = DType::kInt32; }),
+      Damage<Copy>("cannot cast", copy, [](auto& i) { i.input.dtype = DType::kUInt32; }),
+      {"indices is float32",
+       [] { return Gather{Temp({1, 4, 2}), Temp({3}), Temp({1, 3, 2}, 64)}; }},
+      {"does not fit",
+       [] {
+         return Gather{Temp({1, 4, 2}), DenseOperand(kTemporary, DType::kInt32, 256, {3}),
+                       Temp({1, 4, 2}, 64)};
+       }},
+      {"does not fit", [] { return Reduce{Temp({4, 2}), Temp({2, 2}, 64), Reduction::kSum}; }},
+      {"does not fit",
+       [] { return LayerNorm{Temp({4, 2}), Temp({3}), std::nullopt, Temp({4, 2}, 64), 0}; }},
+      {"condition is float32",
+       [] { return Select{Temp({2}), Temp({2}), Temp({2}), Temp({2}, 64)}; }},
+      {"b is int32",
+       [] {
+         return Compare{Temp({2}), DenseOperand(kTemporary, DType::kInt32, 0, {2}),
+                        DenseOperand(kTemporary, DType::kBool, 64, {2}), Comparison::kEqual};
+       }},
+      {"mask",
+       [] { return Softmax{Temp({2, 3}), Temp({2, 3}), 1, 1, Temp({2, 2}, 64)}; }},
       {"axis 2", [] { return Softmax{Temp({2, 3}), Temp({2, 3}), 2}; }},
       {"axis -1", [] { return Softmax{Temp({2, 3}), Temp({2, 3}), -1}; }},
   };

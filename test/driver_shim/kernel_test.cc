@@ -86,6 +86,11 @@ class KernelTest : public ::testing::TestWithParam<bool> {
         (*kernel)->Run());  // nothing that a first run leaves behind may change a second one
   }
 
+  std::unique_ptr<Kernel> MakeSoftmaxKernel(const Softmax& softmax) {
+    auto kernel = MakeKernel(softmax, Context(&softmax_scratch_));
+    return kernel ? std::move(*kernel) : nullptr;
+  }
+
   void Expect(const Operand& output, const std::function<double(const std::vector<int64_t>&)>& want,
               double tolerance) {
     std::vector<double> expected;
@@ -136,6 +141,7 @@ class KernelTest : public ::testing::TestWithParam<bool> {
     return DenseOperand(kConst, DType::kFloat32, element * 4, std::move(dims));
   }
 
+  Scratch softmax_scratch_;
   WeightCache weights_;
   std::vector<float> memory_;
   std::vector<float> constants_;
@@ -284,6 +290,12 @@ TEST_P(KernelTest, AppliesEveryFunction) {
       {Function::kGeluErf, 0, 0,
        [](double x) { return x / 2 * (1 + std::erf(x / std::sqrt(2.0))); }},
       {Function::kLinear, 2, 3, [](double x) { return 2 * x + 3; }},
+      {Function::kErf, 0, 0, [](double x) { return std::erf(x); }},
+      {Function::kFloor, 0, 0, [](double x) { return std::floor(x); }},
+      {Function::kCeil, 0, 0, [](double x) { return std::ceil(x); }},
+      {Function::kElu, 0.5F, 0, [](double x) { return x > 0 ? x : 0.5 * std::expm1(x); }},
+      {Function::kSoftplus, 0, 0, [](double x) { return std::log1p(std::exp(x)); }},
+      {Function::kReciprocal, 0, 0, [](double x) { return 1 / x; }},
   };
   static_assert(std::size(cases) == kFunctions);
   for (const Case& test : cases) {
@@ -411,7 +423,9 @@ TEST_P(KernelTest, CombinesPairsAndRepeats) {
       [](double a, double b) { return a * b; },
       [](double a, double b) { return a / b; },
       [](double a, double b) { return std::max(a, b); },
-      [](double a, double b) { return std::min(a, b); }};
+      [](double a, double b) { return std::min(a, b); },
+      [](double a, double b) { return std::pow(a, b); }};
+  for (int i = 0; i < 24; ++i) memory_[i] = std::abs(memory_[i]);  // for the powers
   static_assert(std::size(want) == kBinaryFunctions);
   for (uint8_t f = 0; f < kBinaryFunctions; ++f) {
     for (const Operand& b :
@@ -424,6 +438,241 @@ TEST_P(KernelTest, CombinesPairsAndRepeats) {
           out, [&](const auto& index) { return want[f](Value(a, index), Repeated(b, index)); },
           1e-5);
     }
+  }
+}
+
+TEST_P(KernelTest, SoftmaxScalesAndMasksBefore) {
+  const Operand in = Temp({2, 3, 13});
+  for (const Operand& mask : {Temp({2, 3, 13}, 500), Temp({2, 1, 13}, 500), Temp({1, 3, 1}, 500)}) {
+    for (int64_t axis : {1, 2}) {
+      for (const Operand& out : {Temp({2, 3, 13}, 1000), in}) {
+        const std::vector<float> before = memory_;
+        const auto z = [&](const std::vector<int64_t>& index) {
+          auto at = index;
+          for (size_t d = 0; d < at.size(); ++d) {
+            if (mask.dims[d] == 1) at[d] = 0;
+          }
+          return -0.5 * before[At(in, index)] + before[At(mask, at)];
+        };
+        const auto kernel = MakeSoftmaxKernel({in, out, axis, -0.5F, mask});
+        ASSERT_NE(kernel, nullptr);
+        ASSERT_TRUE(kernel->Run());
+        Expect(
+            out,
+            [&](const std::vector<int64_t>& index) {
+              double sum = 0;
+              for (int64_t i = 0; i < in.dims[static_cast<size_t>(axis)]; ++i) {
+                auto other = index;
+                other[static_cast<size_t>(axis)] = i;
+                sum += std::exp(z(other));
+              }
+              return std::exp(z(index)) / sum;
+            },
+            1e-5);
+        memory_ = before;
+      }
+    }
+  }
+}
+
+TEST_P(KernelTest, SoftmaxOfFarApartValuesIsExact) {
+  const Operand in = Temp({1, 20});
+  for (int i = 0; i < 20; ++i) memory_[i] = i == 3 ? 500.0F : -10000.0F;
+  Run(Softmax{in, Temp({1, 20}, 100), 1});
+  for (int i = 0; i < 20; ++i) EXPECT_NEAR(memory_[100 + i], i == 3 ? 1 : 0, 1e-30) << i;
+}
+
+TEST_P(KernelTest, NormalisesRows) {
+  Operand strided = Temp({3, 21});
+  strided.strides = {1, 3};
+  for (const Operand& in : {Temp({3, 21}), Temp({3, 8}), Temp({2, 2, 5}), strided}) {
+    const int64_t count = in.dims.back();
+    for (const std::optional<Operand>& scale :
+         {std::optional<Operand>(), std::optional(Const({count})),
+          std::optional(Temp({count}, 400))}) {
+      const std::optional<Operand> bias = scale ? std::optional(Const({count}, 50)) : std::nullopt;
+      const Operand out = Temp(in.dims, 1000);
+      Run(LayerNorm{in, scale, bias, out, 1e-3F});
+      if (HasFatalFailure()) return;
+      Expect(
+          out,
+          [&](const std::vector<int64_t>& index) {
+            double mean = 0;
+            double variance = 0;
+            auto at = index;
+            for (at.back() = 0; at.back() < count; ++at.back()) mean += Value(in, at);
+            mean /= static_cast<double>(count);
+            for (at.back() = 0; at.back() < count; ++at.back())
+              variance += std::pow(Value(in, at) - mean, 2);
+            variance /= static_cast<double>(count);
+            const double y = (Value(in, index) - mean) / std::sqrt(variance + 1e-3);
+            const std::vector<int64_t> column{index.back()};
+            return y * (scale ? Value(*scale, column) : 1) + (bias ? Value(*bias, column) : 0);
+          },
+          1e-4);
+    }
+  }
+}
+
+TEST_P(KernelTest, ReducesOverAnyDimensions) {
+  const std::function<double(double, double)> combine[] = {
+      [](double a, double b) { return a + b; }, [](double a, double b) { return a + b; },
+      [](double a, double b) { return std::max(a, b); },
+      [](double a, double b) { return std::min(a, b); }, [](double a, double b) { return a * b; }};
+  static_assert(std::size(combine) == kReductions);
+  const double starts[] = {0, 0, -INFINITY, INFINITY, 1};
+  Operand transposed = Temp({3, 4, 17});
+  transposed.strides = {1, 3, 12};
+  for (const Operand& in : {Temp({3, 4, 17}), transposed}) {
+    for (const std::vector<int64_t>& kept : std::vector<std::vector<int64_t>>{
+             {3, 4, 1}, {3, 1, 17}, {1, 4, 17}, {1, 1, 1}, {1, 4, 1}, {3, 4, 17}}) {
+      for (uint8_t kind = 0; kind < kReductions; ++kind) {
+        const Operand out = Temp(kept, 1000);
+        Run(Reduce{in, out, static_cast<Reduction>(kind)});
+        if (HasFatalFailure()) return;
+        Expect(
+            out,
+            [&](const std::vector<int64_t>& index) {
+              double result = starts[kind];
+              double count = 0;
+              ForEach(in.dims, [&](const std::vector<int64_t>& from) {
+                for (size_t d = 0; d < kept.size(); ++d) {
+                  if (kept[d] != 1 && from[d] != index[d]) return;
+                }
+                result = combine[kind](result, Value(in, from));
+                ++count;
+              });
+              return kind == static_cast<uint8_t>(Reduction::kMean) ? result / count : result;
+            },
+            1e-4);
+      }
+    }
+  }
+}
+
+TEST_P(KernelTest, GathersRowsAndRefusesThoseThatAreNotThere) {
+  const Operand table = Temp({2, 5, 3});
+  const Operand out = Temp({2, 4, 3}, 1000);
+  const Operand indices = DenseOperand(kVar, DType::kInt32, 2000, {4});
+  const auto set = [&](std::vector<int32_t> rows) {
+    std::memcpy(reinterpret_cast<std::byte*>(memory_.data()) + 2000, rows.data(), rows.size() * 4);
+  };
+  const std::vector<int32_t> rows{4, 0, -1, -5};
+  set(rows);
+  Run(Gather{table, indices, out});
+  if (HasFatalFailure()) return;
+  Expect(
+      out,
+      [&](const auto& index) {
+        const int32_t row = rows[static_cast<size_t>(index[1])];
+        return Value(table, {index[0], row < 0 ? row + 5 : row, index[2]});
+      },
+      0);
+  for (int32_t wrong : {5, -6, INT32_MAX, INT32_MIN}) {
+    set({0, wrong, 0, 0});
+    Scratch scratch;
+    const auto kernel = MakeKernel(Gather{table, indices, out}, Context(&scratch));
+    ASSERT_TRUE(kernel);
+    EXPECT_FALSE((*kernel)->Run()) << wrong;
+  }
+}
+
+TEST_P(KernelTest, ComparesAndSelects) {
+  const Operand a = Temp({3, 4});
+  const Operand b = Temp({3, 4}, 100);
+  memory_[100] = memory_[0];
+  const Operand condition = DenseOperand(kVar, DType::kBool, 2000, {3, 4});
+  const Operand out = Temp({3, 4}, 1000);
+  const std::function<bool(float, float)> want[] = {[](float x, float y) { return x == y; },
+                                                    [](float x, float y) { return x < y; },
+                                                    [](float x, float y) { return x <= y; }};
+  static_assert(std::size(want) == kComparisons);
+  for (uint8_t c = 0; c < kComparisons; ++c) {
+    Run(Compare{a, b, condition, static_cast<Comparison>(c)});
+    Run(Select{condition, a, b, out});
+    if (HasFatalFailure()) return;
+    Expect(
+        out,
+        [&](const auto& index) {
+          const float x = Value(a, index);
+          const float y = Value(b, index);
+          return want[c](x, y) ? x : y;
+        },
+        0);
+  }
+}
+
+// Every type to every other, by the values that all of them have.
+TEST_P(KernelTest, CastsBetweenAllTypes) {
+  constexpr DType kTypes[] = {DType::kFloat32, DType::kBFloat16, DType::kFloat16,
+                              DType::kFloat64, DType::kInt8,     DType::kUInt8,
+                              DType::kInt32,   DType::kInt64,    DType::kBool};
+  const Operand in = Temp({2});
+  const Operand out = Temp({2}, 1000);
+  for (DType from : kTypes) {
+    for (DType to : kTypes) {
+      memory_[0] = 0;
+      memory_[1] = from == DType::kBool || to == DType::kBool ? 1 : 100;
+      const Operand first = DenseOperand(kVar, from, 2000, {2});
+      const Operand second = DenseOperand(kVar, to, 2400, {2});
+      Run(Copy{in, first});
+      Run(Copy{first, second});
+      Run(Copy{second, out});
+      if (HasFatalFailure()) return;
+      EXPECT_EQ(memory_[1000], 0) << DTypeName(from) << " to " << DTypeName(to);
+      EXPECT_EQ(memory_[1001], memory_[1]) << DTypeName(from) << " to " << DTypeName(to);
+    }
+  }
+  memory_[0] = 1e10F;
+  memory_[1] = NAN;
+  const Operand small = DenseOperand(kVar, DType::kInt8, 2000, {2});
+  Run(Copy{in, small});
+  Run(Copy{small, out});
+  EXPECT_EQ(memory_[1000], 127);
+  EXPECT_EQ(memory_[1001], 0);
+}
+
+TEST_P(KernelTest, CombinesIntegersWithoutOverflow) {
+  const auto at = [](uint64_t offset) { return DenseOperand(kVar, DType::kInt64, offset, {3}); };
+  const auto values = [this](uint64_t offset) {
+    return reinterpret_cast<int64_t*>(reinterpret_cast<std::byte*>(memory_.data()) + offset);
+  };
+  const auto run = [&](BinaryFunction function, std::array<int64_t, 3> a,
+                       std::array<int64_t, 3> b) {
+    std::copy(a.begin(), a.end(), values(0));
+    std::copy(b.begin(), b.end(), values(80));
+    Run(Binary{at(0), at(80), at(160), function});
+    return std::vector<int64_t>(values(160), values(160) + 3);
+  };
+  using Vector = std::vector<int64_t>;
+  EXPECT_EQ(run(BinaryFunction::kAdd, {1, INT64_MAX, -3}, {2, 1, 3}), (Vector{3, INT64_MIN, 0}));
+  EXPECT_EQ(run(BinaryFunction::kDivide, {7, INT64_MIN, 5}, {-2, -1, 0}),
+            (Vector{-3, INT64_MIN, 0}));
+  EXPECT_EQ(run(BinaryFunction::kPower, {2, -3, 0}, {10, 3, 0}), (Vector{1024, -27, 1}));
+  EXPECT_EQ(run(BinaryFunction::kMaximum, {1, -2, 3}, {0, 5, 3}), (Vector{1, 5, 3}));
+}
+
+// Small products and oneDNN's, with functions that oneDNN has and has not.
+TEST_P(KernelTest, AppliesAFunctionOnTheWayOut) {
+  for (const auto& fused : {Fused{Function::kRelu, 0, 0}, Fused{Function::kLinear, 2, -1},
+                            Fused{Function::kFloor, 0, 0}}) {
+    const auto apply = [&](double x) {
+      if (fused.function == Function::kRelu) return std::max(x, 0.0);
+      return fused.function == Function::kLinear ? 2 * x - 1 : std::floor(x);
+    };
+    MatMul product{Temp({3, 4}),       Const({4, 5}),       std::nullopt,
+                   Temp({3, 5}, 1000), Precision::kFloat32, fused};
+    Run(product);
+    if (HasFatalFailure()) return;
+    Expect(
+        product.c,
+        [&](const auto& index) {
+          double sum = 0;
+          for (int64_t k = 0; k < 4; ++k)
+            sum += Value(product.a, {index[0], k}) * Value(product.b, {k, index[1]});
+          return apply(sum);
+        },
+        1e-5);
   }
 }
 

@@ -1,36 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The one kernel that oneDNN has no good counterpart for: any strides, repeated elements, any
-// element type.
+// element type, and casts between them.
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "driver_shim/sim/kernels/onednn.h"
+#include "driver_shim/sim/kernels/strided.h"
 
 namespace nrtd::sim {
 namespace {
-
-struct Axis {
-  int64_t size;
-  int64_t from;  // strides in elements
-  int64_t to;
-};
-
-// Drops axes of one element and joins neighbours that both sides walk through without a gap.
-std::vector<Axis> Simplify(const Operand& input, const Operand& output) {
-  std::vector<Axis> axes;
-  for (size_t d = 0; d < input.dims.size(); ++d) {
-    const Axis axis{input.dims[d], input.strides[d], output.strides[d]};
-    if (axis.size == 1) continue;
-    if (!axes.empty() && axes.back().from == axis.size * axis.from &&
-        axes.back().to == axis.size * axis.to) {
-      axes.back() = {axes.back().size * axis.size, axis.from, axis.to};
-    } else {
-      axes.push_back(axis);
-    }
-  }
-  if (axes.empty()) axes.push_back({1, 1, 1});
-  return axes;
-}
 
 template <typename T>
 struct Same {
@@ -38,58 +18,145 @@ struct Same {
   using To = T;
   static T Convert(T value) { return value; }
 };
-struct Narrow {
-  using From = float;
-  using To = uint16_t;
-  static uint16_t Convert(float value) { return FloatToBFloat16(value); }
+
+// How elements of a type are kept, and as what they are computed with.
+template <DType>
+struct Element;
+template <typename T>
+struct Plain {
+  using Stored = T;
+  using Value = T;
+  static T Load(T stored) { return stored; }
+  static T Store(T value) { return value; }
 };
-struct Widen {
-  using From = uint16_t;
-  using To = float;
-  static float Convert(uint16_t bits) { return BFloat16ToFloat(bits); }
+template <>
+struct Element<DType::kFloat32> : Plain<float> {};
+template <>
+struct Element<DType::kFloat64> : Plain<double> {};
+template <>
+struct Element<DType::kInt8> : Plain<int8_t> {};
+template <>
+struct Element<DType::kUInt8> : Plain<uint8_t> {};
+template <>
+struct Element<DType::kInt32> : Plain<int32_t> {};
+template <>
+struct Element<DType::kInt64> : Plain<int64_t> {};
+template <>
+struct Element<DType::kBFloat16> {
+  using Stored = uint16_t;
+  using Value = float;
+  static float Load(uint16_t stored) { return BFloat16ToFloat(stored); }
+  static uint16_t Store(float value) { return FloatToBFloat16(value); }
+};
+template <>
+struct Element<DType::kFloat16> {
+  using Stored = uint16_t;
+  using Value = float;
+  static float Load(uint16_t stored) { return HalfToFloat(stored); }
+  static uint16_t Store(float value) { return FloatToHalf(value); }
+};
+template <>
+struct Element<DType::kBool> {
+  using Stored = uint8_t;
+  using Value = bool;
+  static bool Load(uint8_t stored) { return stored != 0; }
+  static uint8_t Store(bool value) { return value ? 1 : 0; }
+};
+
+template <typename To, typename From>
+To Nearest(From value) {
+  if constexpr (std::is_same_v<To, bool>) {
+    return value != From{};
+  } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
+    if (std::isnan(value)) return 0;
+    // The limits as From, which may round them up: not below that is already too much.
+    if (value >= static_cast<From>(std::numeric_limits<To>::max()))
+      return std::numeric_limits<To>::max();
+    if (value <= static_cast<From>(std::numeric_limits<To>::min()))
+      return std::numeric_limits<To>::min();
+    return static_cast<To>(value);
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
+template <DType kFrom, DType kTo>
+struct Cast {
+  using From = typename Element<kFrom>::Stored;
+  using To = typename Element<kTo>::Stored;
+  static To Convert(From value) {
+    return Element<kTo>::Store(Nearest<typename Element<kTo>::Value>(Element<kFrom>::Load(value)));
+  }
 };
 
 template <typename C>
 class CopyKernel final : public Kernel {
  public:
-  CopyKernel(std::vector<Axis> axes, const std::byte* from, std::byte* to)
+  CopyKernel(std::vector<StridedAxis<2>> axes, const std::byte* from, std::byte* to)
       : axes_(std::move(axes)),
         from_(reinterpret_cast<const typename C::From*>(from)),
         to_(reinterpret_cast<typename C::To*>(to)) {}
 
   bool Run() override {
-    Walk(0, from_, to_);
+    ForEachRow(axes_, [this](const auto& offsets, const StridedAxis<2>& axis) {
+      const auto* from = from_ + offsets[0];
+      auto* to = to_ + offsets[1];
+      const auto [from_stride, to_stride] = axis.strides;
+      if (std::is_same_v<C, Same<typename C::From>> && from_stride == 1 && to_stride == 1) {
+        std::memmove(to, from, static_cast<size_t>(axis.size) * sizeof(*to));
+      } else {
+        for (int64_t i = 0; i < axis.size; ++i)
+          to[i * to_stride] = C::Convert(from[i * from_stride]);
+      }
+    });
     return true;
   }
 
  private:
-  void Walk(size_t depth, const typename C::From* from, typename C::To* to) {
-    const Axis& axis = axes_[depth];
-    if (depth + 1 < axes_.size()) {
-      for (int64_t i = 0; i < axis.size; ++i)
-        Walk(depth + 1, from + i * axis.from, to + i * axis.to);
-    } else if (std::is_same_v<typename C::From, typename C::To> && axis.from == 1 && axis.to == 1) {
-      std::memmove(to, from, static_cast<size_t>(axis.size) * sizeof(*to));
-    } else {
-      for (int64_t i = 0; i < axis.size; ++i) to[i * axis.to] = C::Convert(from[i * axis.from]);
-    }
-  }
-
-  std::vector<Axis> axes_;
+  std::vector<StridedAxis<2>> axes_;
   const typename C::From* from_;
   typename C::To* to_;
 };
 
+// Calls `make` with the type as a constant; the types that Validate() lets casts have.
+template <typename Make>
+std::unique_ptr<Kernel> ForType(DType dtype, const Make& make) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return make(std::integral_constant<DType, DType::kFloat32>());
+    case DType::kFloat64:
+      return make(std::integral_constant<DType, DType::kFloat64>());
+    case DType::kBFloat16:
+      return make(std::integral_constant<DType, DType::kBFloat16>());
+    case DType::kFloat16:
+      return make(std::integral_constant<DType, DType::kFloat16>());
+    case DType::kInt8:
+      return make(std::integral_constant<DType, DType::kInt8>());
+    case DType::kUInt8:
+      return make(std::integral_constant<DType, DType::kUInt8>());
+    case DType::kInt32:
+      return make(std::integral_constant<DType, DType::kInt32>());
+    case DType::kInt64:
+      return make(std::integral_constant<DType, DType::kInt64>());
+    case DType::kBool:
+      return make(std::integral_constant<DType, DType::kBool>());
+    default:
+      return nullptr;
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<Kernel> MakeCopy(const Copy& copy, const KernelContext& context) {
-  auto axes = Simplify(copy.input, copy.output);
+  auto axes = JoinAxes<2>({&copy.input, &copy.output});
   const std::byte* from = context.resolve(copy.input);
   std::byte* to = context.resolve(copy.output);
   if (copy.input.dtype != copy.output.dtype) {
-    if (copy.input.dtype == DType::kFloat32)
-      return std::make_unique<CopyKernel<Narrow>>(std::move(axes), from, to);
-    return std::make_unique<CopyKernel<Widen>>(std::move(axes), from, to);
+    return ForType(copy.input.dtype, [&](auto input) {
+      return ForType(copy.output.dtype, [&](auto output) -> std::unique_ptr<Kernel> {
+        return std::make_unique<CopyKernel<Cast<input(), output()>>>(std::move(axes), from, to);
+      });
+    });
   }
   switch (DTypeSize(copy.input.dtype)) {
     case 1:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ACT's functions and softmax, POOL's pairs.
+// ACT's functions, POOL's pairs.
 #include "driver_shim/sim/kernels/onednn.h"
 
 namespace nrtd::sim {
@@ -20,39 +20,6 @@ class SequenceKernel final : public Kernel {
   BoundPrimitive second_;
 };
 
-struct OneDnnFunction {
-  algorithm kind;
-  float alpha;
-  float beta;
-};
-OneDnnFunction ToOneDnn(const Activation& a) {
-  switch (a.function) {
-    case Function::kRelu:
-      return {algorithm::eltwise_relu, 0, 0};
-    case Function::kLeakyRelu:
-      return {algorithm::eltwise_relu, a.alpha, 0};
-    case Function::kClip:
-      return {algorithm::eltwise_clip, a.alpha, a.beta};
-    case Function::kSigmoid:
-      return {algorithm::eltwise_logistic, 0, 0};
-    case Function::kTanh:
-      return {algorithm::eltwise_tanh, 0, 0};
-    case Function::kExp:
-      return {algorithm::eltwise_exp, 0, 0};
-    case Function::kLog:
-      return {algorithm::eltwise_log, 0, 0};
-    case Function::kSqrt:
-      return {algorithm::eltwise_sqrt, 0, 0};
-    case Function::kAbs:
-      return {algorithm::eltwise_abs, 0, 0};
-    case Function::kGeluErf:
-      return {algorithm::eltwise_gelu_erf, 0, 0};
-    case Function::kLinear:
-      return {algorithm::eltwise_linear, a.alpha, a.beta};
-  }
-  return {algorithm::undef, 0, 0};
-}
-
 algorithm ToOneDnn(BinaryFunction function) {
   switch (function) {
     case BinaryFunction::kAdd:
@@ -67,6 +34,8 @@ algorithm ToOneDnn(BinaryFunction function) {
       return algorithm::binary_max;
     case BinaryFunction::kMinimum:
       return algorithm::binary_min;
+    case BinaryFunction::kPower:
+      break;
   }
   return algorithm::undef;
 }
@@ -94,8 +63,44 @@ std::unique_ptr<Kernel> WithOneLayout(const Operand& input, const Operand& outpu
 
 }  // namespace
 
+OneDnnFunction ToOneDnn(Function function, float alpha, float beta) {
+  switch (function) {
+    case Function::kRelu:
+      return {algorithm::eltwise_relu, 0, 0};
+    case Function::kLeakyRelu:
+      return {algorithm::eltwise_relu, alpha, 0};
+    case Function::kClip:
+      return {algorithm::eltwise_clip, alpha, beta};
+    case Function::kSigmoid:
+      return {algorithm::eltwise_logistic, 0, 0};
+    case Function::kTanh:
+      return {algorithm::eltwise_tanh, 0, 0};
+    case Function::kExp:
+      return {algorithm::eltwise_exp, 0, 0};
+    case Function::kLog:
+      return {algorithm::eltwise_log, 0, 0};
+    case Function::kSqrt:
+      return {algorithm::eltwise_sqrt, 0, 0};
+    case Function::kAbs:
+      return {algorithm::eltwise_abs, 0, 0};
+    case Function::kGeluErf:
+      return {algorithm::eltwise_gelu_erf, 0, 0};
+    case Function::kLinear:
+      return {algorithm::eltwise_linear, alpha, beta};
+    case Function::kErf:
+    case Function::kFloor:
+    case Function::kCeil:
+    case Function::kElu:
+    case Function::kSoftplus:
+    case Function::kReciprocal:
+      break;
+  }
+  return {algorithm::undef, 0, 0};
+}
+
 std::unique_ptr<Kernel> MakeActivation(const Activation& activation, const KernelContext& context) {
-  const OneDnnFunction f = ToOneDnn(activation);
+  if (auto mapped = MakeMappedActivation(activation, context)) return mapped;
+  const OneDnnFunction f = ToOneDnn(activation.function, activation.alpha, activation.beta);
   const dnnl::eltwise_forward::desc desc(dnnl::prop_kind::forward_inference, f.kind,
                                          OperandDesc(activation.output), f.alpha, f.beta);
   const dnnl::eltwise_forward::primitive_desc pd(desc, KernelAttr(), CpuEngine());
@@ -103,16 +108,8 @@ std::unique_ptr<Kernel> MakeActivation(const Activation& activation, const Kerne
                        pd.scratchpad_desc(), context);
 }
 
-std::unique_ptr<Kernel> MakeSoftmax(const Softmax& softmax, const KernelContext& context) {
-  const dnnl::softmax_forward::desc desc(dnnl::prop_kind::forward_inference,
-                                         OperandDesc(softmax.output),
-                                         static_cast<int>(softmax.axis));
-  const dnnl::softmax_forward::primitive_desc pd(desc, KernelAttr(), CpuEngine());
-  return WithOneLayout(softmax.input, softmax.output, dnnl::softmax_forward(pd),
-                       pd.scratchpad_desc(), context);
-}
-
 std::unique_ptr<Kernel> MakeBinary(const Binary& binary, const KernelContext& context) {
+  if (auto mapped = MakeMappedBinary(binary, context)) return mapped;
   const auto a = OperandDesc(binary.a);
   const auto b = OperandDesc(binary.b);
   const auto output = OperandDesc(binary.output);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/kernels/kernel.h"
 
+#include <utility>
+
 #include <fmt/ranges.h>
 
 #include "base/digest.h"
@@ -15,6 +17,18 @@ extern "C" void omp_set_num_threads(int count);
 namespace nrtd::sim {
 namespace {
 
+// One after the other.
+class SequenceKernel final : public Kernel {
+ public:
+  SequenceKernel(std::unique_ptr<Kernel> first, std::unique_ptr<Kernel> second)
+      : first_(std::move(first)), second_(std::move(second)) {}
+  bool Run() override { return first_->Run() && second_->Run(); }
+
+ private:
+  std::unique_ptr<Kernel> first_;
+  std::unique_ptr<Kernel> second_;
+};
+
 // A small kernel where there is one and it is better, the library's otherwise.
 struct Maker {
   const KernelContext& context;
@@ -27,23 +41,45 @@ struct Maker {
     return kernel != nullptr ? std::move(kernel) : library(i, context);
   }
 
+  // oneDNN applies a function on the way out, if it has it; behind the others it is applied to what
+  // they have written.
+  template <typename I>
+  std::unique_ptr<Kernel> Multiply(I i, const Operand& output, Make<I> small,
+                                   Make<I> library) const {
+    const std::optional<Fused> fused = std::exchange(i.fused, std::nullopt);
+    auto kernel = context.small_kernels ? small(i, context) : nullptr;
+    if (kernel == nullptr) {
+      const bool known = fused && ToOneDnn(fused->function, 0, 0).kind != dnnl::algorithm::undef;
+      if (known) i.fused = fused;
+      kernel = library(i, context);
+      if (known) return kernel;
+    }
+    if (!fused) return kernel;
+    return std::make_unique<SequenceKernel>(
+        std::move(kernel),
+        (*this)(Activation{output, output, fused->function, fused->alpha, fused->beta}));
+  }
+
   std::unique_ptr<Kernel> operator()(const Conv2d& i) const {
-    return Choose(i, MakeSmallConv2d, MakeConv2d);
+    return Multiply(i, i.output, MakeSmallConv2d, MakeConv2d);
   }
   std::unique_ptr<Kernel> operator()(const MatMul& i) const {
-    return Choose(i, MakeSmallMatMul, MakeMatMul);
+    return Multiply(i, i.c, MakeSmallMatMul, MakeMatMul);
   }
   std::unique_ptr<Kernel> operator()(const Activation& i) const {
     return Choose(i, MakeSmallActivation, MakeActivation);
   }
-  std::unique_ptr<Kernel> operator()(const Softmax& i) const {
-    return Choose(i, MakeSmallSoftmax, MakeSoftmax);
-  }
+  std::unique_ptr<Kernel> operator()(const Softmax& i) const { return MakeSoftmax(i, context); }
+  std::unique_ptr<Kernel> operator()(const LayerNorm& i) const { return MakeLayerNorm(i, context); }
   std::unique_ptr<Kernel> operator()(const Pool2d& i) const {
     return Choose(i, MakeSmallPool2d, MakePool2d);
   }
   std::unique_ptr<Kernel> operator()(const Binary& i) const { return MakeBinary(i, context); }
   std::unique_ptr<Kernel> operator()(const Copy& i) const { return MakeCopy(i, context); }
+  std::unique_ptr<Kernel> operator()(const Gather& i) const { return MakeGather(i, context); }
+  std::unique_ptr<Kernel> operator()(const Reduce& i) const { return MakeReduce(i, context); }
+  std::unique_ptr<Kernel> operator()(const Compare& i) const { return MakeCompare(i, context); }
+  std::unique_ptr<Kernel> operator()(const Select& i) const { return MakeSelect(i, context); }
   template <typename Control>
   std::unique_ptr<Kernel> operator()(const Control&) const {
     return nullptr;

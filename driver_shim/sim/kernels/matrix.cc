@@ -125,6 +125,17 @@ memory::desc GroupedDesc(const Conv2d& conv, DataType type) {
       memory::dims{outputs * w.strides[0], w.strides[0], w.strides[1], w.strides[2], w.strides[3]}};
 }
 
+// With the function on the way out, which oneDNN has.
+dnnl::primitive_attr AttrWith(const std::optional<Fused>& fused) {
+  dnnl::primitive_attr attr = KernelAttr();
+  if (!fused) return attr;
+  const OneDnnFunction f = ToOneDnn(fused->function, fused->alpha, fused->beta);
+  dnnl::post_ops post_ops;
+  post_ops.append_eltwise(1, f.kind, f.alpha, f.beta);
+  attr.set_post_ops(post_ops);
+  return attr;
+}
+
 // A tensor of these dimensions in whatever layout the primitive likes best.
 memory::desc AnyLayout(const memory::desc& like, DataType type) {
   return {like.dims(), type, memory::format_tag::any};
@@ -144,7 +155,7 @@ std::unique_ptr<Kernel> MakeConv2d(const Conv2d& conv, const KernelContext& cont
       dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, input, wanted, bias,
       output, {conv.strides[0], conv.strides[1]}, {conv.dilations[0] - 1, conv.dilations[1] - 1},
       {conv.pads[0], conv.pads[1]}, {conv.pads[2], conv.pads[3]});
-  const dnnl::convolution_forward::primitive_desc pd(desc, KernelAttr(), CpuEngine());
+  const dnnl::convolution_forward::primitive_desc pd(desc, AttrWith(conv.fused), CpuEngine());
 
   auto kernel = std::make_unique<MatrixKernel>();
   kernel->primitive = BoundPrimitive(dnnl::convolution_forward(pd));
@@ -174,7 +185,7 @@ std::unique_ptr<Kernel> MakeMatMul(const MatMul& matmul, const KernelContext& co
   const auto b = constant ? AnyLayout(plain_b, type) : OperandDesc(matmul.b, type);
   const auto bias = matmul.bias ? OperandDesc(*matmul.bias) : memory::desc();
   const auto desc = matmul.bias ? dnnl::matmul::desc(a, b, bias, c) : dnnl::matmul::desc(a, b, c);
-  const dnnl::matmul::primitive_desc pd(desc, KernelAttr(), CpuEngine());
+  const dnnl::matmul::primitive_desc pd(desc, AttrWith(matmul.fused), CpuEngine());
 
   auto kernel = std::make_unique<MatrixKernel>();
   kernel->primitive = BoundPrimitive(dnnl::matmul(pd));

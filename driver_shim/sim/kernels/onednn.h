@@ -21,6 +21,14 @@ const dnnl::engine& CpuEngine();
 dnnl::memory::desc OperandDesc(const Operand& operand,
                                dnnl::memory::data_type type = dnnl::memory::data_type::f32);
 
+// What is done to an element, in oneDNN's words; algorithm::undef where it has none.
+struct OneDnnFunction {
+  dnnl::algorithm kind;
+  float alpha;
+  float beta;
+};
+OneDnnFunction ToOneDnn(Function function, float alpha, float beta);
+
 // Attributes of every primitive here: scratch memory is the program's, not the library's, because
 // the library's is bound to the thread that made the primitive.
 dnnl::primitive_attr KernelAttr();
@@ -63,5 +71,15 @@ std::unique_ptr<Kernel> MakeSoftmax(const Softmax& softmax, const KernelContext&
 std::unique_ptr<Kernel> MakePool2d(const Pool2d& pool, const KernelContext& context);
 std::unique_ptr<Kernel> MakeBinary(const Binary& binary, const KernelContext& context);
 std::unique_ptr<Kernel> MakeCopy(const Copy& copy, const KernelContext& context);
+// Of our own (rows.cc, tables.cc).
+std::unique_ptr<Kernel> MakeMappedActivation(const Activation& activation,
+                                             const KernelContext& context);  // null: oneDNN has it
+std::unique_ptr<Kernel> MakeLayerNorm(const LayerNorm& norm, const KernelContext& context);
+std::unique_ptr<Kernel> MakeReduce(const Reduce& reduce, const KernelContext& context);
+std::unique_ptr<Kernel> MakeGather(const Gather& gather, const KernelContext& context);
+std::unique_ptr<Kernel> MakeCompare(const Compare& compare, const KernelContext& context);
+std::unique_ptr<Kernel> MakeSelect(const Select& select, const KernelContext& context);
+// Pairs of integers, and powers; null: oneDNN has it.
+std::unique_ptr<Kernel> MakeMappedBinary(const Binary& binary, const KernelContext& context);
 
 }  // namespace nrtd::sim

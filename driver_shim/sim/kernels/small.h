@@ -21,14 +21,11 @@ inline constexpr uint64_t kSmallConvMacs = 128 * 1024;
 inline constexpr uint64_t kSmallMatMulMacs = 16 * 1024;
 // Elements of one activation; elements read by one pooling whose rows are not contiguous.
 inline constexpr uint64_t kSmallElements = 4096;
-// Elements of one softmax: its exponentials are taken one by one.
-inline constexpr uint64_t kSmallSoftmax = 64;
 
 std::unique_ptr<Kernel> MakeSmallConv2d(const Conv2d& conv, const KernelContext& context);
 std::unique_ptr<Kernel> MakeSmallMatMul(const MatMul& matmul, const KernelContext& context);
 std::unique_ptr<Kernel> MakeSmallActivation(const Activation& activation,
                                             const KernelContext& context);
-std::unique_ptr<Kernel> MakeSmallSoftmax(const Softmax& softmax, const KernelContext& context);
 std::unique_ptr<Kernel> MakeSmallPool2d(const Pool2d& pool, const KernelContext& context);
 
 }  // namespace nrtd::sim

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Small activations, softmax and pooling. Loops for the vectoriser; a NaN that goes in comes out,
+// Small activations and pooling. Loops for the vectoriser; a NaN that goes in comes out,
 // so that it can be reported.
 #include <algorithm>
 #include <cmath>
@@ -45,33 +45,6 @@ class MapKernel final : public Kernel {
   float* to_;
   uint64_t count_;
   Map map_;
-};
-
-class SoftmaxKernel final : public Kernel {
- public:
-  bool Run() override {
-    for (const auto& [from, to] : rows) {
-      const float* in = input + from;
-      float* out = output + to;
-      float most = in[0];
-      for (int64_t i = 1; i < count; ++i) most = std::max(most, in[i * input_stride]);
-      float sum = 0;
-      for (int64_t i = 0; i < count; ++i) {
-        const float e = std::exp(in[i * input_stride] - most);
-        out[i * output_stride] = e;
-        sum += e;
-      }
-      for (int64_t i = 0; i < count; ++i) out[i * output_stride] /= sum;
-    }
-    return true;
-  }
-
-  const float* input = nullptr;
-  float* output = nullptr;
-  int64_t count = 0;
-  int64_t input_stride = 0;
-  int64_t output_stride = 0;
-  std::vector<std::pair<int64_t, int64_t>> rows;  // first elements in input and output
 };
 
 // The part of a window that lies inside the input.
@@ -205,29 +178,6 @@ std::unique_ptr<Kernel> MakeSmallActivation(const Activation& activation,
     default:
       return nullptr;
   }
-}
-
-std::unique_ptr<Kernel> MakeSmallSoftmax(const Softmax& softmax, const KernelContext& context) {
-  const auto& [input, output, axis] = softmax;
-  if (Elements(output) > kSmallSoftmax) return nullptr;
-  auto kernel = std::make_unique<SoftmaxKernel>();
-  kernel->input = FloatsAt(input, context);
-  kernel->output = OutputAt(output, context);
-  const auto along = static_cast<size_t>(axis);
-  kernel->count = input.dims[along];
-  kernel->input_stride = input.strides[along];
-  kernel->output_stride = output.strides[along];
-  kernel->rows = {{0, 0}};
-  for (size_t d = 0; d < input.dims.size(); ++d) {
-    if (d == along) continue;
-    std::vector<std::pair<int64_t, int64_t>> rows;
-    for (const auto& [from, to] : kernel->rows) {
-      for (int64_t i = 0; i < input.dims[d]; ++i)
-        rows.emplace_back(from + i * input.strides[d], to + i * output.strides[d]);
-    }
-    kernel->rows = std::move(rows);
-  }
-  return kernel;
 }
 
 std::unique_ptr<Kernel> MakeSmallPool2d(const Pool2d& pool, const KernelContext& context) {
