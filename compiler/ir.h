@@ -34,13 +34,15 @@ struct Value {
 };
 
 // Inputs x [N,C,spatial...], weights [O,C/groups,kernel...], and, if there is a third, bias [O].
-// One or two spatial dimensions; one counts as the second here, the first is then 1.
+// One or two spatial dimensions; one counts as the second here, the first is then 1. With
+// channels_last x and the output are [N,H,W,C].
 struct Conv {
   std::array<int64_t, 2> strides{1, 1};
   std::array<int64_t, 2> dilations{1, 1};
   std::array<int64_t, 4> pads{0, 0, 0, 0};  // top, left, bottom, right
   int64_t groups = 1;
   std::optional<sim::Fused> fused = {};
+  bool channels_last = false;
 };
 
 // A strided part of a value's dense elements, under the dimensions that an operation sees.
@@ -85,12 +87,13 @@ struct LayerNorm {
   float epsilon = 0;
 };
 
-// Input x [N,C,spatial...]; spatial dimensions as in Conv.
+// Input x [N,C,spatial...]; spatial dimensions and channels_last as in Conv.
 struct Pool {
   sim::PoolKind kind = sim::PoolKind::kMax;
   std::array<int64_t, 2> kernel{1, 1};
   std::array<int64_t, 2> strides{1, 1};
   std::array<int64_t, 4> pads{0, 0, 0, 0};
+  bool channels_last = false;
 };
 
 // Inputs a and b, which numpy's rules repeat to the output's shape. All of one type: float32, int32

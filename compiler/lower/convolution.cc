@@ -5,11 +5,11 @@
 namespace nrtd::compiler {
 
 Result<void> Lower(const Node& node, const Conv& conv, LowerContext& context) {
-  const auto images = [&](ValueId id) { return AsImages(context.at(id).shape); };
-  sim::Conv2d instruction{context.View(node.inputs[0], images(node.inputs[0])),
-                          context.WeightView(node.inputs[1], images(node.inputs[1])),
+  const ValueId weights = node.inputs[1];
+  sim::Conv2d instruction{context.Images(node.inputs[0], conv.channels_last),
+                          context.WeightView(weights, AsImages(context.at(weights).shape)),
                           std::nullopt,
-                          context.View(node.output, images(node.output)),
+                          context.Images(node.output, conv.channels_last),
                           conv.strides,
                           conv.dilations,
                           conv.pads,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/lower/lower.h"
 
+#include "compiler/lower/views.h"
+
 namespace nrtd::compiler {
 
 sim::Operand LowerContext::View(ValueId id, Shape dims) const {
@@ -16,6 +18,15 @@ sim::Operand LowerContext::View(ValueId id, const StridedView& view) const {
   operand.strides = view.strides;
   operand.offset += static_cast<uint64_t>(view.offset) * DTypeSize(operand.dtype);
   return operand;
+}
+
+sim::Operand LowerContext::Images(ValueId id, bool channels_last) const {
+  const Shape& shape = at(id).shape;
+  if (!channels_last) return View(id, AsImages(shape));
+  const Shape strides = DenseStrides(shape);
+  return View(id, {{shape[0], shape[3], shape[1], shape[2]},
+                   {strides[0], strides[3], strides[1], strides[2]},
+                   0});
 }
 
 sim::Operand LowerContext::WeightView(ValueId id, Shape dims) const {

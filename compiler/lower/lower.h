@@ -33,6 +33,8 @@ class LowerContext {
   sim::Operand View(ValueId id, Shape dims) const;
   // A part of it.
   sim::Operand View(ValueId id, const StridedView& view) const;
+  // As [N,C,H,W], of a value of that shape or of [N,H,W,C].
+  sim::Operand Images(ValueId id, bool channels_last) const;
   // The same for what PE multiplies by: a constant as it is stored for that.
   sim::Operand WeightView(ValueId id, Shape dims) const;
 

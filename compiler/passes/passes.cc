@@ -16,6 +16,7 @@ void RunPasses(Graph& graph) {
   MaskSoftmax(graph);
   FoldTransposes(graph);
   FuseActivations(graph);
+  PutChannelsLast(graph);
   PlaceActivations(graph);
 }
 

@@ -39,6 +39,10 @@ void FoldTransposes(Graph& graph);
 // An activation behind a product or convolution is done on the way out of PE.
 void FuseActivations(Graph& graph);
 
+// Where convolutions are most of the work: images as [N,H,W,C] instead of [N,C,H,W] from one to the
+// next, because there all channels of a pixel are a run, which is how PE and POOL are fastest.
+void PutChannelsLast(Graph& graph);
+
 // Moves every activation right behind the node that makes its input, so that the engines hand over
 // once and the activation can work in place.
 void PlaceActivations(Graph& graph);
