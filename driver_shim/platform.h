@@ -34,6 +34,8 @@ struct PlatformOptions {
   // Where devices are locked against other daemons; "" locks none. Simulated ones are nobody else's
   // anyway.
   std::string lock_directory = {};
+  // CPU threads on which each simulated core computes.
+  unsigned sim_threads = 1;
 };
 
 // kHwError: no device and no simulation asked for, or devices that cannot be driven or all are

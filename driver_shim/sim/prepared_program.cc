@@ -11,7 +11,8 @@ static_assert(kEngines == kCoreEngines);
 
 class Preparer {
  public:
-  Preparer(const ProgramImage& image, const AddressSpace& space, WeightCache& weights)
+  Preparer(const ProgramImage& image, const AddressSpace& space, WeightCache& weights,
+           ThreadTeam& team)
       : image_(image), space_(space) {
     kernels_.resolve = [this](const Operand& operand) {
       return space_.TranslateDram(Find(operand.var_id)->address + operand.offset, 1);
@@ -22,12 +23,14 @@ class Preparer {
       return KernelContext::FilePart{variable.file, variable.file_offset};
     };
     kernels_.weights = &weights;
+    kernels_.team = &team;
   }
 
   Result<std::unique_ptr<PreparedProgram>> Run() {
     NRTD_TRY(CheckPlacement());
     auto program = std::make_unique<PreparedProgram>();
     kernels_.scratch = &program->scratch;
+    kernels_.team_scratch = &program->team_scratch;
     NRTD_TRY(PrepareTriggers(*program));
     for (size_t e = 0; e < kEngines; ++e) {
       NRTD_ASSIGN(Stream stream, DecodeStream(image_.instructions[e]));
@@ -161,10 +164,11 @@ class Preparer {
 
 Result<std::unique_ptr<PreparedProgram>> PrepareProgram(const ProgramImage& image,
                                                         const AddressSpace& space,
-                                                        WeightCache& weights) {
-  // oneDNN plans for the number of threads that it sees now; a core computes on one.
+                                                        WeightCache& weights, ThreadTeam& team) {
+  // oneDNN plans for the number of threads that it sees now; a core's threads call it each for
+  // themselves.
   UseOneThread();
-  return Preparer(image, space, weights).Run();
+  return Preparer(image, space, weights, team).Run();
 }
 
 }  // namespace nrtd::sim

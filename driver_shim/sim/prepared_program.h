@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -44,11 +45,13 @@ struct PreparedProgram {
   std::vector<uint64_t>
       descriptors;  // that one execution consumes, for each of the program's queues
   Scratch scratch;  // of this program's kernels
+  std::deque<Scratch> team_scratch;  // of the parts of them that helpers run
 };
 
 // Errors as Core::LoadProgram. The variables' memory is read now (weights) and by every execution.
+// `team`, of the core, runs the program and outlives it.
 Result<std::unique_ptr<PreparedProgram>> PrepareProgram(const ProgramImage& image,
                                                         const AddressSpace& space,
-                                                        WeightCache& weights);
+                                                        WeightCache& weights, ThreadTeam& team);
 
 }  // namespace nrtd::sim

@@ -26,15 +26,15 @@ uint64_t Read(const std::atomic<uint64_t>& counter) {
 
 }  // namespace
 
-SimCore::SimCore(CoreId id, const AddressSpace& space, WeightCache& weights)
-    : id_(id), space_(space), weights_(weights) {
+SimCore::SimCore(CoreId id, const AddressSpace& space, WeightCache& weights, unsigned threads)
+    : id_(id), space_(space), weights_(weights), team_(threads) {
   for (auto& queue : queues_) queue = std::make_unique<DmaQueue>(space, id.device);
 }
 
 SimCore::~SimCore() = default;
 
 Result<ProgramId> SimCore::LoadProgram(const ProgramImage& image) {
-  NRTD_ASSIGN(auto program, PrepareProgram(image, space_, weights_));
+  NRTD_ASSIGN(auto program, PrepareProgram(image, space_, weights_, team_));
   MutexLock lock(programs_mutex_);
   const ProgramId id = next_program_++;
   programs_.emplace(id, std::move(program));
@@ -107,6 +107,7 @@ Progress SimCore::Poll(const PollLimit& limit) {
   const uint64_t start = NowNs();
   execution_->clock_ns = start;
   const Progress progress = active_ != nullptr ? Work(limit) : Progress::kAdvanced;
+  team_.Rest();
   const uint64_t worked = NowNs() - start;
   Count(busy_ns_, worked);
   execution_->worked_ns += worked;

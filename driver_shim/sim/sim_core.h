@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A simulated NeuronCore. It has no thread: Poll() runs the three engine streams on the caller's,
-// switching to the next stream when one blocks on a semaphore, so an execution is deterministic and
-// a test can step it.
+// A simulated NeuronCore. Poll() runs the three engine streams on the caller's thread, switching to
+// the next stream when one blocks on a semaphore, so an execution is deterministic and a test can
+// step it. Large instructions are shared with the core's helper threads, if it has any.
 #pragma once
 
 #include <array>
@@ -17,13 +17,15 @@
 #include "driver_shim/sim/dma_queue.h"
 #include "driver_shim/sim/faults.h"
 #include "driver_shim/sim/prepared_program.h"
+#include "driver_shim/sim/thread_team.h"
 
 namespace nrtd::sim {
 
 class SimCore final : public Core {
  public:
-  // `space` and `weights` outlive the core.
-  SimCore(CoreId id, const AddressSpace& space, WeightCache& weights);
+  // `space` and `weights` outlive the core, which computes on `threads` threads: the one that polls
+  // it and helpers, which are started when they are first needed.
+  SimCore(CoreId id, const AddressSpace& space, WeightCache& weights, unsigned threads = 1);
   ~SimCore() override;
 
   CoreId id() const override { return id_; }
@@ -84,6 +86,7 @@ class SimCore final : public Core {
   const CoreId id_;
   const AddressSpace& space_;
   WeightCache& weights_;
+  ThreadTeam team_;
   Faults faults_;
 
   Mutex programs_mutex_;

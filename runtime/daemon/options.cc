@@ -55,6 +55,7 @@ struct CommandLine {
   std::vector<std::string> bdfs;
   std::string visible_devices;
   std::string simulate;
+  unsigned sim_threads = 1;
   std::optional<uint64_t> hugepages;
   bool allow_small_pages = false;
   std::optional<std::string> isolation;
@@ -87,6 +88,10 @@ void Declare(CLI::App& app, CommandLine& line) {
                  "Simulate the devices of an instance: inf1.xlarge, inf1.2xlarge, inf1.6xlarge or "
                  "inf1.24xlarge")
       ->envname("NEURON_RTD_SIM");
+  app.add_option("--sim-threads", line.sim_threads,
+                 "CPU threads on which each simulated core computes [1]")
+      ->envname("NEURON_RTD_SIM_THREADS")
+      ->check(CLI::Range(1, 64));
   app.add_option("--hugepages", line.hugepages, "Huge pages of 2 MiB to take for each device [128]")
       ->check(CLI::Range(8, 65536));
   app.add_flag("--allow-small-pages", line.allow_small_pages,
@@ -168,6 +173,7 @@ Result<Options> Combine(const CommandLine& line) {
   }
   Override(options.server.address, line.address);
   platform.simulate = line.simulate;
+  platform.sim_threads = line.sim_threads;
   platform.selection.bdfs = line.bdfs;
   platform.selection.visible = line.visible_devices;
   platform.lock_directory = line.simulate.empty() ? kDeviceLockDirectory : "";

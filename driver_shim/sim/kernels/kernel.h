@@ -5,6 +5,7 @@
 // execution.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 
@@ -12,6 +13,7 @@
 #include "base/sealed_file.h"
 #include "driver_shim/sim/isa.h"
 #include "driver_shim/sim/kernels/weight_cache.h"
+#include "driver_shim/sim/thread_team.h"
 
 namespace nrtd::sim {
 
@@ -52,6 +54,9 @@ struct KernelContext {
   std::function<FilePart(uint32_t var_id)> file_part = {};
   WeightCache* weights = nullptr;
   Scratch* scratch = nullptr;
+  // The threads that run the kernel, and scratch memory for each but the first; null: one.
+  ThreadTeam* team = nullptr;
+  std::deque<Scratch>* team_scratch = nullptr;
   bool small_kernels = true;  // false: oneDNN whatever the size, for tests and benchmarks
 };
 
@@ -71,6 +76,8 @@ Result<std::shared_ptr<const PackedWeights>> PackOnce(const Operand& operand,
 // thread, and any thread may prepare or poll, so both call this first; it is a store to a
 // thread-local variable.
 void UseOneThread();
+
+bool HasAvx512();
 
 // Does this CPU multiply bfloat16? If not, PE rounds operands to bfloat16 and multiplies in
 // float32, which gives the same products.

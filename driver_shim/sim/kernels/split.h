@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vector>
+
+#include "driver_shim/sim/isa.h"
+
+namespace nrtd::sim {
+
+// The same work as several instructions that write different elements: for as many threads, or one
+// after another where smaller ones are faster. At most `parts` of about the same size; just the
+// instruction itself where it is too small to be worth it, or cannot be taken apart so that all
+// parts are as good to compute as the whole. Each is one that Validate() accepts if the whole is.
+std::vector<Instruction> Split(const Instruction& instruction, unsigned parts);
+
+}  // namespace nrtd::sim

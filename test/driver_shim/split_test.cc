@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The parts together compute what the whole does: every instruction that can be taken apart, by a
+// team and alone.
+#include "driver_shim/sim/kernels/split.h"
+
+#include <cmath>
+#include <deque>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "driver_shim/sim/kernels/kernel.h"
+
+namespace nrtd::sim {
+namespace {
+
+constexpr uint32_t kVar = 1;
+constexpr uint32_t kConst = 2;
+constexpr size_t kOutput = size_t{4} << 20;  // elements
+
+Operand In(std::vector<int64_t> dims, uint64_t offset = 0) {
+  return DenseOperand(kVar, DType::kFloat32, offset * sizeof(float), std::move(dims));
+}
+Operand Out(std::vector<int64_t> dims) {
+  return In(std::move(dims), kOutput);
+}
+Operand Weights(std::vector<int64_t> dims) {
+  return DenseOperand(kConst, DType::kFloat32, 0, std::move(dims));
+}
+Operand ChannelsLast(Operand operand) {
+  const auto& d = operand.dims;
+  operand.strides = {d[1] * d[2] * d[3], 1, d[3] * d[1], d[1]};
+  return operand;
+}
+
+struct Case {
+  const char* name;
+  Instruction whole;
+  bool splits = true;
+};
+
+std::vector<Case> Cases() {
+  Conv2d rows{ChannelsLast(In({1, 16, 65, 40})), Weights({32, 16, 3, 3}), std::nullopt,
+              ChannelsLast(Out({1, 32, 33, 20}))};
+  rows.strides = {2, 2};
+  rows.pads = {1, 1, 1, 1};
+  rows.fused = Fused{Function::kRelu, 0, 0};
+  Conv2d images{In({12, 16, 20, 20}), Weights({32, 16, 3, 3}), Weights({32}),
+                Out({12, 32, 18, 18})};
+  Conv2d depthwise{ChannelsLast(In({1, 64, 40, 40})), Weights({64, 1, 5, 5}), std::nullopt,
+                   ChannelsLast(Out({1, 64, 36, 36}))};
+  depthwise.groups = 64;
+  depthwise.dilations = {1, 1};
+  Conv2d plain{In({1, 16, 33, 33}), Weights({32, 16, 3, 3}), std::nullopt, Out({1, 32, 31, 31})};
+  MatMul columns{In({32, 256}), Weights({256, 512}), Weights({1, 512}), Out({32, 512})};
+  MatMul tall{In({4096, 64}), Weights({64, 16}), std::nullopt, Out({4096, 16})};
+  MatMul heads{In({1, 8, 128, 64}), In({1, 8, 64, 128}, 100'000), std::nullopt,
+               Out({1, 8, 128, 128})};
+  MatMul small{In({4, 8}), Weights({8, 8}), std::nullopt, Out({4, 8})};
+  Pool2d pool{ChannelsLast(In({1, 64, 57, 57})), ChannelsLast(Out({1, 64, 29, 29}))};
+  pool.kernel = {3, 3};
+  pool.strides = {2, 2};
+  pool.pads = {1, 1, 1, 1};
+  Operand transposed = In({300, 400});
+  transposed.strides = {1, 300};
+  return {
+      {"rows of one image", rows},
+      {"several images", images},
+      {"depthwise", depthwise},
+      {"one image with its channels first", plain, false},
+      {"columns", columns},
+      {"rows of a product", tall},
+      {"heads", heads},
+      {"a small product", small, false},
+      {"pooling", pool},
+      {"softmax",
+       Softmax{In({16, 64, 128}), Out({16, 64, 128}), 2, 0.5F, In({1, 1, 128}, 200'000)}},
+      {"softmax over the first", Softmax{In({16, 64, 128}), Out({16, 64, 128}), 0}},
+      {"layer norm",
+       LayerNorm{In({256, 768}), Weights({768}), Weights({768}), Out({256, 768}), 1e-5F}},
+      {"binary", Binary{In({500, 300}), In({1, 300}, 200'000), Out({500, 300})}},
+      {"activation", Activation{In({150'000}), Out({150'000}), Function::kTanh, 0, 0}},
+      {"copy", Copy{transposed, Out({300, 400})}},
+  };
+}
+
+class SplitTest : public ::testing::Test {
+ protected:
+  SplitTest() : memory_(2 * kOutput), weights_(1 << 18) {
+    std::mt19937 random(7);
+    std::normal_distribution<float> normal;
+    for (size_t i = 0; i < kOutput / 4; ++i) memory_[i] = normal(random);
+    for (float& value : weights_) value = normal(random);
+  }
+  std::vector<float> Run(const Instruction& instruction, ThreadTeam* team) {
+    std::fill(memory_.begin() + kOutput, memory_.end(), NAN);
+    Scratch scratch;
+    std::deque<Scratch> team_scratch;
+    WeightCache cache;
+    const KernelContext context{.resolve =
+                                    [this](const Operand& operand) {
+                                      auto& values = operand.var_id == kConst ? weights_ : memory_;
+                                      return reinterpret_cast<std::byte*>(values.data()) +
+                                             operand.offset;
+                                    },
+                                .constant = [](uint32_t var_id) { return var_id == kConst; },
+                                .weights = &cache,
+                                .scratch = &scratch,
+                                .team = team,
+                                .team_scratch = &team_scratch};
+    UseOneThread();
+    const auto kernel = MakeKernel(instruction, context);
+    EXPECT_TRUE(kernel && (*kernel)->Run());
+    return {memory_.begin() + kOutput, memory_.end()};
+  }
+
+  std::vector<float> memory_;
+  std::vector<float> weights_;
+};
+
+TEST_F(SplitTest, PartsComputeWhatTheWholeDoes) {
+  const ProgramContext context{{{kVar, memory_.size() * sizeof(float), true, true},
+                                {kConst, weights_.size() * sizeof(float), true, false}},
+                               {}};
+  ThreadTeam team(3);
+  for (const Case& test : Cases()) {
+    SCOPED_TRACE(test.name);
+    for (unsigned count : {2U, 3U, 4U}) {
+      const auto parts = Split(test.whole, count);
+      EXPECT_LE(parts.size(), count);
+      EXPECT_EQ(parts.size() > 1, test.splits);
+      for (const Instruction& part : parts) {
+        for (Engine engine : {Engine::kPe, Engine::kAct, Engine::kPool}) {
+          if (!RunsOn(OpcodeOf(part), engine)) continue;
+          const auto valid = Validate({engine, {part, End{}}}, context);
+          EXPECT_TRUE(valid) << valid.error().text;
+        }
+      }
+    }
+    const std::vector<float> want = Run(test.whole, nullptr);
+    const std::vector<float> got = Run(test.whole, &team);
+    for (size_t i = 0; i < want.size(); ++i) {
+      if (std::isnan(want[i])) {
+        ASSERT_TRUE(std::isnan(got[i])) << i;
+      } else {
+        ASSERT_NEAR(got[i], want[i], 1e-4 * (1 + std::fabs(want[i]))) << i;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nrtd::sim
