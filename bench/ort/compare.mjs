@@ -33,7 +33,7 @@ function parse(words) {
   return options;
 }
 
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
+const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
 // Relative to the largest magnitude; the cosine of the angle; whether the largest are the same.
 function distance(ours, theirs) {
@@ -58,7 +58,8 @@ const session = await ort.InferenceSession.create(options.model, {
   intraOpNumThreads: threads,
   interOpNumThreads: 1,
 });
-const feeds = Object.fromEntries(Object.entries(options.inputs).map(([k, file]) => [k, readNpy(file)]));
+const tensor = ({type, data, dims}) => new ort.Tensor(type, data, dims);
+const feeds = Object.fromEntries(Object.entries(options.inputs).map(([k, file]) => [k, tensor(readNpy(file))]));
 
 const loop = spawn(options.command[0], options.command.slice(1), {stdio: ['pipe', 'pipe', 'inherit']});
 const lines = createInterface({input: loop.stdout})[Symbol.asyncIterator]();
@@ -87,7 +88,7 @@ for (let round = -2; round < Number(options.rounds); ++round) {  // two to warm 
 }
 loop.stdin.end();
 await ended;
-const values = (tensor) => Array.from(tensor.data, Number);
+const values = ({data}) => Array.from(data, Number);
 const reference = values(answer[session.outputNames[0]]);
 const result = {ours_ms: median(times.ours), ort_ms: median(times.theirs)};
 result.ratio = result.ours_ms / result.ort_ms;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// numpy's .npy files as ONNX Runtime tensors: little-endian, C order, format version 1.
+// numpy's .npy files, little-endian, C order, format version 1, as what ONNX Runtime's tensors are made of:
+// {type, data, dims}.
 import fs from 'node:fs';
-import ort from 'onnxruntime-node';
 
 const kTypes = [
   {descr: '<f4', type: 'float32', array: Float32Array},
@@ -28,7 +28,7 @@ export function readNpy(file) {
   }
   const dims = /'shape': \(([^)]*)\)/.exec(header)[1].match(/\d+/g)?.map(Number) ?? [];
   const data = bytes.buffer.slice(bytes.byteOffset + dataAt, bytes.byteOffset + bytes.length);
-  return new ort.Tensor(row.type, new row.array(data), dims);
+  return {type: row.type, data: new row.array(data), dims};
 }
 
 export function writeNpy(file, tensor) {
