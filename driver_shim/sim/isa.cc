@@ -5,6 +5,7 @@
 // its fields in the order of Describe(), zeros up to a multiple of 8. Everything little-endian.
 #include "driver_shim/sim/isa.h"
 
+#include <algorithm>
 #include <concepts>
 
 #include "base/sizes.h"
@@ -406,7 +407,32 @@ uint64_t SaturatingProduct(std::initializer_list<std::optional<uint64_t>> factor
   return *product;
 }
 
+// Walks over the fields of an instruction, of which every operand is one.
+struct LargestOperand {
+  uint64_t elements = 0;
+  void operator()(const Operand& operand) {
+    elements = std::max(elements, ElementCount(operand.dims).value_or(UINT64_MAX));
+  }
+  void operator()(const std::optional<Operand>& operand) {
+    if (operand) (*this)(*operand);
+  }
+  template <typename T>
+  void operator()(const T&) {}
+  template <typename E>
+  void Enum(const E&, uint8_t) {}
+  template <typename T>
+  void Since(uint16_t, const T& field) {
+    (*this)(field);
+  }
+};
+
 }  // namespace
+
+uint64_t WorkOf(const Instruction& instruction) {
+  LargestOperand largest;
+  std::visit([&](const auto& alternative) { Describe(largest, alternative); }, instruction);
+  return std::max(largest.elements, MacCount(instruction));
+}
 
 uint64_t MacCount(const Instruction& instruction) {
   if (const auto* conv = std::get_if<Conv2d>(&instruction)) {

@@ -361,6 +361,15 @@ struct ProgramContext {
 // Whoever runs a program without this check is wrong.
 Result<void> Validate(const Stream& stream, const ProgramContext& context);
 
+// What one instruction may ask for, so that an execution can be ended in time: it is not
+// interrupted within an instruction. As many elements an operand as a device has memory for, and
+// products for some ten seconds of one CPU.
+inline constexpr uint64_t kMaxElements = uint64_t{1} << 31;
+inline constexpr uint64_t kMaxMacs = uint64_t{1} << 40;
+
+// Elements of the largest operand, or products if there are more of those.
+uint64_t WorkOf(const Instruction& instruction);
+
 // Multiply-accumulates of one instruction; 0 where nothing is multiplied, UINT64_MAX for more than
 // that.
 uint64_t MacCount(const Instruction& instruction);

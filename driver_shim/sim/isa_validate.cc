@@ -37,7 +37,11 @@ class StreamValidator {
       : context_(context), engine_(engine) {}
 
   Result<void> Check(const Instruction& instruction) {
-    return std::visit([this](const auto& alternative) { return Check(alternative); }, instruction);
+    NRTD_TRY(
+        std::visit([this](const auto& alternative) { return Check(alternative); }, instruction));
+    if (const uint64_t macs = MacCount(instruction); macs > kMaxMacs)
+      return Fail(Nerr::kInvalid, "{} products are too many, at most {} may be", macs, kMaxMacs);
+    return {};
   }
 
  private:
@@ -309,8 +313,8 @@ class StreamValidator {
     }
     // A stride of 0 repeats elements, which span nothing.
     const auto count = ElementCount(operand.dims);
-    if (!count || *count > static_cast<uint64_t>(kMaxExtent))
-      return Fail(Nerr::kInvalid, "{} has more than {} elements", role, kMaxExtent);
+    if (!count || *count > kMaxElements)
+      return Fail(Nerr::kInvalid, "{} has more than {} elements", role, kMaxElements);
     if (access == Access::kWrite) {
       NRTD_TRY(CheckNoOverlap(operand, role));
     }
