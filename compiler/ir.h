@@ -100,6 +100,7 @@ struct Pool {
 // or int64.
 struct Binary {
   sim::BinaryFunction function = sim::BinaryFunction::kAdd;
+  std::optional<sim::Fused> fused = {};  // of float32 only
 };
 
 // Inputs a and b of one type, repeated likewise; the output is bool.

@@ -33,9 +33,9 @@ Result<void> Lower(const Node& node, const Binary& binary, LowerContext& context
     context.Append(node, sim::Engine::kPool, sim::Copy{Repeated(left, aligned.full), output});
     left = output;
   }
-  context.Append(
-      node, sim::Engine::kPool,
-      sim::Binary{left, context.View(node.inputs[1], aligned.inputs[1]), output, binary.function});
+  context.Append(node, sim::Engine::kPool,
+                 sim::Binary{left, context.View(node.inputs[1], aligned.inputs[1]), output,
+                             binary.function, binary.fused});
   return {};
 }
 

@@ -8,6 +8,7 @@ namespace {
 std::optional<sim::Fused>* FusedOf(Node& node) {
   if (auto* conv = std::get_if<Conv>(&node.operation)) return &conv->fused;
   if (auto* product = std::get_if<MatMul>(&node.operation)) return &product->fused;
+  if (auto* pair = std::get_if<Binary>(&node.operation)) return &pair->fused;
   return nullptr;
 }
 

@@ -24,7 +24,8 @@ class Fuser {
   bool Fuse(size_t at) {
     const Node& sum = graph_.nodes[at];
     const auto* binary = std::get_if<Binary>(&sum.operation);
-    if (binary == nullptr || binary->function != sim::BinaryFunction::kAdd) return false;
+    if (binary == nullptr || binary->function != sim::BinaryFunction::kAdd || binary->fused)
+      return false;
     return FuseInto(sum.inputs[0], sum.inputs[1], sum.output) ||
            FuseInto(sum.inputs[1], sum.inputs[0], sum.output);
   }
@@ -39,18 +40,21 @@ class Fuser {
     Node& node = graph_.nodes[at];
     const size_t made = producers_[addend];
     if (made != Graph::kNoNode && made >= at) return false;
+    const auto* matmul = std::get_if<MatMul>(&node.operation);
+    const auto* conv = std::get_if<Conv>(&node.operation);
+    if (matmul == nullptr && conv == nullptr) return false;
+    if (conv != nullptr ? conv->fused || conv->channels_last
+                        : matmul->fused || matmul->view_a || matmul->view_b || matmul->view_c)
+      return false;
     if (node.inputs.size() == 3) return AddToBias(node, addend, sum, at);
-    if (node.inputs.size() != 2) return false;
-    if (std::holds_alternative<MatMul>(node.operation)) {
+    if (matmul != nullptr) {
       if (!RepeatsTo(graph_.at(addend).shape, graph_.at(sum).shape)) return false;
       node.inputs.push_back(addend);
-    } else if (std::holds_alternative<Conv>(node.operation)) {
+    } else {
       if (!IsChannelBias(graph_.at(addend), graph_.at(sum).shape)) return false;
       Value bias = graph_.at(addend);
       bias.shape = {graph_.at(sum).shape[1]};
       node.inputs.push_back(graph_.Add(std::move(bias)));
-    } else {
-      return false;
     }
     node.output = sum;
     producers_[sum] = at;

@@ -68,7 +68,7 @@ class Links {
   }
   std::optional<std::pair<ValueId, ValueId>> PairOf(ValueId id, sim::BinaryFunction function) {
     const auto [node, binary] = Made<Binary>(id);
-    if (node == nullptr || binary->function != function) return std::nullopt;
+    if (node == nullptr || binary->function != function || binary->fused) return std::nullopt;
     return std::pair(node->inputs[0], node->inputs[1]);
   }
 

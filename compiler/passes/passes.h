@@ -36,7 +36,7 @@ void MaskSoftmax(Graph& graph);
 // it is written.
 void FoldTransposes(Graph& graph);
 
-// An activation behind a product or convolution is done on the way out of PE.
+// An activation behind a product, a convolution or a pair is done on the way out of PE or POOL.
 void FuseActivations(Graph& graph);
 
 // Where convolutions are most of the work: images as [N,H,W,C] instead of [N,C,H,W] from one to the

@@ -72,6 +72,7 @@ template <typename A, MaybeConst<Binary> I>
 void Describe(A& a, I& i) {
   a(i.a), a(i.b), a(i.output);
   a.Enum(i.function, kBinaryFunctions);
+  a.Since(1, i.fused);
 }
 template <typename A, MaybeConst<Copy> I>
 void Describe(A& a, I& i) {

@@ -120,7 +120,7 @@ enum class Function : uint8_t {
 };
 inline constexpr uint8_t kFunctions = 17;
 
-// A function on the way out of PE, applied to sums with their bias.
+// A function on the way out of PE, applied to sums with their bias, or of POOL.
 struct Fused {
   Function function = Function::kRelu;
   float alpha = 0;
@@ -241,6 +241,7 @@ struct Binary {
   Operand b;
   Operand output;
   BinaryFunction function = BinaryFunction::kAdd;
+  std::optional<Fused> fused = {};  // since 1.1; of float32 only
   bool operator==(const Binary&) const = default;
 };
 

@@ -159,6 +159,8 @@ class StreamValidator {
     NRTD_TRY(CheckRankAndPlace(i.b, "b", Access::kRead, rank));
     NRTD_TRY(CheckRankAndPlace(i.output, "output", Access::kWrite, rank));
     if (i.a.dims != i.output.dims) return ShapesDisagree("a", i.a.dims, "output", i.output.dims);
+    if (i.fused && i.output.dtype != DType::kFloat32)
+      return Fail(Nerr::kInvalid, "functions are for float32, not {}", DTypeName(i.output.dtype));
     return CheckRepeats(i.b, "b", i.output.dims);
   }
 

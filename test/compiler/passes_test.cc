@@ -57,6 +57,20 @@ TEST(FoldConstants, LeavesToTheCoreWhatItCannotCompute) {
   EXPECT_FALSE(graph.at(y).IsConstant());
 }
 
+// Three inputs and two constants are no product yet.
+TEST(FuseBias, LeavesWhatIsNoProduct) {
+  GraphWriter w;
+  const ValueId condition = w.Input("condition", {2});
+  const ValueId x = w.Input("x", {2});
+  const ValueId other = w.Constant("other", {2}, {1, 2});
+  const ValueId chosen = w.Node("chosen", Select{}, {condition, x, other}, {2});
+  const ValueId addend = w.Constant("addend", {2}, {3, 4});
+  const ValueId y = w.Node("y", kAdd, {chosen, addend}, {2});
+  Graph graph = w.Finish({y});
+  FuseBias(graph);
+  EXPECT_THAT(NodeNames(graph), ElementsAre("chosen", "y"));
+}
+
 // The weights of x w k + b are w k; a factor that somebody else reads the product without, stays.
 TEST(FuseScale, ScalesWeightsAndBias) {
   for (const bool shared : {false, true}) {

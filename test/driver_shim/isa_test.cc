@@ -58,6 +58,8 @@ std::vector<Stream> OneOfEverything() {
        {DmaTrigger{1},
         Pool2d{Temp({1, 1, 4, 4}), Temp({1, 1, 2, 2}, 256), PoolKind::kMax, {2, 2}, {2, 2}},
         Binary{Temp({2, 3}), Temp({1, 3}, 64), Temp({2, 3}, 128), BinaryFunction::kMultiply},
+        Binary{Temp({2, 3}), Temp({1, 3}, 64), Temp({2, 3}, 128), BinaryFunction::kAdd,
+               Fused{Function::kClip, 0, 6}},
         Copy{Temp({4, 2}), Temp({4, 2}, 512)},
         Gather{Temp({1, 9, 2}), DenseOperand(kTemporary, DType::kInt64, 2048, {4}),
                Temp({1, 4, 2}, 1024)},

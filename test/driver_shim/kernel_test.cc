@@ -676,6 +676,28 @@ TEST_P(KernelTest, AppliesAFunctionOnTheWayOut) {
   }
 }
 
+TEST_P(KernelTest, AppliesAFunctionToPairs) {
+  for (int i = 0; i < 12; ++i) memory_[i] = std::abs(memory_[i]);  // for the powers
+  for (const auto function : {BinaryFunction::kAdd, BinaryFunction::kPower}) {
+    for (const auto& fused : {Fused{Function::kRelu, 0, 0}, Fused{Function::kFloor, 0, 0}}) {
+      const Operand a = Temp({3, 4});
+      const Operand b = Const({1, 4});
+      const Operand out = Temp({3, 4}, 1000);
+      Run(Binary{a, b, out, function, fused});
+      if (HasFatalFailure()) return;
+      Expect(
+          out,
+          [&](const auto& index) {
+            const double x = Value(a, index);
+            const double y = Repeated(b, index);
+            const double z = function == BinaryFunction::kAdd ? x + y : std::pow(x, y);
+            return fused.function == Function::kRelu ? std::max(z, 0.0) : std::floor(z);
+          },
+          1e-5);
+    }
+  }
+}
+
 TEST_P(KernelTest, CopiesTransposedSlicedRepeatedAndCast) {
   Operand out = Temp({3, 4}, 1000);
   Operand transposed = Temp({3, 4});

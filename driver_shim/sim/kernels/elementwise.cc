@@ -98,6 +98,16 @@ OneDnnFunction ToOneDnn(Function function, float alpha, float beta) {
   return {algorithm::undef, 0, 0};
 }
 
+dnnl::primitive_attr AttrWith(const std::optional<Fused>& fused) {
+  dnnl::primitive_attr attr = KernelAttr();
+  if (!fused) return attr;
+  const OneDnnFunction f = ToOneDnn(fused->function, fused->alpha, fused->beta);
+  dnnl::post_ops post_ops;
+  post_ops.append_eltwise(1, f.kind, f.alpha, f.beta);
+  attr.set_post_ops(post_ops);
+  return attr;
+}
+
 std::unique_ptr<Kernel> MakeActivation(const Activation& activation, const KernelContext& context) {
   if (auto mapped = MakeMappedActivation(activation, context)) return mapped;
   const OneDnnFunction f = ToOneDnn(activation.function, activation.alpha, activation.beta);
@@ -114,7 +124,7 @@ std::unique_ptr<Kernel> MakeBinary(const Binary& binary, const KernelContext& co
   const auto b = OperandDesc(binary.b);
   const auto output = OperandDesc(binary.output);
   const dnnl::binary::desc desc(ToOneDnn(binary.function), a, b, output);
-  const dnnl::binary::primitive_desc pd(desc, KernelAttr(), CpuEngine());
+  const dnnl::binary::primitive_desc pd(desc, AttrWith(binary.fused), CpuEngine());
   context.scratch->Reserve(pd.scratchpad_desc().get_size());
   BoundPrimitive bound{dnnl::binary(pd)};
   bound.Bind(DNNL_ARG_SRC_0, a, context.resolve(binary.a));

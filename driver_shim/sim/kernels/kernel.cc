@@ -46,12 +46,13 @@ struct Maker {
   // oneDNN applies a function on the way out, if it has it; behind the others it is applied to what
   // they have written.
   template <typename I>
-  std::unique_ptr<Kernel> Multiply(I i, const Operand& output, Make<I> small,
-                                   Make<I> library) const {
+  std::unique_ptr<Kernel> WithFunction(I i, const Operand& output, Make<I> small, Make<I> library,
+                                       bool library_fuses = true) const {
     const std::optional<Fused> fused = std::exchange(i.fused, std::nullopt);
-    auto kernel = context.small_kernels ? small(i, context) : nullptr;
+    auto kernel = context.small_kernels && small != nullptr ? small(i, context) : nullptr;
     if (kernel == nullptr) {
-      const bool known = fused && ToOneDnn(fused->function, 0, 0).kind != dnnl::algorithm::undef;
+      const bool known =
+          fused && library_fuses && ToOneDnn(fused->function, 0, 0).kind != dnnl::algorithm::undef;
       if (known) i.fused = fused;
       kernel = library(i, context);
       if (known) return kernel;
@@ -63,10 +64,10 @@ struct Maker {
   }
 
   std::unique_ptr<Kernel> operator()(const Conv2d& i) const {
-    return Multiply(i, i.output, MakeSmallConv2d, MakeConv2d);
+    return WithFunction(i, i.output, MakeSmallConv2d, MakeConv2d);
   }
   std::unique_ptr<Kernel> operator()(const MatMul& i) const {
-    return Multiply(i, i.c, MakeSmallMatMul, MakeMatMul);
+    return WithFunction(i, i.c, MakeSmallMatMul, MakeMatMul);
   }
   std::unique_ptr<Kernel> operator()(const Activation& i) const {
     return Choose(i, MakeSmallActivation, MakeActivation);
@@ -76,7 +77,10 @@ struct Maker {
   std::unique_ptr<Kernel> operator()(const Pool2d& i) const {
     return Choose(i, MakeSmallPool2d, MakePool2d);
   }
-  std::unique_ptr<Kernel> operator()(const Binary& i) const { return MakeBinary(i, context); }
+  std::unique_ptr<Kernel> operator()(const Binary& i) const {
+    const bool mapped = i.function == BinaryFunction::kPower;
+    return WithFunction<Binary>(i, i.output, nullptr, MakeBinary, !mapped);
+  }
   std::unique_ptr<Kernel> operator()(const Copy& i) const { return MakeCopy(i, context); }
   std::unique_ptr<Kernel> operator()(const Gather& i) const { return MakeGather(i, context); }
   std::unique_ptr<Kernel> operator()(const Reduce& i) const { return MakeReduce(i, context); }

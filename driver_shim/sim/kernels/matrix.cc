@@ -125,17 +125,6 @@ memory::desc GroupedDesc(const Conv2d& conv, DataType type) {
       memory::dims{outputs * w.strides[0], w.strides[0], w.strides[1], w.strides[2], w.strides[3]}};
 }
 
-// With the function on the way out, which oneDNN has.
-dnnl::primitive_attr AttrWith(const std::optional<Fused>& fused) {
-  dnnl::primitive_attr attr = KernelAttr();
-  if (!fused) return attr;
-  const OneDnnFunction f = ToOneDnn(fused->function, fused->alpha, fused->beta);
-  dnnl::post_ops post_ops;
-  post_ops.append_eltwise(1, f.kind, f.alpha, f.beta);
-  attr.set_post_ops(post_ops);
-  return attr;
-}
-
 // A tensor of these dimensions in whatever layout the primitive likes best.
 memory::desc AnyLayout(const memory::desc& like, DataType type) {
   return {like.dims(), type, memory::format_tag::any};

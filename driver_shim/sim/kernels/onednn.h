@@ -29,6 +29,9 @@ struct OneDnnFunction {
 };
 OneDnnFunction ToOneDnn(Function function, float alpha, float beta);
 
+// KernelAttr() with a function on the way out, which oneDNN has.
+dnnl::primitive_attr AttrWith(const std::optional<Fused>& fused);
+
 // Attributes of every primitive here: scratch memory is the program's, not the library's, because
 // the library's is bound to the thread that made the primitive.
 dnnl::primitive_attr KernelAttr();
