@@ -36,7 +36,7 @@ class Memory {
             .constant = [](uint32_t var_id) { return var_id == kWeights; },
             .weights = &cache_,
             .scratch = &scratch_,
-            .small_kernels = small};
+            .own_kernels = small};
   }
 
  private:

@@ -11,11 +11,13 @@
 
 namespace nrtd {
 
+inline constexpr uint32_t kCoresPerDevice = 4;  // of an Inferentia
+
 struct DeviceInfo {
   uint32_t index = 0;   // place in the chain of the daemon's devices
   uint32_t number = 0;  // place in the machine's chain
   std::string bdf;      // "0000:00:1f.0"
-  uint32_t cores = 4;
+  uint32_t cores = kCoresPerDevice;
   std::vector<uint32_t> connected;  // indices of the neighbours in the chain
   bool simulated = false;
 };

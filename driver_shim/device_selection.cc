@@ -73,20 +73,6 @@ Result<Numbers> Wanted(const std::vector<std::string>& chain, const DeviceSelect
 
 }  // namespace
 
-std::vector<uint32_t> LongestRun(const std::vector<uint32_t>& devices) {
-  std::vector<uint32_t> longest;
-  for (size_t begin = 0; begin < devices.size();) {
-    size_t end = begin + 1;
-    while (end < devices.size() && devices[end] == devices[end - 1] + 1) ++end;
-    if (end - begin > longest.size()) {
-      longest.assign(devices.begin() + static_cast<std::ptrdiff_t>(begin),
-                     devices.begin() + static_cast<std::ptrdiff_t>(end));
-    }
-    begin = end;
-  }
-  return longest;
-}
-
 Result<std::vector<uint32_t>> SelectDevices(const std::vector<std::string>& chain,
                                             const DeviceSelection& selection) {
   NRTD_ASSIGN(const Numbers visible, Visible(selection.visible, chain));
@@ -99,7 +85,7 @@ Result<std::vector<uint32_t>> SelectDevices(const std::vector<std::string>& chai
   }
   const Numbers& taken = wanted.empty() ? visible : wanted;
   std::vector<uint32_t> devices(taken.begin(), taken.end());
-  if (LongestRun(devices).size() != devices.size()) {
+  if (devices.back() - devices.front() + 1 != devices.size()) {
     return Fail(Nerr::kInvalid,
                 "devices {} are not contiguous: a daemon takes neighbours in the chain {}",
                 fmt::join(devices, ","), Chain(chain));

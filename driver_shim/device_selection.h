@@ -24,7 +24,4 @@ struct DeviceSelection {
 Result<std::vector<uint32_t>> SelectDevices(const std::vector<std::string>& chain,
                                             const DeviceSelection& selection);
 
-// The longest run of neighbours in `devices`, which rise; the first of them if several are as long.
-std::vector<uint32_t> LongestRun(const std::vector<uint32_t>& devices);
-
 }  // namespace nrtd

@@ -11,19 +11,26 @@
 
 namespace nrtd {
 
-// The devices of this machine, real or simulated, chosen once when the daemon starts.
+// The devices of this machine, real or simulated, chosen once when the daemon starts. Those that
+// another daemon has then can be taken later. Threadsafe.
 class Platform {
  public:
   virtual ~Platform() = default;
-  // In chain order; owned by the platform.
+  // All that were chosen, in chain order, whether the daemon has them or not; owned by the
+  // platform.
   virtual std::vector<Device*> devices() = 0;
+  // Whether the daemon has devices()[device], and may touch it. What it has it keeps.
+  virtual bool has(uint32_t device) const = 0;
+  // Tries again to get a device that it does not have. kHwError: it is another daemon's, with pid;
+  // kResource: the lock cannot be written.
+  virtual Result<void> Take(uint32_t device) = 0;
   virtual bool simulated() const = 0;
   // "inf1.xlarge", for people.
   virtual std::string instance() const = 0;
   // Which arithmetic really runs, for people: "bfloat16 operands rounded, multiplied in float32
   // (this CPU has no ...)".
   virtual std::string precision() const = 0;
-  // Why devices that were to be taken are not among devices(), a line each.
+  // Why the daemon does not have some of devices(), a line each.
   virtual std::vector<std::string> unavailable() const = 0;
 };
 
@@ -40,7 +47,7 @@ struct PlatformOptions {
 
 // kHwError: no device and no simulation asked for, or devices that cannot be driven or all are
 // another daemon's, with what to do. kInvalid: no such instance size, or an impossible selection.
-// If some of the devices can be had, it is the longest run of neighbours among them.
+// One device that can be had is enough.
 Result<std::unique_ptr<Platform>> OpenPlatform(const PlatformOptions& options);
 
 }  // namespace nrtd

@@ -11,7 +11,6 @@ namespace nrtd::neff {
 namespace {
 
 // POSIX ustar: blocks of 512 bytes; the size in octal at 124, the kind of entry at 156.
-constexpr size_t kBlock = 512;
 constexpr size_t kSizeAt = 124;
 constexpr size_t kSizeDigits = 12;
 constexpr size_t kTypeAt = 156;
@@ -43,18 +42,18 @@ bool LongNameHasZero(std::string_view name) {
 
 bool HasZeroInExtendedName(ByteSpan tar) {
   std::string_view text = AsText(tar);
-  while (text.size() >= kBlock) {
+  while (text.size() >= kTarBlock) {
     const char type = text[kTypeAt];
     if (type != 'x' && type != 'g' && type != 'L' && type != 'K') return false;
     std::string_view digits = text.substr(kSizeAt, kSizeDigits);
     digits.remove_prefix(std::min(digits.find_first_not_of(' '), digits.size()));
     uint64_t size = 0;
     std::from_chars(digits.data(), digits.data() + digits.size(), size, 8);
-    if (!RangeFits(kBlock, size, text.size())) return false;
-    const std::string_view payload = text.substr(kBlock, size);
+    if (!RangeFits(kTarBlock, size, text.size())) return false;
+    const std::string_view payload = text.substr(kTarBlock, size);
     if (type == 'x' && PaxPathHasZero(payload)) return true;
     if (type == 'L' && LongNameHasZero(payload)) return true;
-    text.remove_prefix(std::min<uint64_t>(kBlock + AlignUp(size, kBlock), text.size()));
+    text.remove_prefix(std::min<uint64_t>(kTarBlock + AlignUp(size, kTarBlock), text.size()));
   }
   return false;
 }

@@ -11,11 +11,10 @@
 #include <fcntl.h>
 
 #include "base/sizes.h"
+#include "neff/tar_names.h"
 
 namespace nrtd::neff {
 namespace {
-
-constexpr size_t kBlock = 512;  // of a tar
 
 using Writer = std::unique_ptr<archive, int (*)(archive*)>;
 
@@ -74,8 +73,9 @@ la_ssize_t AppendToVector(archive* a, void* vector, const void* buffer, size_t s
 Result<ByteVector> TarToMemory(const FileMap& files, size_t room, bool gzip) {
   ByteVector bytes(room);
   if (!gzip) {
-    uint64_t size = room + 2 * kBlock;
-    for (const auto& [path, content] : files) size += kBlock + AlignUp(content.size(), kBlock);
+    uint64_t size = room + 2 * kTarBlock;
+    for (const auto& [path, content] : files)
+      size += kTarBlock + AlignUp(content.size(), kTarBlock);
     bytes.reserve(size);
   }
   NRTD_ASSIGN(const Writer writer, NewWriter(gzip));

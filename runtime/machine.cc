@@ -18,7 +18,9 @@ Result<std::unique_ptr<memory::HugePagePool>> CreatePool(const MachineOptions& o
   const std::vector<Device*> devices = platform.devices();
   memory::PoolOptions pool_options;
   pool_options.pages_per_device = options.pages_per_device;
-  pool_options.devices = devices.size();
+  pool_options.devices = static_cast<uint64_t>(
+      std::count_if(devices.begin(), devices.end(),
+                    [&](const Device* device) { return platform.has(device->info().index); }));
   // Every page for every device: a pipeline's slot is read by all devices that it crosses.
   pool_options.on_page = [devices](const memory::PoolPage& page) -> Result<void> {
     for (Device* device : devices)
@@ -65,24 +67,57 @@ Machine::~Machine() {
 Result<void> Machine::Start() {
   for (const std::string& reason : platform_->unavailable())
     Log(LogLevel::kError, "TDRV:OpenDevice", "{}", reason);
-  for (Device* device : platform_->devices()) {
-    DeviceUnit unit;
+  const std::vector<Device*> devices = platform_->devices();
+  units_ = std::vector<DeviceUnit>(devices.size());
+  channels_.resize(devices.size() * kCoresPerDevice);
+  for (Device* device : devices) {
+    DeviceUnit& unit = units_[device->info().index];
     unit.device = device;
-    for (uint32_t channel = 0; channel < kDramChannels; ++channel) {
-      NRTD_ASSIGN(auto allocator,
-                  memory::DramAllocator::Create(DramAddress(device->info().index, channel, 0),
-                                                kDramChannelBytes));
-      unit.channels.push_back(std::move(allocator));
-    }
-    NRTD_ASSIGN(unit.copier, MemoryCopier::Create(*device, *pool_, clock_));
-    units_.push_back(std::move(unit));
-    for (uint32_t core = 0; core < device->info().cores; ++core) {
-      NRTD_ASSIGN(auto channel, CoreChannel::Create(device->core(core), *pool_, clock_));
-      channels_.push_back(std::move(channel));
-    }
-    Log(LogLevel::kInfo, "TDRV:OpenDevice", "Initialized Inferentia: {}{}", device->info().bdf,
-        device->info().simulated ? " (simulated)" : "");
+    if (platform_->has(device->info().index)) NRTD_TRY(Serve(unit));
   }
+  return {};
+}
+
+Result<void> Machine::AddDevice(uint32_t device) {
+  if (has_device(device)) return {};
+  NRTD_TRY(platform_->Take(device));
+  return Serve(units_[device]);
+}
+
+std::vector<uint32_t> Machine::devices() const {
+  std::vector<uint32_t> devices;
+  for (uint32_t device = 0; device < device_count(); ++device)
+    if (has_device(device)) devices.push_back(device);
+  return devices;
+}
+
+std::vector<uint32_t> Machine::cores() const {
+  std::vector<uint32_t> cores;
+  for (uint32_t core = 0; core < core_count(); ++core)
+    if (has_core(core)) cores.push_back(core);
+  return cores;
+}
+
+Result<void> Machine::Serve(DeviceUnit& unit) {
+  Device& device = *unit.device;
+  const DeviceInfo& info = device.info();
+  // Made anew where an attempt before ended halfway.
+  unit.channels.clear();
+  for (uint32_t channel = 0; channel < kDramChannels; ++channel) {
+    NRTD_ASSIGN(auto allocator, memory::DramAllocator::Create(DramAddress(info.index, channel, 0),
+                                                              kDramChannelBytes));
+    unit.channels.push_back(std::move(allocator));
+  }
+  unit.copier.reset();
+  NRTD_ASSIGN(unit.copier, MemoryCopier::Create(device, *pool_, clock_));
+  for (uint32_t core = 0; core < info.cores; ++core) {
+    auto& place = channels_[info.index * kCoresPerDevice + core];
+    place.reset();
+    NRTD_ASSIGN(place, CoreChannel::Create(device.core(core), *pool_, clock_));
+  }
+  unit.in_service = true;
+  Log(LogLevel::kInfo, "TDRV:OpenDevice", "Initialized Inferentia: {}{}", info.bdf,
+      info.simulated ? " (simulated)" : "");
   return {};
 }
 

@@ -4,7 +4,7 @@
 // memory that they reach, the channel of every core, the DRAM of every device.
 #pragma once
 
-#include <array>
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -25,9 +25,10 @@ struct MachineOptions {
   bool allow_small_pages = false;
 };
 
-// One device with what the daemon keeps beside it.
+// One device with what the daemon keeps beside it. Until it is in service, only `device` is set.
 struct DeviceUnit {
   Device* device = nullptr;
+  std::atomic<bool> in_service{false};  // set last, and for good
   std::vector<memory::DramAllocator> channels;
   std::unique_ptr<MemoryCopier> copier;
 
@@ -40,8 +41,13 @@ class Machine {
   // What takes privileges: opens the devices, takes the huge pages. Starts no thread. The errors of
   // OpenPlatform and HugePagePool::Create. `clock` outlives the machine.
   static Result<std::unique_ptr<Machine>> Acquire(const MachineOptions& options, Clock& clock);
-  // The rest, which takes none: rings and threads. Once, before anything else.
+  // The rest, which takes none: rings and threads of the devices that were to be had. Once, before
+  // anything else.
   Result<void> Start();
+  // Takes a device into service that could not be had before. kHwError: it still cannot; kResource:
+  // the pool, which was made for those in service, has no room for its rings. By one thread at a
+  // time.
+  Result<void> AddDevice(uint32_t device);
   // Both.
   static Result<std::unique_ptr<Machine>> Open(const MachineOptions& options, Clock& clock);
   ~Machine();
@@ -51,16 +57,25 @@ class Machine {
   memory::HugePagePool& pool() const { return *pool_; }
   scheduler::HostPool& host_pool() { return host_pool_; }
 
+  // All devices that were chosen, and their cores, numbered through the chain ("virtual NC"): in
+  // service or not, so that numbers stay as they are.
   uint32_t device_count() const { return static_cast<uint32_t>(units_.size()); }
-  DeviceUnit& unit(uint32_t device) { return units_[device]; }
-
-  // Cores are numbered through the chain ("virtual NC").
   uint32_t core_count() const { return static_cast<uint32_t>(channels_.size()); }
+  uint32_t device_of_core(uint32_t core) const { return core / kCoresPerDevice; }
+  bool has_device(uint32_t device) const { return units_[device].in_service; }
+  bool has_core(uint32_t core) const { return has_device(device_of_core(core)); }
+  // Those in service, by rising number.
+  std::vector<uint32_t> devices() const;
+  std::vector<uint32_t> cores() const;
+
+  // Of those in service only.
+  DeviceUnit& unit(uint32_t device) { return units_[device]; }
   CoreChannel& channel(uint32_t core) { return *channels_[core]; }
   DeviceUnit& unit_of_core(uint32_t core) { return units_[channel(core).core().id().device]; }
 
  private:
   explicit Machine(Clock& clock);
+  Result<void> Serve(DeviceUnit& unit);
 
   Clock& clock_;
   scheduler::HostPool host_pool_;

@@ -9,6 +9,14 @@
 #include "runtime/model/loader.h"
 
 namespace nrtd::runtime {
+namespace {
+
+scheduler::CoreRun CoresOf(uint32_t device) {
+  return {.first = device * kCoresPerDevice, .count = kCoresPerDevice};
+}
+
+}  // namespace
+
 Result<NetworkParams> Runtime::ResolveParams(const LoadRequest& request) const {
   NetworkParams params;
   params.ninfer = request.ninfer != 0 ? request.ninfer : default_ninfer_.load();
@@ -31,10 +39,27 @@ void Runtime::SetDefaults(const LoadDefaults& defaults) {
 }
 
 Runtime::Runtime(std::unique_ptr<Machine> machine)
-    : machine_(std::move(machine)), groups_(machine_->core_count()) {}
+    : machine_(std::move(machine)), groups_(machine_->core_count()) {
+  for (uint32_t device = 0; device < machine_->device_count(); ++device)
+    if (!machine_->has_device(device)) groups_.Withhold(CoresOf(device));
+}
 
 Runtime::~Runtime() {
   UnloadAll();
+}
+
+bool Runtime::AddDevices() {
+  bool all = true;
+  for (uint32_t device = 0; device < machine_->device_count(); ++device) {
+    if (machine_->has_device(device)) continue;
+    if (const auto added = machine_->AddDevice(device)) {
+      groups_.Provide(CoresOf(device));
+    } else {
+      all = false;
+      Log(LogLevel::kDebug, "TDRV:OpenDevice", "{}", added.error().text);
+    }
+  }
+  return all;
 }
 
 Result<void> Runtime::CheckSession(SessionId session, ProcessKey asking) const {

@@ -55,6 +55,11 @@ class Runtime {
   explicit Runtime(std::unique_ptr<Machine> machine);
   ~Runtime();
 
+  // Devices that another daemon had at the start: tries to take each of them into service, whose
+  // cores groups can then have. Answers whether all are in service. By one thread at a time.
+  bool AddDevices();
+  bool has_all_devices() const { return machine_->devices().size() == machine_->device_count(); }
+
   // Groups. Errors of GroupTable; kInvalidHandle for a session that is not open.
   Result<scheduler::GroupInfo> CreateGroup(uint32_t core_count, Owner owner = {});
   Result<void> DestroyGroup(GroupId id, ProcessKey asking = kAnyProcess) {

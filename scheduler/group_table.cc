@@ -5,6 +5,16 @@
 
 namespace nrtd::scheduler {
 
+void GroupTable::Withhold(CoreRun cores) {
+  MutexLock lock(mutex_);
+  std::fill_n(taken_.begin() + cores.first, cores.count, true);
+}
+
+void GroupTable::Provide(CoreRun cores) {
+  MutexLock lock(mutex_);
+  std::fill_n(taken_.begin() + cores.first, cores.count, false);
+}
+
 Result<GroupInfo> GroupTable::Create(uint32_t count, bool implicit, Owner owner) {
   MutexLock lock(mutex_);
   const CoreRun largest = LargestFreeRun(taken_);

@@ -33,6 +33,10 @@ class GroupTable {
  public:
   explicit GroupTable(uint32_t cores) : core_count_(cores), taken_(cores, false) {}
 
+  // Cores that no group gets until they are provided: those of a device that cannot be had yet.
+  void Withhold(CoreRun cores);
+  void Provide(CoreRun cores);
+
   // An implicit group holds its network from the start; it has exactly `count` cores, none for a
   // network of host nodes only. An explicit one of `count` 0: the largest contiguous free run.
   // kResourceNc: "Requested number of NCs: X exceeds

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/sim_platform.h"
 
-#include <algorithm>
 #include <string_view>
 
 namespace nrtd::sim {
@@ -41,53 +40,58 @@ Result<std::unique_ptr<SimPlatform>> SimPlatform::Create(const std::string& inst
 
 Result<std::unique_ptr<SimPlatform>> SimPlatform::Create(const PlatformOptions& options) {
   NRTD_ASSIGN(const std::vector<std::string> chain, ChainOf(options.simulate));
-  NRTD_ASSIGN(std::vector<uint32_t> taken, SelectDevices(chain, options.selection));
-  std::unique_ptr<SimPlatform> platform(new SimPlatform(options.simulate));
-  if (!options.lock_directory.empty()) {
-    taken = platform->Lock(taken, chain, options.lock_directory);
-    if (taken.empty()) return Fail(Nerr::kHwError, "{}", fmt::join(platform->unavailable_, "; "));
-  }
-  const auto count = static_cast<uint32_t>(taken.size());
+  NRTD_ASSIGN(const std::vector<uint32_t> chosen, SelectDevices(chain, options.selection));
+  std::unique_ptr<SimPlatform> platform(new SimPlatform(options));
+  const auto count = static_cast<uint32_t>(chosen.size());
   NRTD_ASSIGN(platform->space_, AddressSpace::Create(count));
   for (uint32_t i = 0; i < count; ++i) {
     DeviceInfo info;
     info.index = i;
-    info.number = taken[i];
-    info.bdf = chain[taken[i]];
+    info.number = chosen[i];
+    info.bdf = chain[chosen[i]];
     info.simulated = true;
     if (i + 1 < count) info.connected.push_back(i + 1);
     if (i > 0) info.connected.push_back(i - 1);
     platform->devices_.push_back(std::make_unique<SimDevice>(
         info, *platform->space_, platform->weights_, options.sim_threads));
   }
+  {
+    MutexLock lock(platform->mutex_);
+    platform->possessions_.resize(count);
+  }
+  for (uint32_t i = 0; i < count; ++i) (void)platform->Take(i);
+  const std::vector<std::string> reasons = platform->unavailable();
+  if (reasons.size() == count) return Fail(Nerr::kHwError, "{}", fmt::join(reasons, "; "));
   return platform;
 }
 
-// Which of the devices can be used: the longest run of those that are free now.
-std::vector<uint32_t> SimPlatform::Lock(const std::vector<uint32_t>& devices,
-                                        const std::vector<std::string>& chain,
-                                        const std::string& directory) {
-  std::vector<uint32_t> locked;
-  std::vector<DeviceLock> locks;
-  for (const uint32_t number : devices) {
-    auto lock = DeviceLock::Take(directory, chain[number]);
-    if (lock) {
-      locked.push_back(number);
-      locks.push_back(std::move(*lock));
-    } else {
-      unavailable_.push_back(lock.error().text);
+bool SimPlatform::has(uint32_t device) const {
+  MutexLock lock(mutex_);
+  return possessions_[device].had;
+}
+
+Result<void> SimPlatform::Take(uint32_t device) {
+  MutexLock guard(mutex_);
+  Possession& possession = possessions_[device];
+  if (possession.had) return {};
+  if (!lock_directory_.empty()) {
+    auto lock = DeviceLock::Take(lock_directory_, devices_[device]->info().bdf);
+    if (!lock) {
+      possession.reason = lock.error().text;
+      return tl::unexpected<Error>(std::move(lock.error()));
     }
+    possession.lock.emplace(std::move(*lock));
   }
-  std::vector<uint32_t> run = LongestRun(locked);
-  for (size_t i = 0; i < locked.size(); ++i) {
-    if (std::find(run.begin(), run.end(), locked[i]) != run.end()) {
-      locks_.push_back(std::move(locks[i]));
-    } else {
-      unavailable_.push_back(
-          fmt::format("{} is free, but no neighbour of those that are used", chain[locked[i]]));
-    }
-  }
-  return run;
+  possession.had = true;
+  return {};
+}
+
+std::vector<std::string> SimPlatform::unavailable() const {
+  MutexLock lock(mutex_);
+  std::vector<std::string> reasons;
+  for (const Possession& possession : possessions_)
+    if (!possession.had) reasons.push_back(possession.reason);
+  return reasons;
 }
 
 std::vector<Device*> SimPlatform::devices() {

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "driver_shim/device_lock.h"
 #include "driver_shim/platform.h"
 #include "driver_shim/sim/sim_device.h"
@@ -24,19 +26,28 @@ class SimPlatform final : public Platform {
   bool simulated() const override { return true; }
   std::string instance() const override { return instance_; }
   std::string precision() const override;
-  std::vector<std::string> unavailable() const override { return unavailable_; }
+  bool has(uint32_t device) const override NRTD_EXCLUDES(mutex_);
+  Result<void> Take(uint32_t device) override NRTD_EXCLUDES(mutex_);
+  std::vector<std::string> unavailable() const override NRTD_EXCLUDES(mutex_);
 
   SimDevice& device(uint32_t index) { return *devices_[index]; }
   const WeightCache& weights() const { return weights_; }
 
  private:
-  explicit SimPlatform(std::string instance) : instance_(std::move(instance)) {}
-  std::vector<uint32_t> Lock(const std::vector<uint32_t>& devices,
-                             const std::vector<std::string>& chain, const std::string& directory);
+  // Whether a device is the daemon's: by its lock, or because devices are not locked at all.
+  struct Possession {
+    bool had = false;
+    std::optional<DeviceLock> lock;
+    std::string reason;  // why it is not had
+  };
 
-  std::string instance_;
-  std::vector<DeviceLock> locks_;
-  std::vector<std::string> unavailable_;
+  explicit SimPlatform(const PlatformOptions& options)
+      : instance_(options.simulate), lock_directory_(options.lock_directory) {}
+
+  const std::string instance_;
+  const std::string lock_directory_;
+  mutable Mutex mutex_;
+  std::vector<Possession> possessions_ NRTD_GUARDED_BY(mutex_);  // one a device
   std::unique_ptr<AddressSpace> space_;
   WeightCache weights_;
   std::vector<std::unique_ptr<SimDevice>> devices_;

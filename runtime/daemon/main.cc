@@ -4,6 +4,7 @@
 #include <csignal>
 #include <functional>
 #include <iostream>
+#include <optional>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -11,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "runtime/daemon/back_off.h"
 #include "runtime/daemon/doctor.h"
 #include "runtime/daemon/options.h"
 #include "runtime/daemon/privileges.h"
@@ -88,6 +90,9 @@ Result<void> Serve(const Options& options, service::Endpoint endpoint,
     Log(reloaded ? LogLevel::kInfo : LogLevel::kError, "NRTD:Main", "SIGHUP: {}",
         reloaded ? options.config_file + " was read again" : reloaded.error().text);
   });
+  // Devices that another daemon has now are taken when it lets them go.
+  std::optional<BackOff> missing_devices;
+  if (!runtime.has_all_devices()) missing_devices.emplace(io, [&] { return runtime.AddDevices(); });
   io.run();
   server->Shutdown(kShutdownGrace);
   runtime.UnloadAll();

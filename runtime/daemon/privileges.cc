@@ -17,11 +17,11 @@ constexpr const char* kAllowed[] = {
     // files and descriptors
     "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "close",
     "close_range", "open", "openat", "stat", "fstat", "lstat", "newfstatat", "statx", "statfs",
-    "fstatfs", "lseek", "dup", "dup2", "dup3", "fcntl", "flock", "ioctl", "access", "faccessat",
-    "faccessat2", "readlink", "readlinkat", "getdents64", "getcwd", "unlink", "unlinkat", "rename",
-    "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "ftruncate", "fallocate", "fsync",
-    "fdatasync", "fadvise64", "copy_file_range", "sendfile", "pipe", "pipe2", "memfd_create",
-    "umask",
+    "fstatfs", "lseek", "dup", "dup2", "dup3", "fcntl", "flock", "fchmod", "ioctl", "access",
+    "faccessat", "faccessat2", "readlink", "readlinkat", "getdents64", "getcwd", "unlink",
+    "unlinkat", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "ftruncate",
+    "fallocate", "fsync", "fdatasync", "fadvise64", "copy_file_range", "sendfile", "pipe", "pipe2",
+    "memfd_create", "umask",
     // memory
     "brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "msync", "mincore", "mlock", "mlock2",
     "munlock", "mbind", "get_mempolicy", "set_mempolicy", "membarrier",

@@ -144,7 +144,7 @@ grpc::Status ControlService::ListClients(grpc::ServerContext*, const nrtd::v1::L
 grpc::Status ControlService::ListDevices(grpc::ServerContext*, const nrtd::v1::ListDevicesRequest*,
                                          nrtd::v1::ListDevicesResponse* response) {
   runtime::Machine& machine = runtime_.machine();
-  for (uint32_t i = 0; i < machine.device_count(); ++i) DescribeDevice(i, response->add_devices());
+  for (const uint32_t device : machine.devices()) DescribeDevice(device, response->add_devices());
   const memory::PoolStats stats = machine.pool().Stats();
   response->set_host_pool_total_bytes(stats.total_bytes);
   response->set_host_pool_used_bytes(stats.used_bytes);
@@ -169,7 +169,7 @@ void ControlService::DescribeDevice(uint32_t index, nrtd::v1::Device* out) const
     dram->set_used_bytes(channel.used_bytes());
   }
   const auto groups = runtime_.ListGroups();
-  for (uint32_t c = 0; c < machine.core_count(); ++c) {
+  for (const uint32_t c : machine.cores()) {
     Core& source = machine.channel(c).core();
     if (source.id().device != index) continue;
     const CoreCounters counters = source.counters();

@@ -78,7 +78,7 @@ void Describe(const Metrics& metrics, nrt::nmgr_counters* out) {
 void Describe(runtime::Machine& machine, nrt::system_counters* out) {
   out->set_num_logs_error(LoggedErrors());
   out->set_num_logs_warning(LoggedWarnings());
-  for (uint32_t device = 0; device < machine.device_count(); ++device) {
+  for (const uint32_t device : machine.devices()) {
     const runtime::DeviceUnit& unit = machine.unit(device);
     auto* memory = out->add_memory_counters();
     memory->set_infa_id(device);
@@ -102,8 +102,13 @@ void Describe(const Device& device, uint32_t index, uint32_t transfer_adjustment
 }
 
 Result<CoreCounters> CountersOf(runtime::Machine& machine, uint32_t core) {
-  if (core < machine.core_count()) return machine.channel(core).core().counters();
-  return Fail(Nerr::kInvalid, "NC {} does not exist: there are {}", core, machine.core_count());
+  if (core >= machine.core_count())
+    return Fail(Nerr::kInvalid, "NC {} does not exist: there are {}", core, machine.core_count());
+  if (!machine.has_core(core)) {
+    return Fail(Nerr::kInvalid, "NC {} is not in service: {}", core,
+                fmt::join(machine.platform().unavailable(), "; "));
+  }
+  return machine.channel(core).core().counters();
 }
 
 }  // namespace
@@ -139,7 +144,7 @@ grpc::Status NmgrService::read_inference_counters(Context*, const nrt::empty*,
 grpc::Status NmgrService::read_all_counters(Context*, const nrt::read_all_counters_request*,
                                             nrt::read_all_counters_response* response) {
   runtime::Machine& machine = runtime_.machine();
-  for (uint32_t core = 0; core < machine.core_count(); ++core)
+  for (const uint32_t core : machine.cores())
     Describe(machine.channel(core).core().counters(), core, response->add_nc_counters());
   Describe(runtime_.metrics(), response->mutable_nmgr_counters());
   Describe(machine, response->mutable_system_counters());
@@ -184,7 +189,7 @@ grpc::Status NmgrService::get_hw_counters(Context*, const nrt::get_hw_counters_r
                                           nrt::get_hw_counters_response* response) {
   runtime::Machine& machine = runtime_.machine();
   const bool by_bdf = request->device_case() == nrt::get_hw_counters_request::kBdf;
-  for (uint32_t device = 0; device < machine.device_count(); ++device) {
+  for (const uint32_t device : machine.devices()) {
     const Device& found = *machine.unit(device).device;
     if (by_bdf ? found.info().bdf != request->bdf() : device != request->device_id()) continue;
     Describe(found, device, transfer_adjustment_.load(), response->mutable_counters());
@@ -194,7 +199,7 @@ grpc::Status NmgrService::get_hw_counters(Context*, const nrt::get_hw_counters_r
   SetStatus(Error{Nerr::kInvalid,
                   fmt::format("device {} does not exist: there are {}",
                               by_bdf ? request->bdf() : std::to_string(request->device_id()),
-                              machine.device_count())},
+                              machine.devices().size())},
             response->mutable_status());
   return grpc::Status::OK;
 }
@@ -202,7 +207,7 @@ grpc::Status NmgrService::get_hw_counters(Context*, const nrt::get_hw_counters_r
 grpc::Status NmgrService::get_all_hw_counters(Context*, const nrt::empty*,
                                               nrt::get_all_hw_counters_response* response) {
   runtime::Machine& machine = runtime_.machine();
-  for (uint32_t device = 0; device < machine.device_count(); ++device)
+  for (const uint32_t device : machine.devices())
     Describe(*machine.unit(device).device, device, transfer_adjustment_.load(),
              response->add_counters());
   SetOk(response->mutable_status());

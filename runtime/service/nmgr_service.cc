@@ -116,16 +116,16 @@ grpc::Status NmgrService::destroy_eg(Context* context, const nrt::destroy_eg_req
 grpc::Status NmgrService::list_egs(Context*, const nrt::empty*, nrt::out_list_egs* response) {
   runtime::Machine& machine = runtime_.machine();
   for (const auto& group : runtime_.ListGroups()) {
-    const CoreId first = machine.channel(group.cores.first).core().id();
+    const uint32_t first = group.cores.first;
     nrt::eg_info* info = response->add_eg_info();
     info->mutable_eg()->set_id(group.id);
-    info->set_vnc_start_index(group.cores.first);
+    info->set_vnc_start_index(first);
     info->set_nc_count(group.cores.count);
-    info->set_mla_start_index(first.device);
-    info->set_nc_start_index(first.core);
+    info->set_mla_start_index(machine.device_of_core(first));
+    info->set_nc_start_index(first % kCoresPerDevice);
   }
-  response->set_mla_count(machine.device_count());
-  response->set_nc_count(machine.core_count());
+  response->set_mla_count(static_cast<uint32_t>(machine.devices().size()));
+  response->set_nc_count(static_cast<uint32_t>(machine.cores().size()));
   SetOk(response->mutable_status());
   return grpc::Status::OK;
 }

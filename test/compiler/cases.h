@@ -13,18 +13,9 @@
 #include "base/error.h"
 #include "base/npy.h"
 #include "compiler/ir.h"
+#include "test/must.h"
 
 namespace nrtd::compiler {
-
-// Unwraps a Result, with the error's text on failure.
-template <typename T>
-T Must(Result<T> result) {
-  if (!result) throw std::runtime_error(result.error().text);
-  return std::move(*result);
-}
-inline void Must(Result<void> result) {
-  if (!result) throw std::runtime_error(result.error().text);
-}
 
 std::filesystem::path DataFolder();
 

@@ -226,7 +226,7 @@ TEST_F(CoreChannelTest, RingsOfTheProgramBoundWhatIsInFlight) {
 TEST_F(CoreChannelTest, ProgramsTakeTurnsInTheOrderOfTheirExecutions) {
   FunctionProgram other(device(), *pool_, 4, Function::kAbs);
   Start();
-  const uint32_t capacities[] = {2, 2};
+  const uint32_t capacities[] = {4, 4};  // three of its executions at once
   Must(channel_->Start(other.rings(), capacities));
   CountingListener listener;
   std::vector<std::unique_ptr<Execution>> executions;

@@ -58,24 +58,24 @@ TEST(DeviceLock, AFolderThatCannotBeIsAnError) {
   EXPECT_THAT(lock.error().text, HasSubstr("needs write access"));
 }
 
-// Devices 0 and 1 of four are another's: the daemon goes on with the two that are left.
-TEST(DeviceLock, AMachineServesTheNeighboursThatAreFree) {
+// Devices 0 and 1 of four are another's: the daemon goes on with the two that are left, and gets
+// the others when they are free.
+TEST(DeviceLock, AMachineServesTheDevicesThatAreFreeAndTakesTheOthersLater) {
   const ScratchDirectory folder;
   PlatformOptions options;
   options.simulate = "inf1.6xlarge";
   options.lock_directory = folder.path();
   options.selection.numbers = {0, 1};
-  const auto first = OpenPlatform(options);
+  auto first = OpenPlatform(options);
   ASSERT_TRUE(first) << first.error().text;
   options.selection.numbers = {};
   const auto second = OpenPlatform(options);
   ASSERT_TRUE(second) << second.error().text;
-  std::vector<std::string> bdfs;
-  for (Device* device : (*second)->devices()) bdfs.push_back(device->info().bdf);
-  EXPECT_THAT(bdfs, ElementsAre("0000:00:1e.0", "0000:00:1f.0"));
-  EXPECT_EQ((*second)->devices()[0]->info().index, 0U);
-  EXPECT_EQ((*second)->devices()[0]->info().number, 2U);
-  EXPECT_THAT((*second)->devices()[0]->info().connected, ElementsAre(1));
+  std::vector<std::string> had;
+  for (Device* device : (*second)->devices())
+    if ((*second)->has(device->info().index)) had.push_back(device->info().bdf);
+  EXPECT_THAT(had, ElementsAre("0000:00:1e.0", "0000:00:1f.0"));
+  EXPECT_THAT((*second)->devices()[2]->info().connected, ElementsAre(3, 1));
   EXPECT_THAT((*second)->unavailable(),
               ElementsAre(HasSubstr("infa-0000:00:1c.0.json is locked by pid"),
                           HasSubstr("infa-0000:00:1d.0.json is locked by pid")));
@@ -83,6 +83,13 @@ TEST(DeviceLock, AMachineServesTheNeighboursThatAreFree) {
   ASSERT_FALSE(third);
   EXPECT_EQ(third.error().code, Nerr::kHwError);
   EXPECT_THAT(third.error().text, HasSubstr("infa-0000:00:1f.0.json is locked by pid"));
+  EXPECT_EQ((*second)->Take(0).error().code, Nerr::kHwError);
+  first->reset();
+  ASSERT_TRUE((*second)->Take(0));
+  EXPECT_TRUE((*second)->has(0));
+  EXPECT_THAT((*second)->unavailable(),
+              ElementsAre(HasSubstr("infa-0000:00:1d.0.json is locked by pid")));
+  EXPECT_TRUE((*second)->Take(0)) << "what one has one can take";
 }
 
 }  // namespace

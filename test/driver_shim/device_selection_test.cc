@@ -69,11 +69,5 @@ TEST(DeviceSelection, GapsAreRefused) {
   EXPECT_THAT(Refused({.visible = "0,3"}), HasSubstr("devices 0,3 are not contiguous"));
 }
 
-TEST(DeviceSelection, TheLongestRunIsTheFirstOfThem) {
-  EXPECT_THAT(LongestRun({0, 2, 3, 5, 6}), ElementsAre(2, 3));
-  EXPECT_THAT(LongestRun({0, 2}), ElementsAre(0));
-  EXPECT_THAT(LongestRun({}), IsEmpty());
-}
-
 }  // namespace
 }  // namespace nrtd

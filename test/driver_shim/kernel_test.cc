@@ -67,7 +67,7 @@ class KernelTest : public ::testing::TestWithParam<bool> {
             .constant = [](uint32_t var_id) { return var_id == kConst; },
             .weights = &weights_,
             .scratch = scratch,
-            .small_kernels = GetParam()};
+            .own_kernels = GetParam()};
   }
 
   void Run(const Instruction& instruction) {

@@ -17,7 +17,7 @@ TEST(PlatformTest, SimulatesEveryPublicInstanceSize) {
   const std::pair<const char*, size_t> sizes[] = {
       {"inf1.xlarge", 1}, {"inf1.2xlarge", 1}, {"inf1.6xlarge", 4}, {"inf1.24xlarge", 16}};
   for (const auto& [name, devices] : sizes) {
-    auto platform = sim::Must(OpenPlatform({.simulate = name}));
+    auto platform = Must(OpenPlatform({.simulate = name}));
     EXPECT_EQ(platform->devices().size(), devices) << name;
     EXPECT_TRUE(platform->simulated());
     for (Device* device : platform->devices()) {
@@ -28,7 +28,7 @@ TEST(PlatformTest, SimulatesEveryPublicInstanceSize) {
 }
 
 TEST(PlatformTest, DevicesOfA6xlargeFormTheDocumentedChain) {
-  auto platform = sim::Must(OpenPlatform({.simulate = "inf1.6xlarge"}));
+  auto platform = Must(OpenPlatform({.simulate = "inf1.6xlarge"}));
   std::vector<std::string> chain;
   for (Device* device : platform->devices()) chain.push_back(device->info().bdf);
   EXPECT_THAT(chain, ElementsAre("0000:00:1c.0", "0000:00:1d.0", "0000:00:1e.0", "0000:00:1f.0"));
@@ -66,7 +66,7 @@ TEST_F(DeviceDirectoryTest, WithoutDevicesOrSimulationItRefusesAndSaysHowToGoOn)
 }
 
 TEST_F(DeviceDirectoryTest, ARealDeviceIsNeverReplacedByASimulatedOne) {
-  sim::Must(WriteFileAtomically(directory_ + "/neuron0", AsBytes("x")));
+  Must(WriteFileAtomically(directory_ + "/neuron0", AsBytes("x")));
   const auto platform = OpenPlatform({.simulate = "", .device_dir = directory_});
   ASSERT_FALSE(platform);
   EXPECT_THAT(platform.error().text, HasSubstr("neuron0"));

@@ -16,18 +16,9 @@
 #include "driver_shim/sim/isa.h"
 #include "driver_shim/sim/sim_platform.h"
 #include "memory/hugepage_pool.h"
+#include "test/must.h"
 
 namespace nrtd::sim {
-
-// Unwraps a Result in a test, with the error's text on failure.
-template <typename T>
-T Must(Result<T> result) {
-  if (!result) throw std::runtime_error(result.error().text);
-  return std::move(*result);
-}
-inline void Must(Result<void> result) {
-  if (!result) throw std::runtime_error(result.error().text);
-}
 
 class SimFixture : public ::testing::Test {
  protected:

@@ -12,10 +12,9 @@
 #include "neff/writer.h"
 #include "proto/nrt/nmgr.pb.h"
 #include "test/compiler/cases.h"
+#include "test/must.h"
 
 namespace nrtd::integration {
-
-using compiler::Must;
 
 std::string DigitsPath(const std::string& file);  // models/digits/<file>
 

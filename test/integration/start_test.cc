@@ -163,23 +163,35 @@ TEST_F(StartTest, SeveralDaemonsHaveTheirOwnDevicesAndSockets) {
   EXPECT_TRUE(std::filesystem::is_empty(File("infa")));
 }
 
-// One of four devices is another daemon's: the others are in service, and that is said.
-TEST_F(StartTest, TheHealthyDevicesOfSeveralAreInService) {
+// One of four devices is another daemon's: the others are in service, and that is said. When it is
+// free it is taken, with what runs on the others undisturbed.
+TEST_F(StartTest, TheHealthyDevicesOfSeveralAreInServiceAndTheOthersAreTakenLater) {
   NRTD_REQUIRE_HUGE_PAGES(80);
   const std::vector<std::string> lock = {"--lock-directory", File("infa")};
   auto only_first = lock;
-  only_first.insert(only_first.end(), {"--visible-devices", "0"});
+  only_first.insert(only_first.end(), {"--visible-devices", "1"});
   DaemonProcess other(Beside("unix:" + File("other.sock"), "inf1.6xlarge", only_first));
   ASSERT_TRUE(other.AwaitListening());
   daemon_ = std::make_unique<DaemonProcess>(Beside(address(), "inf1.6xlarge", lock));
   ASSERT_TRUE(daemon().AwaitListening());
   client_ = std::make_unique<RtdClient>(address());
-  EXPECT_EQ(Bdfs(client()).size(), 3U);
+  const std::vector<std::string> without = {"0000:00:1c.0", "0000:00:1e.0", "0000:00:1f.0"};
+  EXPECT_EQ(Bdfs(client()), without);
+  EXPECT_EQ(client().ListGroups().mla_count(), 3U);
+  EXPECT_EQ(client().ListGroups().nc_count(), 12U);
+  EXPECT_THAT(client().CoreCounters(4), HasStatus(2, "NC 4 is not in service"));
+  EXPECT_THAT(client().CreateGroup(9), HasStatus(9, "exceeds the total available number: 8"));
+  const uint32_t network = Load({.neff = digits_neff()});
   const auto health = client().Health();
   EXPECT_EQ(health.state(), "degraded");
   EXPECT_THAT(health.reason(),
-              HasSubstr(fmt::format("infa-0000:00:1c.0.json is locked by pid {}", other.pid())));
+              HasSubstr(fmt::format("infa-0000:00:1d.0.json is locked by pid {}", other.pid())));
   EXPECT_EQ(other.Stop(), 0);
+  ASSERT_TRUE(daemon().AwaitLog("Initialized Inferentia: 0000:00:1d.0"));
+  Await("the device in service", [&] { return client().Health().state() == "ok"; });
+  EXPECT_EQ(client().ListGroups().nc_count(), 16U);
+  EXPECT_EQ(client().CreateGroup(12).nc_count(), 12U);
+  ExpectReads(network);
 }
 
 // "6 minutes to start on 16 devices", as the original once took.

@@ -17,6 +17,8 @@
 
 namespace nrtd::memory {
 
+inline constexpr int kReadWrite = PROT_READ | PROT_WRITE;
+
 class ClientShm {
  public:
   static std::string FreshName() {

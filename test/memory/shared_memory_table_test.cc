@@ -17,8 +17,6 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr int kReadWrite = PROT_READ | PROT_WRITE;
-
 TEST(SharedMemoryTable, AMappedPathIsFoundUntilItIsUnmapped) {
   SharedMemoryTable table;
   ClientShm client(4096);

@@ -22,8 +22,6 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 
-constexpr int kReadWrite = PROT_READ | PROT_WRITE;
-
 TEST(SharedMemory, DaemonAndClientSeeTheSameBytes) {
   ClientShm client(10'000);
   auto memory = SharedMemory::OpenPosix(client.name(), kReadWrite);

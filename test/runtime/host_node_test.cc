@@ -7,13 +7,13 @@
 
 #include <gmock/gmock.h>
 
+#include "test/must.h"
 #include "test/runtime/neff_builder.h"
 #include "test/runtime/runtime_fixture.h"
 
 namespace nrtd::runtime {
 namespace {
 
-using sim::Must;
 using testing::HasSubstr;
 
 class HostNodeTest : public RuntimeFixture {

@@ -7,11 +7,10 @@
 #include "neff/validator.h"
 #include "test/base/scratch_directory.h"
 #include "test/driver_shim/sim_fixture.h"
+#include "test/must.h"
 
 namespace nrtd::runtime {
 namespace {
-
-using sim::Must;
 
 constexpr uint32_t kInput = 0;  // var_ids, and indices
 constexpr uint32_t kOutput = 1;

@@ -18,11 +18,10 @@
 #include "runtime/model/network.h"
 #include "runtime/runtime.h"
 #include "test/driver_shim/sim_fixture.h"
+#include "test/must.h"
 #include "test/runtime/neff_builder.h"
 
 namespace nrtd::runtime {
-
-using sim::Must;
 
 // How long a test that fails takes to notice that nothing happens.
 inline constexpr auto kPatience = std::chrono::seconds(10);

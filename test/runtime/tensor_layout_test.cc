@@ -5,12 +5,12 @@
 #include <gtest/gtest.h>
 
 #include "test/driver_shim/sim_fixture.h"
+#include "test/must.h"
 #include "test/runtime/neff_builder.h"
 
 namespace nrtd::runtime {
 namespace {
 
-using sim::Must;
 using ::testing::HasSubstr;
 
 constexpr uint32_t kNode = 1;  // the kelf of a pipeline

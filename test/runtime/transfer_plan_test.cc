@@ -10,12 +10,12 @@
 #include "memory/hugepage_pool.h"
 #include "runtime/model/limits.h"
 #include "test/driver_shim/sim_fixture.h"
+#include "test/must.h"
 
 namespace nrtd::runtime {
 namespace {
 
 using neff::AccessPattern;
-using sim::Must;
 using ::testing::HasSubstr;
 
 constexpr uint32_t kHost = 0;  // variables

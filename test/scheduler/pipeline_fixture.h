@@ -10,10 +10,9 @@
 #include "scheduler/slot_pool.h"
 #include "test/driver_shim/gated_core.h"
 #include "test/driver_shim/sim_fixture.h"
+#include "test/must.h"
 
 namespace nrtd::scheduler {
-
-using sim::Must;
 
 class PipelineFixture : public sim::SimFixture {
  protected:

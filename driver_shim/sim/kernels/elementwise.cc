@@ -9,9 +9,9 @@ namespace {
 using dnnl::algorithm;
 
 // Runs a kernel that may first need its input moved to where it works in place.
-class SequenceKernel final : public Kernel {
+class MovedKernel final : public Kernel {
  public:
-  SequenceKernel(std::unique_ptr<Kernel> first, BoundPrimitive second)
+  MovedKernel(std::unique_ptr<Kernel> first, BoundPrimitive second)
       : first_(std::move(first)), second_(std::move(second)) {}
   bool Run() override { return (first_ == nullptr || first_->Run()) && second_.Run(); }
 
@@ -58,7 +58,7 @@ std::unique_ptr<Kernel> WithOneLayout(const Operand& input, const Operand& outpu
   bound.Bind(DNNL_ARG_SRC, OperandDesc(output), source);
   bound.Bind(DNNL_ARG_DST, OperandDesc(output), target);
   bound.BindScratch(DNNL_ARG_SCRATCHPAD, scratchpad, context.scratch, 0);
-  return std::make_unique<SequenceKernel>(std::move(move), std::move(bound));
+  return std::make_unique<MovedKernel>(std::move(move), std::move(bound));
 }
 
 }  // namespace
@@ -131,7 +131,7 @@ std::unique_ptr<Kernel> MakeBinary(const Binary& binary, const KernelContext& co
   bound.Bind(DNNL_ARG_SRC_1, b, context.resolve(binary.b));
   bound.Bind(DNNL_ARG_DST, output, context.resolve(binary.output));
   bound.BindScratch(DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc(), context.scratch, 0);
-  return std::make_unique<SequenceKernel>(nullptr, std::move(bound));
+  return std::make_unique<MovedKernel>(nullptr, std::move(bound));
 }
 
 }  // namespace nrtd::sim

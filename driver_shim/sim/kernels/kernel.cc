@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "base/digest.h"
+#include "driver_shim/sim/kernels/large_product.h"
 #include "driver_shim/sim/kernels/onednn.h"
 #include "driver_shim/sim/kernels/operand_values.h"
 #include "driver_shim/sim/kernels/small.h"
@@ -39,35 +40,51 @@ struct Maker {
   using Make = std::unique_ptr<Kernel> (*)(const I&, const KernelContext&);
   template <typename I>
   std::unique_ptr<Kernel> Choose(const I& i, Make<I> small, Make<I> library) const {
-    auto kernel = context.small_kernels ? small(i, context) : nullptr;
+    auto kernel = context.own_kernels ? small(i, context) : nullptr;
     return kernel != nullptr ? std::move(kernel) : library(i, context);
   }
 
-  // oneDNN applies a function on the way out, if it has it; behind the others it is applied to what
-  // they have written.
-  template <typename I>
-  std::unique_ptr<Kernel> WithFunction(I i, const Operand& output, Make<I> small, Make<I> library,
-                                       bool library_fuses = true) const {
-    const std::optional<Fused> fused = std::exchange(i.fused, std::nullopt);
-    auto kernel = context.small_kernels && small != nullptr ? small(i, context) : nullptr;
-    if (kernel == nullptr) {
-      const bool known =
-          fused && library_fuses && ToOneDnn(fused->function, 0, 0).kind != dnnl::algorithm::undef;
-      if (known) i.fused = fused;
-      kernel = library(i, context);
-      if (known) return kernel;
-    }
+  // The kernel, and behind it the function on what it has written.
+  std::unique_ptr<Kernel> Then(std::unique_ptr<Kernel> kernel, const std::optional<Fused>& fused,
+                               const Operand& output) const {
     if (!fused) return kernel;
     return std::make_unique<SequenceKernel>(
         std::move(kernel),
         (*this)(Activation{output, output, fused->function, fused->alpha, fused->beta}));
   }
 
+  // oneDNN applies a function on the way out, if it has it.
+  template <typename I>
+  std::unique_ptr<Kernel> Library(const I& i, const Operand& output, Make<I> library,
+                                  bool fuses = true) const {
+    if (i.fused && fuses && ToOneDnn(i.fused->function, 0, 0).kind != dnnl::algorithm::undef)
+      return library(i, context);
+    I plain = i;
+    plain.fused.reset();
+    return Then(library(plain, context), i.fused, output);
+  }
+
+  // Small ones of our own know no function, large ones clamp.
   std::unique_ptr<Kernel> operator()(const Conv2d& i) const {
-    return WithFunction(i, i.output, MakeSmallConv2d, MakeConv2d);
+    if (context.own_kernels) {
+      const bool clamps = i.fused && IsClamp(*i.fused);
+      Conv2d plain = i;
+      plain.fused.reset();
+      if (auto kernel = MakeSmallConv2d(plain, context))
+        return Then(std::move(kernel), i.fused, i.output);
+      if (auto kernel = MakeLargeConv2d(clamps ? i : plain, context))
+        return clamps ? std::move(kernel) : Then(std::move(kernel), i.fused, i.output);
+    }
+    return Library(i, i.output, MakeConv2d);
   }
   std::unique_ptr<Kernel> operator()(const MatMul& i) const {
-    return WithFunction(i, i.c, MakeSmallMatMul, MakeMatMul);
+    if (context.own_kernels) {
+      MatMul plain = i;
+      plain.fused.reset();
+      if (auto kernel = MakeSmallMatMul(plain, context))
+        return Then(std::move(kernel), i.fused, i.c);
+    }
+    return Library(i, i.c, MakeMatMul);
   }
   std::unique_ptr<Kernel> operator()(const Activation& i) const {
     return Choose(i, MakeSmallActivation, MakeActivation);
@@ -79,7 +96,7 @@ struct Maker {
   }
   std::unique_ptr<Kernel> operator()(const Binary& i) const {
     const bool mapped = i.function == BinaryFunction::kPower;
-    return WithFunction<Binary>(i, i.output, nullptr, MakeBinary, !mapped);
+    return Library(i, i.output, MakeBinary, !mapped);
   }
   std::unique_ptr<Kernel> operator()(const Copy& i) const { return MakeCopy(i, context); }
   std::unique_ptr<Kernel> operator()(const Gather& i) const { return MakeGather(i, context); }
@@ -135,57 +152,27 @@ class TeamKernel final : public Kernel {
   std::vector<char> done_;  // not bits: threads write them at the same time
 };
 
-// The parts of an instruction one after another.
-class SeriesKernel final : public Kernel {
- public:
-  explicit SeriesKernel(std::vector<std::unique_ptr<Kernel>> parts) : parts_(std::move(parts)) {}
-  bool Run() override {
-    return std::all_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->Run(); });
-  }
-
- private:
-  const std::vector<std::unique_ptr<Kernel>> parts_;
-};
-
-// oneDNN's products for AVX2 read weights of many columns in bad order: measured, 128 x 768 x 3072
-// takes twice as long as four of 768 columns.
-constexpr int64_t kMostColumns = 1024;
-
-unsigned SeriesOf(const Instruction& instruction) {
-  const auto* product = std::get_if<MatMul>(&instruction);
-  if (product == nullptr || HasAvx512()) return 1;
-  const int64_t columns = product->c.dims.back();
-  return static_cast<unsigned>(std::min<int64_t>((columns + kMostColumns - 1) / kMostColumns, 64));
-}
-
 Result<std::unique_ptr<Kernel>> MakeOne(const Instruction& instruction,
                                         const KernelContext& context);
-
-Result<std::unique_ptr<Kernel>> MakeSeries(const Instruction& instruction,
-                                           const KernelContext& context) {
-  const std::vector<Instruction> parts = Split(instruction, SeriesOf(instruction));
-  if (parts.size() == 1) return MakeOne(instruction, context);
-  std::vector<std::unique_ptr<Kernel>> kernels;
-  for (const Instruction& part : parts) {
-    NRTD_ASSIGN(auto kernel, MakeOne(part, context));
-    kernels.push_back(std::move(kernel));
-  }
-  return std::make_unique<SeriesKernel>(std::move(kernels));
-}
 
 }  // namespace
 
 Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
                                            const KernelContext& context) {
-  const std::vector<Instruction> parts =
-      Split(instruction, context.team != nullptr ? context.team->size() : 1);
-  if (parts.size() == 1) return MakeSeries(instruction, context);
+  if (const auto* product = std::get_if<MatMul>(&instruction);
+      product != nullptr && context.own_kernels) {
+    if (auto convolution = AsConvolution(*product, context))
+      return MakeKernel(*convolution, context);
+  }
+  const unsigned threads = context.team != nullptr ? context.team->size() : 1;
+  const std::vector<Instruction> parts = Split(instruction, threads);
+  if (parts.size() == 1) return MakeOne(instruction, context);
   while (context.team_scratch->size() + 1 < parts.size()) context.team_scratch->emplace_back();
   std::vector<std::unique_ptr<Kernel>> kernels;
   for (size_t i = 0; i < parts.size(); ++i) {
     KernelContext own = context;
     if (i > 0) own.scratch = &(*context.team_scratch)[i - 1];
-    NRTD_ASSIGN(auto kernel, MakeSeries(parts[i], own));
+    NRTD_ASSIGN(auto kernel, MakeOne(parts[i], own));
     kernels.push_back(std::move(kernel));
   }
   return std::make_unique<TeamKernel>(*context.team, std::move(kernels));

@@ -57,7 +57,7 @@ struct KernelContext {
   // The threads that run the kernel, and scratch memory for each but the first; null: one.
   ThreadTeam* team = nullptr;
   std::deque<Scratch>* team_scratch = nullptr;
-  bool small_kernels = true;  // false: oneDNN whatever the size, for tests and benchmarks
+  bool own_kernels = true;  // false: oneDNN whatever the size, for tests and benchmarks
 };
 
 // The instruction is a tensor instruction that Validate() accepts. kInvalid when oneDNN has no

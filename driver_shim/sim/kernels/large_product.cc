@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "driver_shim/sim/kernels/large_product.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "driver_shim/sim/kernels/operand_values.h"
+#include "driver_shim/sim/kernels/packed_product.h"
+#include "driver_shim/sim/kernels/small.h"
+
+namespace nrtd::sim {
+namespace {
+
+// The input, brought into memory where its rows are runs: images with a border of zeros, values
+// rounded to bfloat16.
+struct Staged {
+  const float* source = nullptr;
+  std::array<int64_t, 3> dims{1, 1, 1};  // images, rows, values of a row
+  std::array<int64_t, 2> strides{0, 0};  // of the source, in elements
+  std::array<int64_t, 4> border{};       // rows above, values before, rows below, values behind
+  bool round = false;
+
+  int64_t row() const { return border[1] + dims[2] + border[3]; }
+  int64_t image() const { return (border[0] + dims[1] + border[2]) * row(); }
+  uint64_t floats() const { return static_cast<uint64_t>(dims[0] * image()); }
+
+  void Fill(float* to) const {
+    const auto zeros = [&](int64_t count) {
+      std::fill_n(to, count, 0.0F);
+      to += count;
+    };
+    for (int64_t n = 0; n < dims[0]; ++n) {
+      zeros(border[0] * row());
+      for (int64_t y = 0; y < dims[1]; ++y) {
+        const float* from = source + n * strides[0] + y * strides[1];
+        zeros(border[1]);
+        if (round) {
+          RoundRun(from, to, static_cast<uint64_t>(dims[2]));
+        } else {
+          std::copy_n(from, dims[2], to);
+        }
+        to += dims[2];
+        zeros(border[3]);
+      }
+      zeros(border[2] * row());
+    }
+  }
+};
+
+class LargeProduct final : public Kernel {
+ public:
+  bool Run() override {
+    PackedProduct product{.input = input,
+                          .output = output,
+                          .row_input = row_input,
+                          .row_output = row_output,
+                          .blocks = blocks,
+                          .weights = reinterpret_cast<const float*>(weights->data.get()),
+                          .bias = bias.data(),
+                          .columns = columns,
+                          .least = least,
+                          .most = most};
+    if (staged) {
+      auto* to = reinterpret_cast<float*>(scratch->data());
+      staged->Fill(to);
+      product.input = to;
+    }
+    RunPackedProduct(product);
+    return true;
+  }
+
+  void Stage(Staged form, const KernelContext& context) {
+    context.scratch->Reserve(form.floats() * sizeof(float));
+    scratch = context.scratch;
+    staged = form;
+  }
+
+  // `weight(values, k, column)` is one of the expanded values, of which there are `depth` x
+  // `columns`; `bias_stride` is between those of two columns.
+  template <typename Weight>
+  void Pack(const Operand& operand, Precision precision, const std::string& form,
+            const std::optional<Operand>& bias_operand, int64_t bias_stride,
+            const KernelContext& context, const Weight& weight) {
+    int64_t depth = 0;
+    for (const DepthBlock& block : blocks) depth += block.depth;
+    auto packed =
+        PackOnce(operand, fmt::format("{}/{}", form, static_cast<int>(precision)), context,
+                 [&]() -> Result<PackedWeights> {
+                   const std::vector<float> values =
+                       ExpandWeights(operand, precision, context.resolve(operand));
+                   PackedWeights result;
+                   result.size = PackedFloats(depth, columns) * sizeof(float);
+                   result.data.reset(AllocateAligned(result.size));
+                   PackPanels(
+                       blocks, columns, [&](int64_t k, int64_t c) { return weight(values, k, c); },
+                       reinterpret_cast<float*>(result.data.get()));
+                   return result;
+                 });
+    weights = *packed;
+    bias.assign(static_cast<size_t>(PackedFloats(1, columns)), 0.0F);
+    if (!bias_operand) return;
+    const auto* from = reinterpret_cast<const float*>(context.resolve(*bias_operand));
+    for (int64_t c = 0; c < columns; ++c) bias[static_cast<size_t>(c)] = from[c * bias_stride];
+  }
+
+  void Clamp(const std::optional<Fused>& fused) {
+    if (!fused) return;
+    const bool is_clip = fused->function == Function::kClip;
+    least = is_clip ? fused->alpha : 0;
+    most = is_clip ? fused->beta : std::numeric_limits<float>::infinity();
+  }
+
+  const float* input = nullptr;
+  float* output = nullptr;
+  std::vector<uint64_t> row_input;
+  std::vector<uint64_t> row_output;
+  std::vector<DepthBlock> blocks;
+  int64_t columns = 0;
+
+ private:
+  std::optional<Staged> staged;
+  Scratch* scratch = nullptr;
+  std::shared_ptr<const PackedWeights> weights;
+  std::vector<float> bias;
+  float least = -std::numeric_limits<float>::infinity();
+  float most = std::numeric_limits<float>::infinity();
+};
+
+// Elements without gaps, in order.
+bool IsDense(const Operand& operand) {
+  int64_t stride = 1;
+  for (size_t d = operand.dims.size(); d-- > 0;) {
+    if (operand.dims[d] != 1 && operand.strides[d] != stride) return false;
+    stride *= operand.dims[d];
+  }
+  return true;
+}
+
+bool AreConstant(const Operand& weights, const std::optional<Operand>& bias,
+                 const KernelContext& context) {
+  return context.constant(weights.var_id) && (!bias || context.constant(bias->var_id));
+}
+
+}  // namespace
+
+bool IsClamp(const Fused& fused) {
+  return fused.function == Function::kRelu || fused.function == Function::kClip;
+}
+
+std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext& context) {
+  const Operand& in = conv.input;
+  const Operand& out = conv.output;
+  const Operand& w = conv.weights;
+  const int64_t channels = in.dims[1];
+  const bool is_plain =
+      w.dims[2] == 1 && w.dims[3] == 1 && conv.strides == std::array<int64_t, 2>{1, 1};
+  if (is_plain || !HasPackedProduct() || conv.groups != 1 || !AreConstant(w, conv.bias, context) ||
+      (conv.fused && !IsClamp(*conv.fused)))
+    return nullptr;
+  const bool channels_last =
+      (in.strides[1] == 1 || channels == 1) && in.strides[3] == channels && out.strides[1] == 1;
+  if (!channels_last) return nullptr;
+
+  auto kernel = std::make_unique<LargeProduct>();
+  std::vector<int64_t> strides = in.strides;
+  const bool is_padded =
+      std::any_of(conv.pads.begin(), conv.pads.end(), [](int64_t pad) { return pad != 0; });
+  const bool round = conv.precision == Precision::kBFloat16;
+  if (is_padded || round) {
+    const Staged staged{
+        .source = reinterpret_cast<const float*>(context.resolve(in)),
+        .dims = {in.dims[0], in.dims[2], in.dims[3] * channels},
+        .strides = {in.strides[0], in.strides[2]},
+        .border = {conv.pads[0], conv.pads[1] * channels, conv.pads[2], conv.pads[3] * channels},
+        .round = round};
+    // Mostly padding, or an image that is repeated with stride 0: not what this is for.
+    const auto floats =
+        CheckedMultiply(static_cast<uint64_t>(in.dims[0]), static_cast<uint64_t>(staged.image()));
+    if (!floats || *floats > 4 * MacCount(conv)) return nullptr;
+    kernel->Stage(staged, context);
+    strides = {staged.image(), 1, staged.row(), channels};
+  } else {
+    kernel->input = reinterpret_cast<const float*>(context.resolve(in));
+  }
+  for (int64_t n = 0; n < out.dims[0]; ++n) {
+    for (int64_t y = 0; y < out.dims[2]; ++y) {
+      for (int64_t x = 0; x < out.dims[3]; ++x) {
+        kernel->row_input.push_back(static_cast<uint64_t>(
+            n * strides[0] + y * conv.strides[0] * strides[2] + x * conv.strides[1] * strides[3]));
+        kernel->row_output.push_back(
+            static_cast<uint64_t>(n * out.strides[0] + y * out.strides[2] + x * out.strides[3]));
+      }
+    }
+  }
+  // A row of the window is one run, or, with gaps between its pixels, one each.
+  const bool dense = conv.dilations[1] == 1;
+  std::vector<Run> runs;
+  for (int64_t ky = 0; ky < w.dims[2]; ++ky) {
+    for (int64_t kx = 0; kx < (dense ? 1 : w.dims[3]); ++kx) {
+      runs.push_back({static_cast<uint64_t>(ky * conv.dilations[0] * strides[2] +
+                                            kx * conv.dilations[1] * strides[3]),
+                      (dense ? w.dims[3] : 1) * channels});
+    }
+  }
+  kernel->blocks = CutDepth(runs);
+  kernel->output = reinterpret_cast<float*>(context.resolve(out));
+  kernel->columns = w.dims[0];
+  kernel->Clamp(conv.fused);
+  kernel->Pack(w, conv.precision, "large-conv", conv.bias, conv.bias ? conv.bias->strides[0] : 0,
+               context, [&](const std::vector<float>& values, int64_t k, int64_t column) {
+                 const int64_t tap = k / channels;
+                 return values[static_cast<size_t>(
+                     column * w.strides[0] + k % channels * w.strides[1] +
+                     tap / w.dims[3] * w.strides[2] + tap % w.dims[3] * w.strides[3])];
+               });
+  return kernel;
+}
+
+std::optional<Conv2d> AsConvolution(const MatMul& matmul, const KernelContext& context) {
+  const Operand& a = matmul.a;
+  const Operand& b = matmul.b;
+  const Operand& c = matmul.c;
+  const std::optional<Operand>& bias = matmul.bias;
+  const size_t rank = c.dims.size();
+  const int64_t depth = a.dims[rank - 1];
+  const int64_t columns = c.dims[rank - 1];
+  if (!HasPackedProduct() || MacCount(matmul) <= kSmallMatMulMacs || !AreConstant(b, bias, context))
+    return std::nullopt;
+  const auto is_one = [](int64_t dim) { return dim == 1; };
+  if (!std::all_of(b.dims.begin(), b.dims.end() - 2, is_one) ||
+      (bias && !(std::all_of(bias->dims.begin(), bias->dims.end() - 1, is_one) &&
+                 bias->dims.back() == columns && bias->strides.back() == 1)))
+    return std::nullopt;
+  // Rows without gaps, as many in both.
+  const int64_t rows = static_cast<int64_t>(ElementCount(c.dims).value_or(0)) / columns;
+  constexpr int64_t kLeastRows = 4;  // below, it is the weights' bytes that take the time
+  if (rows < kLeastRows || !IsDense(a) || !IsDense(c) ||
+      !std::equal(a.dims.begin(), a.dims.end() - 1, c.dims.begin()))
+    return std::nullopt;
+  const auto places = [&](const Operand& operand, int64_t channels) {
+    return Operand{operand.var_id,
+                   operand.dtype,
+                   operand.offset,
+                   {1, channels, rows, 1},
+                   {rows * channels, 1, channels, channels}};
+  };
+  Conv2d conv;
+  conv.input = places(a, depth);
+  conv.weights = {b.var_id,
+                  b.dtype,
+                  b.offset,
+                  {columns, depth, 1, 1},
+                  {b.strides[rank - 1], b.strides[rank - 2], 1, 1}};
+  if (bias) conv.bias = Operand{bias->var_id, bias->dtype, bias->offset, {columns}, {1}};
+  conv.output = places(c, columns);
+  conv.precision = matmul.precision;
+  conv.fused = matmul.fused;
+  return conv;
+}
+
+}  // namespace nrtd::sim

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Convolutions and matrix products beyond small.h, on CPUs with AVX2 and without AVX-512, where the
+// library leaves something to be had. `kernel-bench` (bench/) shows it.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "driver_shim/sim/kernels/kernel.h"
+
+namespace nrtd::sim {
+
+// On packed_product.h: images with their channels last, one group, constant weights, and a window
+// of more than one place or steps between its places; for the others the library's code is as good
+// or better. Null for what it does not know. May throw std::bad_alloc.
+std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext& context);
+
+// A product with one constant matrix for all rows is a convolution with a window of one place, the
+// rows its places: what the library does best. It packs a product's weights anew at every call
+// (128 x 768 x 3072 takes twice as long). Nothing for small products and other forms.
+std::optional<Conv2d> AsConvolution(const MatMul& matmul, const KernelContext& context);
+
+// Is it a function that these apply on the way out?
+bool IsClamp(const Fused& fused);
+
+}  // namespace nrtd::sim
