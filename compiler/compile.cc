@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/compile.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <set>
 #include <system_error>
 
 #include "base/digest.h"
@@ -9,8 +11,11 @@
 #include "compiler/lower/lower.h"
 #include "compiler/memory_plan.h"
 #include "compiler/onnx_import.h"
+#include "compiler/partition.h"
 #include "compiler/passes/passes.h"
 #include "compiler/schedule.h"
+#include "driver_shim/sim/pace.h"
+#include "runtime/host/host_functions.h"
 
 namespace nrtd::compiler {
 namespace {
@@ -41,33 +46,105 @@ std::string HeaderName(const std::string& graph_name) {
 
 }  // namespace
 
-Result<Compiled> CompileGraph(Graph graph, const CompileOptions& options) {
-  if (options.pipeline_cores != 1) {
-    return Fail(Nerr::kInvalid,
-                "a pipeline of {} cores is not supported yet: compile for 1 NeuronCore "
-                "(--neuroncore-pipeline-cores 1)",
-                options.pipeline_cores);
+namespace {
+
+// One core's program out of its graph.
+Result<PieceProgram> CompilePiece(const Graph& graph, bool cast) {
+  PieceProgram piece;
+  piece.graph = &graph;
+  piece.plan = PlanMemory(graph, cast ? DType::kBFloat16 : DType::kFloat32);
+  NRTD_ASSIGN(
+      const auto program,
+      LowerGraph(graph, piece.plan, cast ? sim::Precision::kBFloat16 : sim::Precision::kFloat32));
+  NRTD_ASSIGN(piece.schedule, MakeSchedule(graph, piece.plan, program));
+  return piece;
+}
+
+PieceReport ReportOf(const PieceProgram& piece) {
+  PieceReport report;
+  sim::ProgramPace pace;
+  for (const sim::Stream& stream : piece.schedule.streams) {
+    report.engines[static_cast<size_t>(stream.engine)] = ReportOf(stream);
+    pace.Add(stream);
   }
-  const bool cast = options.fp32_cast != Fp32Cast::kNone;
+  report.predicted_ns = pace.Ns(ContextOf(piece.plan, piece.schedule));
+  report.weight_bytes = piece.plan.weight_bytes;
+  report.scratch_bytes = piece.plan.scratch_bytes;
+  report.unshared_bytes = piece.plan.unshared_bytes;
+  return report;
+}
+
+CallReport ReportOf(const Stage& call, const Graph& graph) {
+  CallReport report{call.name, call.call->function, 0};
+  for (const auto* values : {&call.inputs, &call.outputs})
+    for (ValueId id : *values) report.bytes += graph.at(id).Bytes();
+  return report;
+}
+
+// What is wrong with a call is said now, not at load.
+Result<void> CheckCall(const Stage& stage, const Graph& graph) {
+  const auto type = [&](ValueId id) {
+    const Value& value = graph.at(id);
+    return runtime::HostTensorType{value.dtype, value.shape, value.Bytes()};
+  };
+  runtime::HostSignature signature;
+  signature.attributes = stage.call->attributes;
+  for (ValueId id : stage.inputs) signature.inputs.push_back(type(id));
+  for (ValueId id : stage.outputs) signature.outputs.push_back(type(id));
+  auto kernel = runtime::PrepareHostFunction(stage.call->function, signature);
+  if (kernel) return {};
+  return Fail(Nerr::kInvalid, "{}: the host's {}: {}", stage.name, stage.call->function,
+              kernel.error().text);
+}
+
+}  // namespace
+
+PieceReport CompileReport::Total() const {
+  PieceReport total;
+  for (const StageReport& stage : stages) {
+    for (const PieceReport& piece : stage.pieces) {
+      for (size_t e = 0; e < sim::kEngines; ++e) {
+        total.engines[e].instructions += piece.engines[e].instructions;
+        total.engines[e].tensor_instructions += piece.engines[e].tensor_instructions;
+        total.engines[e].macs += piece.engines[e].macs;
+        total.engines[e].bytes += piece.engines[e].bytes;
+      }
+      total.weight_bytes += piece.weight_bytes;
+      total.scratch_bytes += piece.scratch_bytes;
+      total.unshared_bytes += piece.unshared_bytes;
+      total.predicted_ns = std::max(total.predicted_ns, piece.predicted_ns);
+    }
+  }
+  return total;
+}
+
+Result<Compiled> CompileGraph(Graph graph, const CompileOptions& options) {
   RunPasses(graph);
   NRTD_TRY(graph.Check());
-  const MemoryPlan plan = PlanMemory(graph, cast ? DType::kBFloat16 : DType::kFloat32);
-  NRTD_ASSIGN(const auto program,
-              LowerGraph(graph, plan, cast ? sim::Precision::kBFloat16 : sim::Precision::kFloat32));
-  NRTD_ASSIGN(const Schedule schedule, MakeSchedule(graph, plan, program));
+  NRTD_ASSIGN(const std::vector<Stage> stages, Partition(graph, options.pipeline_cores));
 
   Compiled compiled;
   CompileReport& report = compiled.report;
   report.name = HeaderName(graph.name);
-  NRTD_ASSIGN(compiled.contents, Emit(graph, plan, schedule, report.name));
+  std::vector<PieceProgram> programs;
+  std::set<ValueId> read(graph.outputs.begin(), graph.outputs.end());
+  for (const Stage& stage : stages) {
+    StageReport& row = report.stages.emplace_back();
+    read.insert(stage.inputs.begin(), stage.inputs.end());
+    if (stage.call) {
+      NRTD_TRY(CheckCall(stage, graph));
+      row.call = ReportOf(stage, graph);
+    }
+    for (const Graph& piece : stage.pieces) {
+      NRTD_ASSIGN(PieceProgram program, CompilePiece(piece, options.fp32_cast != Fp32Cast::kNone));
+      row.pieces.push_back(ReportOf(program));
+      programs.push_back(std::move(program));
+    }
+  }
+  NRTD_ASSIGN(compiled.contents, Emit(graph, stages, programs, report.name));
   report.uuid = Hex(compiled.contents.header.uuid);
-  for (ValueId id : graph.inputs)
-    report.inputs.push_back(PortOf(graph.at(id), plan.input_variables.contains(id)));
+  for (ValueId id : graph.inputs) report.inputs.push_back(PortOf(graph.at(id), read.contains(id)));
   for (ValueId id : graph.outputs) report.outputs.push_back(PortOf(graph.at(id), true));
-  for (size_t e = 0; e < sim::kEngines; ++e) report.engines[e] = ReportOf(schedule.streams[e]);
-  report.weight_bytes = plan.weight_bytes;
-  report.scratch_bytes = plan.scratch_bytes;
-  report.unshared_bytes = plan.unshared_bytes;
   return compiled;
 }
 

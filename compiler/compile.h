@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ enum class Fp32Cast { kAll, kMatMult, kNone };
 
 struct CompileOptions {
   Fp32Cast fp32_cast = Fp32Cast::kAll;
-  uint32_t pipeline_cores = 1;  // only 1 is supported
+  uint32_t pipeline_cores = 1;  // NeuronCores that the network is cut for, one piece each
 };
 
 struct PortReport {
@@ -40,16 +41,37 @@ struct EngineReport {
   uint64_t bytes = 0;  // that its operands reach
 };
 
+// What one core runs.
+struct PieceReport {
+  std::array<EngineReport, sim::kEngines> engines;  // by sim::Engine
+  uint64_t weight_bytes = 0;
+  uint64_t scratch_bytes = 0;   // device memory for everything between inputs and outputs: the peak
+  uint64_t unshared_bytes = 0;  // what that would be without sharing
+  uint64_t predicted_ns = 0;    // at best, on a real Inferentia (driver_shim/sim/pace.h)
+};
+
+// What the host's CPUs run.
+struct CallReport {
+  std::string node;      // "TopK 'best'"
+  std::string function;  // "nrt_topk"
+  uint64_t bytes = 0;    // of its inputs and outputs
+};
+
+// One or the other, in the order in which they run.
+struct StageReport {
+  std::vector<PieceReport> pieces;
+  std::optional<CallReport> call = {};
+};
+
 struct CompileReport {
   std::string name;
   std::string uuid;  // 32 hexadecimal digits
   std::vector<PortReport> inputs;
   std::vector<PortReport> outputs;
-  std::array<EngineReport, sim::kEngines> engines;  // by sim::Engine
-  uint64_t weight_bytes = 0;
-  uint64_t scratch_bytes = 0;   // device memory for everything between inputs and outputs: the peak
-  uint64_t unshared_bytes = 0;  // what that would be without sharing
+  std::vector<StageReport> stages;
   uint64_t neff_bytes = 0;
+
+  PieceReport Total() const;  // of all pieces; the longest prediction is a pipeline's period
 };
 
 // Compiles a file into a file, which is replaced in one step. kInvalid, with the path and what to

@@ -11,8 +11,6 @@ namespace nrtd::compiler {
 namespace {
 
 constexpr std::string_view kBuildVersion = "neuron-rtd neuron-cc " NRTD_VERSION;
-constexpr std::string_view kKelfFile = "kelf-0.json";
-constexpr std::string_view kFolder = "sg00";
 // Of the files as written by the vendor's compiler of the 1.x era.
 constexpr std::string_view kKelfVersion = "0.5";
 constexpr std::string_view kDefinitionVersion = "0.5";
@@ -60,62 +58,26 @@ neff::Blob WeightFile(const Value& constant, DType stored) {
   return neff::Blob::Own(SerializeNpy(stored, constant.shape, rounded));
 }
 
-class Emitter {
+// The folder of one piece.
+class SubgraphEmitter {
  public:
-  Emitter(const Graph& graph, const MemoryPlan& plan, const Schedule& schedule)
-      : graph_(graph), plan_(plan), schedule_(schedule) {}
+  SubgraphEmitter(const PieceProgram& program, uint32_t number, neff::NeffContents& contents)
+      : graph_(*program.graph),
+        plan_(program.plan),
+        schedule_(program.schedule),
+        folder_(fmt::format("sg{:02}", number)),
+        contents_(contents) {}
 
-  Result<neff::NeffContents> Emit(const std::string& name) {
-    EmitGraph();
+  neff::Subgraph Emit() {
     EmitVariables();
     EmitEngines();
-    contents_.kelfs[std::string(kKelfFile)] = {
-        std::string(kKelfVersion), std::string(neff::kSimTarget), {std::move(subgraph_)}};
-    neff::Header& header = contents_.header;
-    header.build_version = kBuildVersion;
-    header.name = name;
-    NRTD_ASSIGN(header.uuid, Uuid());
-    return std::move(contents_);
+    return std::move(subgraph_);
   }
 
  private:
-  uint32_t AddTensor(ValueId id, uint32_t node) {
-    const Value& value = graph_.at(id);
-    const auto index = static_cast<uint32_t>(contents_.graph.tensors.size());
-    contents_.graph.tensors.push_back(
-        {value.name, value.dtype, value.shape, value.Bytes(), index, node});
-    return index;
-  }
-
-  void EmitGraph() {
-    neff::Graph& graph = contents_.graph;
-    neff::Node kelf;
-    kelf.kind = neff::NodeKind::kKelf;
-    kelf.name = "sg00_node";
-    kelf.func_name = neff::kKelfFunction;
-    kelf.kelf = kKelfFile;
-    for (ValueId id : graph_.inputs) {
-      const auto index = static_cast<uint32_t>(graph.nodes.size());
-      const uint32_t tensor = AddTensor(id, index);
-      neff::Node input;
-      input.name = graph_.at(id).name;
-      input.outputs = {tensor};
-      graph.nodes.push_back(std::move(input));
-      graph.inputs.push_back({graph_.at(id).name, tensor});
-      if (plan_.input_variables.contains(id)) kelf.inputs.push_back(tensor);
-    }
-    const auto index = static_cast<uint32_t>(graph.nodes.size());
-    for (ValueId id : graph_.outputs) {
-      const uint32_t tensor = AddTensor(id, index);
-      kelf.outputs.push_back(tensor);
-      graph.outputs.push_back({graph_.at(id).name, tensor});
-    }
-    graph.nodes.push_back(std::move(kelf));
-  }
-
   void EmitVariables() {
-    subgraph_.name = kFolder;
-    subgraph_.definition = fmt::format("{}/def.json", kFolder);
+    subgraph_.name = folder_;
+    subgraph_.definition = fmt::format("{}/def.json", folder_);
     subgraph_.version = kDefinitionVersion;
     for (const PlannedVariable& planned : plan_.variables) {
       neff::Variable variable;
@@ -179,6 +141,94 @@ class Emitter {
     subgraph_.queues.push_back(std::move(queue));
   }
 
+  const Graph& graph_;
+  const MemoryPlan& plan_;
+  const Schedule& schedule_;
+  const std::string folder_;
+  neff::Subgraph subgraph_;
+  neff::NeffContents& contents_;
+};
+
+class Emitter {
+ public:
+  Emitter(const Graph& graph, const std::vector<Stage>& stages,
+          const std::vector<PieceProgram>& programs)
+      : graph_(graph), stages_(stages), programs_(programs) {}
+
+  Result<neff::NeffContents> Emit(const std::string& name) {
+    EmitInputs();
+    for (const Stage& stage : stages_) {
+      if (stage.call) {
+        EmitCall(stage);
+      } else {
+        EmitCores(stage);
+      }
+    }
+    for (ValueId id : graph_.outputs)
+      contents_.graph.outputs.push_back({graph_.at(id).name, TensorOf(id)});
+    neff::Header& header = contents_.header;
+    header.build_version = kBuildVersion;
+    header.name = name;
+    NRTD_ASSIGN(header.uuid, Uuid());
+    return std::move(contents_);
+  }
+
+ private:
+  uint32_t AddTensor(ValueId id, uint32_t node) {
+    const Value& value = graph_.at(id);
+    const auto index = static_cast<uint32_t>(contents_.graph.tensors.size());
+    contents_.graph.tensors.push_back(
+        {value.name, value.dtype, value.shape, value.Bytes(), index, node});
+    return index;
+  }
+  // Where the value lies; the latest stage that hands it on, if several do.
+  uint32_t TensorOf(ValueId id) const { return tensors_.at(id); }
+
+  void EmitInputs() {
+    neff::Graph& graph = contents_.graph;
+    for (ValueId id : graph_.inputs) {
+      const auto index = static_cast<uint32_t>(graph.nodes.size());
+      tensors_[id] = AddTensor(id, index);
+      neff::Node input;
+      input.name = graph_.at(id).name;
+      input.outputs = {TensorOf(id)};
+      graph.nodes.push_back(std::move(input));
+      graph.inputs.push_back({graph_.at(id).name, TensorOf(id)});
+    }
+  }
+
+  void AddNode(neff::Node node, const Stage& stage) {
+    const auto index = static_cast<uint32_t>(contents_.graph.nodes.size());
+    for (ValueId id : stage.inputs) node.inputs.push_back(TensorOf(id));
+    for (ValueId id : stage.outputs) node.outputs.push_back(tensors_[id] = AddTensor(id, index));
+    contents_.graph.nodes.push_back(std::move(node));
+  }
+
+  void EmitCall(const Stage& stage) {
+    neff::Node node;
+    node.kind = neff::NodeKind::kHostFunction;
+    node.name = fmt::format("host{:02}_{}", contents_.graph.nodes.size(), stage.call->function);
+    node.func_name = stage.call->function;
+    node.attrs = stage.call->attributes;
+    AddNode(std::move(node), stage);
+  }
+
+  void EmitCores(const Stage& stage) {
+    neff::Node node;
+    node.kind = neff::NodeKind::kKelf;
+    node.name = fmt::format("sg{:02}_node", next_piece_);
+    node.func_name = neff::kKelfFunction;
+    node.kelf = fmt::format("kelf-{}.json", contents_.kelfs.size());
+    neff::Kelf& kelf = contents_.kelfs[node.kelf];
+    kelf.version = kKelfVersion;
+    kelf.target = neff::kSimTarget;
+    for (size_t i = 0; i < stage.pieces.size(); ++i, ++next_piece_) {
+      kelf.subgraphs.push_back(
+          SubgraphEmitter(programs_[next_piece_], next_piece_, contents_).Emit());
+    }
+    AddNode(std::move(node), stage);
+  }
+
   // The digest of the digests of all parts.
   Result<std::array<uint8_t, 16>> Uuid() const {
     std::string digests = contents_.header.name + '\n' + contents_.header.build_version + '\n';
@@ -206,9 +256,10 @@ class Emitter {
   }
 
   const Graph& graph_;
-  const MemoryPlan& plan_;
-  const Schedule& schedule_;
-  neff::Subgraph subgraph_;
+  const std::vector<Stage>& stages_;
+  const std::vector<PieceProgram>& programs_;
+  std::map<ValueId, uint32_t> tensors_;
+  uint32_t next_piece_ = 0;
   neff::NeffContents contents_;
 };
 
@@ -229,16 +280,19 @@ sim::ProgramContext ContextOf(const MemoryPlan& plan, const Schedule& schedule) 
   return context;
 }
 
-Result<neff::NeffContents> Emit(const Graph& graph, const MemoryPlan& plan,
-                                const Schedule& schedule, const std::string& name) {
-  const sim::ProgramContext context = ContextOf(plan, schedule);
-  for (const sim::Stream& stream : schedule.streams) {
-    auto valid = sim::Validate(stream, context);
-    if (!valid)
-      return Fail(Nerr::kFail, "the compiler made an invalid program, please report it: {}",
-                  valid.error().text);
+Result<neff::NeffContents> Emit(const Graph& graph, const std::vector<Stage>& stages,
+                                const std::vector<PieceProgram>& programs,
+                                const std::string& name) {
+  for (const PieceProgram& program : programs) {
+    const sim::ProgramContext context = ContextOf(program.plan, program.schedule);
+    for (const sim::Stream& stream : program.schedule.streams) {
+      auto valid = sim::Validate(stream, context);
+      if (!valid)
+        return Fail(Nerr::kFail, "the compiler made an invalid program, please report it: {}",
+                    valid.error().text);
+    }
   }
-  return Emitter(graph, plan, schedule).Emit(name);
+  return Emitter(graph, stages, programs).Emit(name);
 }
 
 }  // namespace nrtd::compiler

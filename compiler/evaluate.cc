@@ -7,6 +7,7 @@
 #include "compiler/lower/lower.h"
 #include "compiler/memory_plan.h"
 #include "driver_shim/sim/kernels/kernel.h"
+#include "runtime/host/host_functions.h"
 
 namespace nrtd::compiler {
 namespace {
@@ -60,6 +61,26 @@ class Runner {
   sim::Scratch scratch_;
 };
 
+runtime::HostTensorType TypeOf(const Value& value) {
+  return {value.dtype, value.shape, value.Bytes()};
+}
+
+std::optional<ByteVector> EvaluateCall(const Graph& graph, const Node& node, const HostCall& call) {
+  const Value& output = graph.at(node.output);
+  runtime::HostSignature signature{{}, {TypeOf(output)}, call.attributes};
+  std::vector<ByteSpan> inputs;
+  for (ValueId input : node.inputs) {
+    signature.inputs.push_back(TypeOf(graph.at(input)));
+    inputs.emplace_back(*graph.at(input).data);
+  }
+  const auto kernel = runtime::PrepareHostFunction(call.function, signature);
+  if (!kernel) return std::nullopt;
+  ByteVector result(output.Bytes());
+  const MutableByteSpan outputs[] = {MutableByteSpan(result)};
+  (*kernel)(inputs, outputs);
+  return result;
+}
+
 }  // namespace
 
 std::optional<ByteVector> Evaluate(const Graph& graph, const Node& node) {
@@ -70,6 +91,8 @@ std::optional<ByteVector> Evaluate(const Graph& graph, const Node& node) {
   }
   if (graph.at(node.output).Bytes() > input_bytes + kMaxGrowth) return std::nullopt;
   if (std::holds_alternative<Reshape>(node.operation)) return graph.at(node.inputs[0]).data;
+  if (const auto* call = std::get_if<HostCall>(&node.operation))
+    return EvaluateCall(graph, node, *call);
   const Graph alone = Isolate(graph, node);
   const MemoryPlan plan = PlanMemory(alone, DType::kFloat32);
   const auto program = LowerGraph(alone, plan, sim::Precision::kFloat32);

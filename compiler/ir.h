@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -144,8 +145,16 @@ struct Reduce {
   Shape kept;
 };
 
+// What no engine has: a result of a function of the host's CPUs (docs/host-nodes.md), inputs as
+// that wants them. Nodes that are equal but for `result` are one call.
+struct HostCall {
+  std::string function;
+  std::map<std::string, std::string> attributes;
+  size_t result = 0;
+};
+
 using Operation = std::variant<Conv, MatMul, Activation, Softmax, LayerNorm, Pool, Binary, Compare,
-                               Select, Reshape, Cast, Rearrange, Gather, Reduce>;
+                               Select, Reshape, Cast, Rearrange, Gather, Reduce, HostCall>;
 
 struct Node {
   std::string name;  // for people: "Conv 'conv1'"

@@ -347,6 +347,8 @@ Result<OnnxNode> TakeNode(const onnx::NodeProto& node) {
       value = std::vector<int64_t>(attribute.ints().begin(), attribute.ints().end());
     if (attribute.type() == AttributeProto::FLOATS)
       value = std::vector<float>(attribute.floats().begin(), attribute.floats().end());
+    if (attribute.type() == AttributeProto::STRINGS)
+      value = fmt::format("{}", fmt::join(attribute.strings(), ","));
     if (attribute.type() == AttributeProto::TENSOR) {
       NRTD_ASSIGN(value, TakeTensor(attribute.t()));
     }

@@ -26,6 +26,7 @@ struct OnnxTensor {
   ByteVector data;
 };
 
+// A list of texts is one text, separated by commas.
 using OnnxAttribute =
     std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>, OnnxTensor>;
 

@@ -43,6 +43,8 @@ struct PlatformOptions {
   std::string lock_directory = {};
   // CPU threads on which each simulated core computes.
   unsigned sim_threads = 1;
+  // Simulated cores take at least as long as a real Inferentia would at best.
+  bool sim_paced = false;
 };
 
 // kHwError: no device and no simulation asked for, or devices that cannot be driven or all are

@@ -48,6 +48,10 @@ Result<void> LowerAny(const Node&, const Reshape&, LowerContext&) {
   return {};
 }
 
+Result<void> LowerAny(const Node&, const HostCall&, LowerContext&) {
+  return Fail(Nerr::kFail, "a call of the host among a core's nodes: please report it");
+}
+
 template <typename Other>
 Result<void> LowerAny(const Node& node, const Other& operation, LowerContext& context) {
   return Lower(node, operation, context);

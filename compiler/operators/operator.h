@@ -84,6 +84,7 @@ Result<std::vector<int64_t>> ListOf(const OnnxNode& node, const std::string& att
 // Where one function stands for several operators, they are told apart by op_type.
 using BuildOperator = Result<void>(const OnnxNode& node, GraphBuilder& builder);
 BuildOperator BuildConv;
+BuildOperator BuildConvTranspose;
 BuildOperator BuildPool;        // MaxPool, AveragePool
 BuildOperator BuildGlobalPool;  // GlobalAveragePool, GlobalMaxPool
 BuildOperator BuildBatchNormalization;
@@ -112,8 +113,15 @@ BuildOperator BuildSplit;
 BuildOperator BuildExpand;
 BuildOperator BuildTile;
 BuildOperator BuildPad;
-BuildOperator BuildResize;      // and Upsample: nearest by whole factors
+BuildOperator BuildResize;      // and Upsample
 BuildOperator BuildSpaceDepth;  // DepthToSpace, SpaceToDepth
 BuildOperator BuildGather;
+BuildOperator BuildLstm;
+BuildOperator BuildGru;
+// Of the host.
+BuildOperator BuildArgExtremum;  // ArgMax, ArgMin
+BuildOperator BuildTopK;
+BuildOperator BuildCumSum;
+BuildOperator BuildHostFunction;  // Sin, Cos, Tan, Round, Sign
 
 }  // namespace nrtd::compiler

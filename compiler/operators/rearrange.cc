@@ -274,41 +274,6 @@ Result<void> BuildPad(const OnnxNode& node, GraphBuilder& builder) {
   return {};
 }
 
-// Nearest neighbours by whole factors: every element again and again.
-Result<void> BuildResize(const OnnxNode& node, GraphBuilder& builder) {
-  NRTD_ASSIGN(const ValueId x, builder.Input(node, 0));
-  const Shape from = builder.at(x).shape;
-  NRTD_ASSIGN(const ValueId output, builder.Output(node));
-  const Shape to = builder.at(output).shape;
-  const std::string mode = node.Attribute<std::string>("mode", "nearest");
-  bool whole = to.size() == from.size();
-  for (size_t d = 0; d < from.size() && whole; ++d) whole = to[d] % from[d] == 0;
-  if (mode != "nearest" || !whole) {
-    return Fail(Nerr::kInvalid,
-                "{}: from {} to {} by '{}' is not supported: only 'nearest' by whole factors is",
-                Describe(node), ShapeText(from), ShapeText(to), mode);
-  }
-  const std::string place =
-      node.Attribute<std::string>("coordinate_transformation_mode", "half_pixel");
-  const std::string rounding = node.Attribute<std::string>("nearest_mode", "round_prefer_floor");
-  const bool plain = node.op_type == "Upsample" || (place == "asymmetric" && rounding == "floor") ||
-                     ((place == "half_pixel" || place == "pytorch_half_pixel") &&
-                      (rounding == "round_prefer_floor" || rounding == "round_prefer_ceil"));
-  if (!plain) {
-    return Fail(Nerr::kInvalid, "{}: coordinates '{}' with rounding '{}' are not supported",
-                Describe(node), place, rounding);
-  }
-  Part part;
-  const Shape strides = DenseStrides(from);
-  for (size_t d = 0; d < from.size(); ++d) {
-    part.dims.insert(part.dims.end(), {from[d], to[d] / from[d]});
-    part.from_strides.insert(part.from_strides.end(), {strides[d], 0});
-  }
-  part.to_strides = DenseStrides(part.dims);
-  builder.Append(node, Rearrange{{std::move(part)}}, {x}, output);
-  return {};
-}
-
 Result<void> BuildSpaceDepth(const OnnxNode& node, GraphBuilder& builder) {
   NRTD_ASSIGN(const ValueId x, builder.Input(node, 0));
   const Shape from = builder.at(x).shape;

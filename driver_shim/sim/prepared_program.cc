@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <map>
 
+#include "driver_shim/sim/pace.h"
+
 namespace nrtd::sim {
 namespace {
 
@@ -32,6 +34,7 @@ class Preparer {
     kernels_.scratch = &program->scratch;
     kernels_.team_scratch = &program->team_scratch;
     NRTD_TRY(PrepareTriggers(*program));
+    ProgramPace pace;
     for (size_t e = 0; e < kEngines; ++e) {
       NRTD_ASSIGN(Stream stream, DecodeStream(image_.instructions[e]));
       if (stream.engine != static_cast<Engine>(e)) {
@@ -40,12 +43,14 @@ class Preparer {
       }
       NRTD_TRY(Validate(stream, context_));
       NRTD_TRY(CheckTriggerOrder(stream));
+      pace.Add(stream);
       for (const Instruction& instruction : stream.instructions) {
         NRTD_ASSIGN(Step step, MakeStep(instruction, stream.engine, *program));
         program->streams[e].push_back(std::move(step));
       }
     }
     NRTD_TRY(PrepareOutputs(*program));
+    program->pace_ns = pace.Ns(context_);
     return program;
   }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/sim_core.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <thread>
 
 #include "base/sizes.h"
 
@@ -26,8 +28,8 @@ uint64_t Read(const std::atomic<uint64_t>& counter) {
 
 }  // namespace
 
-SimCore::SimCore(CoreId id, const AddressSpace& space, WeightCache& weights, unsigned threads)
-    : id_(id), space_(space), weights_(weights), team_(threads) {
+SimCore::SimCore(CoreId id, const AddressSpace& space, WeightCache& weights, const SimSpeed& speed)
+    : id_(id), space_(space), weights_(weights), team_(speed.threads), paced_(speed.paced) {
   for (auto& queue : queues_) queue = std::make_unique<DmaQueue>(space, id.device);
 }
 
@@ -106,7 +108,7 @@ Progress SimCore::Poll(const PollLimit& limit) {
   if (!execution_ && !Begin()) return Progress::kIdle;
   const uint64_t start = NowNs();
   execution_->clock_ns = start;
-  const Progress progress = active_ != nullptr ? Work(limit) : Progress::kAdvanced;
+  const Progress progress = active_ != nullptr ? Advance(limit) : Progress::kAdvanced;
   team_.Rest();
   const uint64_t worked = NowNs() - start;
   Count(busy_ns_, worked);
@@ -121,6 +123,7 @@ bool SimCore::Begin() {
   if (!descriptor) return false;
   execution_ = Execution{};
   execution_->tag = descriptor->tag;
+  if (paced_ && active_ != nullptr) execution_->due_ns = NowNs() + active_->pace_ns;
   fault_ = {};
   for (auto& semaphore : semaphores_) semaphore.store(0, std::memory_order_relaxed);
   for (size_t q = 0; q < queue_map_.size(); ++q) {
@@ -137,6 +140,27 @@ void SimCore::SkipDescriptors() {
 
 void SimCore::Interrupt() {
   interrupted_.store(true, std::memory_order_relaxed);
+}
+
+Progress SimCore::Advance(const PollLimit& limit) {
+  if (!execution_->computed) {
+    const Progress progress = Work(limit);
+    if (progress != Progress::kAdvanced) return progress;
+    execution_->computed = true;
+  }
+  return paced_ && fault_.code == NotificationCode::kNone ? AwaitPace(limit) : Progress::kAdvanced;
+}
+
+// In short sleeps, so that whoever interrupts it or set the limit is not kept waiting.
+Progress SimCore::AwaitPace(const PollLimit& limit) {
+  constexpr uint64_t kLongestSleepNs = 200'000;
+  team_.Rest();
+  for (uint64_t now = NowNs(); now < execution_->due_ns; now = NowNs()) {
+    if (interrupted_.load(std::memory_order_relaxed) || limit.Passed()) return Progress::kYielded;
+    std::this_thread::sleep_for(
+        std::chrono::nanoseconds(std::min(execution_->due_ns - now, kLongestSleepNs)));
+  }
+  return Progress::kAdvanced;
 }
 
 Progress SimCore::Work(const PollLimit& limit) {

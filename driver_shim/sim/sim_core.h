@@ -21,11 +21,18 @@
 
 namespace nrtd::sim {
 
+struct SimSpeed {
+  // A core computes on: the one that polls it and helpers, which are started when first needed.
+  unsigned threads = 1;
+  // An execution takes as long as it would on a real Inferentia at best (pace.h), if it is not
+  // longer anyway; whoever polls sleeps for the rest of it.
+  bool paced = false;
+};
+
 class SimCore final : public Core {
  public:
-  // `space` and `weights` outlive the core, which computes on `threads` threads: the one that polls
-  // it and helpers, which are started when they are first needed.
-  SimCore(CoreId id, const AddressSpace& space, WeightCache& weights, unsigned threads = 1);
+  // `space` and `weights` outlive the core.
+  SimCore(CoreId id, const AddressSpace& space, WeightCache& weights, const SimSpeed& speed = {});
   ~SimCore() override;
 
   CoreId id() const override { return id_; }
@@ -53,6 +60,8 @@ class SimCore final : public Core {
     std::array<size_t, kEngines> next{};  // index of each stream's next step
     uint64_t worked_ns = 0;
     uint64_t clock_ns = 0;  // the last reading
+    uint64_t due_ns = 0;    // does not end before
+    bool computed = false;
   };
   // What one engine's turn came to.
   enum class Turn { kEnded, kBlocked, kYielded, kFailed };
@@ -73,7 +82,9 @@ class SimCore final : public Core {
   };
 
   bool Begin();
+  Progress Advance(const PollLimit& limit);
   Progress Work(const PollLimit& limit);
+  Progress AwaitPace(const PollLimit& limit);
   Turn RunEngine(Engine engine, const PollLimit& limit);
   bool RunStep(Engine engine, const Step& step);
   bool RunDma();
@@ -87,6 +98,7 @@ class SimCore final : public Core {
   const AddressSpace& space_;
   WeightCache& weights_;
   ThreadTeam team_;
+  const bool paced_;
   Faults faults_;
 
   Mutex programs_mutex_;

@@ -3,10 +3,11 @@
 
 namespace nrtd::sim {
 
-SimDevice::SimDevice(DeviceInfo info, AddressSpace& space, WeightCache& weights, unsigned threads)
+SimDevice::SimDevice(DeviceInfo info, AddressSpace& space, WeightCache& weights,
+                     const SimSpeed& speed)
     : info_(std::move(info)), space_(space), memory_queue_(space, info_.index) {
   for (uint32_t i = 0; i < info_.cores; ++i) {
-    cores_.push_back(std::make_unique<SimCore>(CoreId{info_.index, i}, space, weights, threads));
+    cores_.push_back(std::make_unique<SimCore>(CoreId{info_.index, i}, space, weights, speed));
   }
 }
 

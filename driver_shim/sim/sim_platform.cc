@@ -52,8 +52,9 @@ Result<std::unique_ptr<SimPlatform>> SimPlatform::Create(const PlatformOptions& 
     info.simulated = true;
     if (i + 1 < count) info.connected.push_back(i + 1);
     if (i > 0) info.connected.push_back(i - 1);
-    platform->devices_.push_back(std::make_unique<SimDevice>(
-        info, *platform->space_, platform->weights_, options.sim_threads));
+    platform->devices_.push_back(
+        std::make_unique<SimDevice>(info, *platform->space_, platform->weights_,
+                                    SimSpeed{options.sim_threads, options.sim_paced}));
   }
   {
     MutexLock lock(platform->mutex_);

@@ -618,11 +618,128 @@ def refused(folder):
     save("wrong_output_shape", [node("Relu", "x")], [("x", f, [2])], output=("y", f, [3]))
 
 
+def recurrent(cases):
+    """LSTM and GRU: [steps, batch, inputs] = [5, 2, 3], 4 hidden."""
+    def add(name, op, gates, states, directions=1, initial=False, bias=True, **attributes):
+        rows = gates * 4
+        constants = {"w": [directions, rows, 3], "r": [directions, rows, 4]}
+        inputs = {"x": [5, 2, 3]}
+        if bias:
+            constants["b"] = [directions, 2 * rows]
+        if initial:
+            inputs |= {name: [directions, 2, 4] for name in "hc"[:states]}
+        listed = ["x", "w", "r", "b" if bias else "", "", *(["h", "c"][:states] if initial else [])]
+        outputs = ["y", "yh", "yc"][: states + 1]
+        n = helper.make_node(op, [*listed], outputs, name=name, hidden_size=4, **attributes)
+        cases.add(name, [n], inputs, constants, outputs=" ".join(outputs), opset=14)
+
+    for op, gates, states in (("LSTM", 4, 2), ("GRU", 3, 1)):
+        low = op.lower()
+        add(f"{low}_forward", op, gates, states)
+        add(f"{low}_reverse", op, gates, states, direction="reverse")
+        add(f"{low}_both_ways", op, gates, states, directions=2, direction="bidirectional")
+        add(f"{low}_initial", op, gates, states, initial=True)
+        add(f"{low}_initial_both_ways", op, gates, states, directions=2, initial=True, direction="bidirectional")
+        add(f"{low}_without_bias", op, gates, states, bias=False)
+    add("gru_linear_before_reset", "GRU", 3, 1, linear_before_reset=1)
+    add("gru_linear_before_reset_initial", "GRU", 3, 1, initial=True, linear_before_reset=1)
+    add("lstm_activations_named", "LSTM", 4, 2, activations=["Sigmoid", "Tanh", "Tanh"])
+
+
+def upwards(cases):
+    """Transposed convolutions and resizing."""
+    def up(name, x, w, bias=False, **attributes):
+        constants = {"w": w}
+        if bias:
+            constants["b"] = [w[1] * attributes.get("group", 1)]
+        cases.add(f"convtranspose_{name}", [node("ConvTranspose", "x w b" if bias else "x w", **attributes)],
+                  {"x": x}, constants)
+
+    up("plain", [1, 3, 4, 5], [3, 2, 3, 3])
+    up("bias", [2, 3, 4, 5], [3, 2, 3, 3], bias=True)
+    up("stride", [1, 3, 4, 5], [3, 2, 3, 3], strides=[2, 2])
+    up("stride_uneven", [1, 3, 4, 5], [3, 2, 2, 3], strides=[2, 3])
+    up("pads", [1, 3, 4, 5], [3, 2, 3, 3], pads=[1, 1, 1, 1], strides=[2, 2])
+    up("pads_uneven", [1, 3, 4, 5], [3, 2, 3, 3], pads=[1, 0, 0, 2], strides=[2, 2])
+    up("output_padding", [1, 3, 4, 5], [3, 2, 3, 3], pads=[1, 1, 1, 1], strides=[2, 2], output_padding=[1, 1])
+    up("dilated", [1, 3, 4, 5], [3, 2, 3, 3], dilations=[2, 2])
+    up("groups", [1, 4, 4, 5], [4, 3, 3, 3], group=2, bias=True)
+    up("depthwise", [1, 4, 4, 5], [4, 1, 2, 2], group=4, strides=[2, 2])
+    up("same_upper", [1, 3, 4, 5], [3, 2, 3, 3], strides=[2, 2], auto_pad="SAME_UPPER")
+    up("output_shape", [1, 3, 4, 5], [3, 2, 3, 3], strides=[2, 2], output_shape=[8, 10])
+    up("one_dimension", [1, 3, 7], [3, 2, 4], strides=[2], pads=[1, 1])
+    up("one_place", [1, 3, 4, 5], [3, 6, 1, 1])
+    up("unet", [1, 8, 6, 6], [8, 4, 2, 2], strides=[2, 2], bias=True)
+
+    for mode in ("linear", "nearest"):
+        for place in ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"):
+            for name, size in {"up": [7, 9], "down": [2, 3], "rows": [7, 5], "columns": [4, 8]}.items():
+                cases.add(f"resize_{mode}_{place}_{name}",
+                          [helper.make_node("Resize", ["x", "", "", "s"], ["y"], name="r", mode=mode,
+                                            coordinate_transformation_mode=place)],
+                          {"x": [2, 3, 4, 5]}, {"s": np.array([2, 3, *size], np.int64)})
+    for rounding in ("floor", "ceil", "round_prefer_ceil"):
+        cases.add(f"resize_nearest_asymmetric_{rounding}",
+                  [helper.make_node("Resize", ["x", "", "", "s"], ["y"], name="r", mode="nearest",
+                                    coordinate_transformation_mode="asymmetric", nearest_mode=rounding)],
+                  {"x": [1, 2, 4, 5]}, {"s": np.array([1, 2, 7, 3], np.int64)})
+    cases.add("resize_linear_scales", [helper.make_node("Resize", ["x", "", "s"], ["y"], name="r", mode="linear")],
+              {"x": [1, 2, 4, 5]}, {"s": np.array([1, 1, 1.6, 2.5], np.float32)})
+
+
+def on_the_host(cases):
+    """What no engine has, alone and between what engines do."""
+    i64 = TensorProto.INT64
+
+    def k(n):
+        return np.array([n], np.int64)
+
+    for op in ("ArgMax", "ArgMin"):
+        low = op.lower()
+        for axis in (0, 1, -1):
+            for keep in (0, 1):
+                cases.add(f"host_{low}_axis{axis}_keep{keep}".replace("-", "m"),
+                          [node(op, "x", axis=axis, keepdims=keep)], {"x": [3, 4, 5]}, kind=i64)
+        cases.add(f"host_{low}_ties_last", [node(op, "x", axis=1, select_last_index=1)],
+                  {"x": np.array([[1, 2, 2], [3, 3, 0]], np.float32)}, kind=i64)
+        cases.add(f"host_{low}_ties_first", [node(op, "x", axis=1)],
+                  {"x": np.array([[1, 2, 2], [3, 3, 0]], np.float32)}, kind=i64)
+    cases.add("host_argmax_int32", [node("ArgMax", "x")], {"x": np.arange(12, dtype=np.int32).reshape(3, 4)}, kind=i64)
+    cases.add("host_argmax_behind_products", [node("MatMul", "x w", "m"), node("Relu", "m", "r"), node("ArgMax", "r", axis=1)],
+              {"x": [4, 6]}, {"w": [6, 5]}, kind=i64)
+    for axis in (0, 1, -1):
+        for largest in (0, 1):
+            cases.add(f"host_topk_axis{axis}_largest{largest}".replace("-", "m"),
+                      [node("TopK", "x k", "y i", axis=axis, largest=largest), node("Cast", "i", "j", to=TensorProto.FLOAT)],
+                      {"x": [3, 4, 5]}, {"k": k(2)}, outputs="y j")
+    cases.add("host_topk_values", [node("TopK", "x k", "y i")], {"x": [3, 7]}, {"k": k(3)})
+    cases.add("host_topk_indices", [node("TopK", "x k", "v y")], {"x": [3, 7]}, {"k": k(3)}, kind=i64)
+    cases.add("host_topk_all", [node("TopK", "x k", "y i")], {"x": [3, 7]}, {"k": k(7)})
+    cases.add("host_topk_between_products",
+              [node("MatMul", "x w", "m"), node("TopK", "m k", "t i"), node("MatMul", "t v", "y")],
+              {"x": [4, 6]}, {"w": [6, 8], "k": k(3), "v": [3, 5]})
+    cases.add("host_topk_and_its_input",
+              [node("MatMul", "x w", "m"), node("TopK", "m k", "t i"), node("ReduceSum", "t a", "s"), node("Add", "m s", "y")],
+              {"x": [4, 6]}, {"w": [6, 8], "k": k(3), "a": k(1)})
+    for name, more in {"plain": {}, "exclusive": {"exclusive": 1}, "reverse": {"reverse": 1},
+                       "both": {"exclusive": 1, "reverse": 1}}.items():
+        cases.add(f"host_cumsum_{name}", [node("CumSum", "x a", **more)], {"x": [3, 4, 2]}, {"a": np.array(1, np.int64)})
+    for op in ("Sin", "Cos", "Tan", "Round", "Sign"):
+        cases.add(f"host_{op.lower()}", [node(op, "x")], {"x": np.linspace(-3.5, 3.5, 15, dtype=np.float32).reshape(3, 5)})
+    cases.add("host_of_a_constant", [node("Sin", "c", "s"), node("Mul", "x s")], {"x": [3, 4]}, {"c": [3, 4]})
+    cases.add("host_chain", [node("Sin", "x", "a"), node("Cos", "a", "b"), node("Add", "a b", "c"), node("Sign", "c")],
+              {"x": [3, 4]})
+    cases.add("host_two_levels", [node("Relu", "x", "a"), node("Sin", "a", "b"), node("Exp", "b", "c"),
+                                  node("Cos", "c", "d"), node("Add", "d a")], {"x": [3, 4]})
+    cases.add("host_sends_an_input_on", [node("Sin", "x", "y"), node("Identity", "x", "z")], {"x": [3, 4]}, outputs="y z")
+
+
 def main():
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "test/compiler/data"
     cases = Cases(folder)
     for family in (conv, activations, pooling, shapes, products, additions, graphs, functions, arithmetic, logic,
-                   movement, computed_shapes, reductions, more_images, attention):
+                   movement, computed_shapes, reductions, more_images, attention, recurrent, upwards,
+                   on_the_host):
         family(cases)
     refused(folder / "refused")
     print(f"{len(cases.names)} cases in {folder}")

@@ -56,6 +56,7 @@ struct CommandLine {
   std::string visible_devices;
   std::string simulate;
   unsigned sim_threads = 1;
+  std::string sim_pace = "none";
   std::optional<uint64_t> hugepages;
   bool allow_small_pages = false;
   std::optional<std::string> isolation;
@@ -92,6 +93,11 @@ void Declare(CLI::App& app, CommandLine& line) {
                  "CPU threads on which each simulated core computes [1]")
       ->envname("NEURON_RTD_SIM_THREADS")
       ->check(CLI::Range(1, 64));
+  app.add_option("--sim-pace", line.sim_pace,
+                 "inf1: simulated cores take at least as long as a real Inferentia would at best; "
+                 "none: as fast as they can [none]")
+      ->envname("NEURON_RTD_SIM_PACE")
+      ->check(CLI::IsMember({"none", "inf1"}));
   app.add_option("--hugepages", line.hugepages, "Huge pages of 2 MiB to take for each device [128]")
       ->check(CLI::Range(8, 65536));
   app.add_flag("--allow-small-pages", line.allow_small_pages,
@@ -174,6 +180,7 @@ Result<Options> Combine(const CommandLine& line) {
   Override(options.server.address, line.address);
   platform.simulate = line.simulate;
   platform.sim_threads = line.sim_threads;
+  platform.sim_paced = line.sim_pace == "inf1";
   platform.selection.bdfs = line.bdfs;
   platform.selection.visible = line.visible_devices;
   platform.lock_directory = line.simulate.empty() ? kDeviceLockDirectory : "";

@@ -9,6 +9,8 @@
 #include <numeric>
 #include <string_view>
 
+#include "runtime/host/axis_functions.h"
+
 namespace nrtd::runtime {
 namespace {
 
@@ -169,31 +171,6 @@ Result<HostKernel> PrepareTranspose(const HostSignature& signature) {
   };
 }
 
-// Of the last axis; the first of equal ones, and NaN is the largest, as numpy has it.
-Result<HostKernel> PrepareArgMax(const HostSignature& signature) {
-  NRTD_TRY(CheckCounts(signature));
-  const HostTensorType& in = signature.inputs[0];
-  const HostTensorType& out = signature.outputs[0];
-  Shape expected = in.shape;
-  if (expected.empty() || expected.back() == 0) return Misused("its input has elements to compare");
-  const auto length = static_cast<uint64_t>(expected.back());
-  expected.pop_back();
-  if (in.dtype != DType::kFloat32 || out.dtype != DType::kInt64 || out.shape != expected)
-    return Misused("it takes float32 and makes int64 without the last axis");
-  return [length](std::span<const ByteSpan> inputs, std::span<const MutableByteSpan> outputs) {
-    const uint64_t rows = outputs[0].size() / sizeof(int64_t);
-    for (uint64_t row = 0; row < rows; ++row) {
-      uint64_t best = 0;
-      for (uint64_t i = 1; i < length; ++i) {
-        const auto champion = At<float>(inputs[0], row * length + best);
-        const auto value = At<float>(inputs[0], row * length + i);
-        if (!std::isnan(champion) && (std::isnan(value) || value > champion)) best = i;
-      }
-      Put<int64_t>(outputs[0], row, static_cast<int64_t>(best));
-    }
-  };
-}
-
 struct FunctionRow {
   std::string_view name;
   Result<HostKernel> (*prepare)(const HostSignature&);
@@ -202,7 +179,11 @@ constexpr FunctionRow kFunctions[] = {{"__nop", PrepareCopy},
                                       {"nrt_reshape", PrepareCopy},
                                       {"nrt_cast", PrepareCast},
                                       {"nrt_transpose", PrepareTranspose},
-                                      {"nrt_argmax", PrepareArgMax}};
+                                      {"nrt_argmax", PrepareArgMax},
+                                      {"nrt_argmin", PrepareArgMin},
+                                      {"nrt_topk", PrepareTopK},
+                                      {"nrt_cumsum", PrepareCumSum},
+                                      {"nrt_elementwise", PrepareElementwise}};
 
 }  // namespace
 

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "compiler/onnx_import.h"
+#include "compiler/partition.h"
+#include "compiler/passes/passes.h"
 
 namespace nrtd::compiler {
 
@@ -44,6 +47,15 @@ Case LoadCase(const std::string& name) {
   read("inputs", loaded.inputs);
   read("outputs", loaded.outputs);
   return loaded;
+}
+
+std::vector<Graph> PiecesOf(const std::string& model) {
+  Graph graph = Must(ImportOnnx(model));
+  RunPasses(graph);
+  std::vector<Graph> pieces;
+  for (Stage& stage : Must(Partition(graph, 1)))
+    for (Graph& piece : stage.pieces) pieces.push_back(std::move(piece));
+  return pieces;
 }
 
 TemporaryFolder::TemporaryFolder() {

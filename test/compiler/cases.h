@@ -30,6 +30,8 @@ std::vector<std::string> CaseNames();
 Case LoadCase(const std::string& name);
 std::string ModelOf(const std::string& name);
 std::string RefusedModel(const std::string& name);
+// What cores run of a model, behind all passes.
+std::vector<Graph> PiecesOf(const std::string& model);
 
 // A folder that is removed at the end.
 class TemporaryFolder {

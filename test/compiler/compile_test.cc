@@ -48,20 +48,27 @@ TEST_F(CompileTest, EveryCaseGivesAnExecutableNeff) {
     SCOPED_TRACE(name);
     const neff::Neff neff = CompileAndRead(ModelOf(name));
     EXPECT_TRUE(neff.HashMatches());
-    EXPECT_EQ(neff.CoresRequired(), 1U);
     EXPECT_EQ(neff.UuidText(), report_.uuid);
     EXPECT_EQ(neff.FileSize(), report_.neff_bytes);
-    EXPECT_EQ(neff.WeightBytes(), report_.weight_bytes);
-    const neff::Subgraph& subgraph = neff.kelfs().at("kelf-0.json").subgraphs.at(0);
-    ASSERT_EQ(subgraph.engines.size(), sim::kEngines);
-    const sim::ProgramContext context = ContextOf(subgraph);
-    for (size_t e = 0; e < sim::kEngines; ++e) {
-      const sim::Stream stream = Must(sim::DecodeStream(subgraph.engines[e].instructions.bytes()));
-      EXPECT_EQ(stream.engine, static_cast<sim::Engine>(e));
-      const auto valid = sim::Validate(stream, context);
-      EXPECT_TRUE(valid) << valid.error().text;
-      EXPECT_EQ(stream.instructions.size(), report_.engines[e].instructions);
+    EXPECT_EQ(neff.WeightBytes(), report_.Total().weight_bytes);
+    EXPECT_TRUE(name.starts_with("host_") || neff.kelfs().size() == 1);
+    std::array<uint64_t, sim::kEngines> instructions{};
+    for (const auto& [file, kelf] : neff.kelfs()) {
+      ASSERT_EQ(kelf.subgraphs.size(), 1U);
+      const neff::Subgraph& subgraph = kelf.subgraphs[0];
+      ASSERT_EQ(subgraph.engines.size(), sim::kEngines);
+      const sim::ProgramContext context = ContextOf(subgraph);
+      for (size_t e = 0; e < sim::kEngines; ++e) {
+        const sim::Stream stream =
+            Must(sim::DecodeStream(subgraph.engines[e].instructions.bytes()));
+        EXPECT_EQ(stream.engine, static_cast<sim::Engine>(e));
+        const auto valid = sim::Validate(stream, context);
+        EXPECT_TRUE(valid) << valid.error().text;
+        instructions[e] += stream.instructions.size();
+      }
     }
+    for (size_t e = 0; e < sim::kEngines; ++e)
+      EXPECT_EQ(instructions[e], report_.Total().engines[e].instructions);
   }
 }
 
@@ -115,31 +122,70 @@ TEST_F(CompileTest, OtherContentsHaveAnotherUuid) {
 
 TEST_F(CompileTest, CastHalvesWhatPeMultipliesBy) {
   CompileAndRead(kDigits, {Fp32Cast::kAll, 1});
-  const uint64_t cast = report_.weight_bytes;
+  const uint64_t cast = report_.Total().weight_bytes;
   CompileAndRead(kDigits, {Fp32Cast::kMatMult, 1});
-  EXPECT_EQ(report_.weight_bytes, cast);
+  EXPECT_EQ(report_.Total().weight_bytes, cast);
   CompileAndRead(kDigits, {Fp32Cast::kNone, 1});
   // 72 + 1152 + 2048 + 320 weights, 66 biases.
   EXPECT_EQ(cast, 2U * 3592 + 4U * 66);
-  EXPECT_EQ(report_.weight_bytes, 4U * 3592 + 4U * 66);
+  EXPECT_EQ(report_.Total().weight_bytes, 4U * 3592 + 4U * 66);
 }
 
 TEST_F(CompileTest, ReportsWhatTheNetworkCosts) {
   CompileAndRead(kDigits);
   EXPECT_EQ(report_.name, "digits");
-  EXPECT_EQ(report_.engines[0].macs, 25408U);
-  EXPECT_EQ(report_.engines[0].tensor_instructions, 4U);
-  EXPECT_EQ(report_.engines[1].tensor_instructions, 1U);
-  EXPECT_EQ(report_.engines[2].tensor_instructions, 2U);
-  EXPECT_LT(report_.scratch_bytes, report_.unshared_bytes);
+  EXPECT_EQ(report_.Total().engines[0].macs, 25408U);
+  EXPECT_EQ(report_.Total().engines[0].tensor_instructions, 4U);
+  EXPECT_EQ(report_.Total().engines[1].tensor_instructions, 1U);
+  EXPECT_EQ(report_.Total().engines[2].tensor_instructions, 2U);
+  EXPECT_LT(report_.Total().scratch_bytes, report_.Total().unshared_bytes);
 }
 
-TEST_F(CompileTest, PipelinesAreRefusedForNow) {
-  const auto report = CompileOnnx(kDigits, folder_.File("x.neff"), {Fp32Cast::kAll, 4});
-  ASSERT_FALSE(report);
-  EXPECT_EQ(report.error().code, Nerr::kInvalid);
-  EXPECT_THAT(report.error().text, HasSubstr("a pipeline of 4 cores is not supported yet"));
-  EXPECT_FALSE(std::filesystem::exists(folder_.File("x.neff")));
+TEST_F(CompileTest, APipelineHasAPieceForEachCoreAndLosesNothing) {
+  (void)CompileAndRead(kDigits);
+  const PieceReport whole = report_.Total();
+  for (const uint32_t cores : {2U, 3U, 4U}) {
+    const neff::Neff neff = CompileAndRead(kDigits, {Fp32Cast::kAll, cores});
+    EXPECT_EQ(neff.CoresRequired(), cores);
+    ASSERT_EQ(neff.kelfs().size(), 1U);
+    EXPECT_EQ(neff.kelfs().begin()->second.subgraphs.size(), cores);
+    ASSERT_EQ(report_.stages.size(), 1U);
+    EXPECT_EQ(report_.stages[0].pieces.size(), cores);
+    EXPECT_EQ(report_.Total().weight_bytes, whole.weight_bytes);
+    EXPECT_EQ(report_.Total().engines[0].macs, whole.engines[0].macs);
+  }
+}
+
+TEST_F(CompileTest, PipelinesOfMoreCoresThanNodesAreRefused) {
+  for (const uint32_t cores : {0U, 100U}) {
+    const auto report = CompileOnnx(kDigits, folder_.File("x.neff"), {Fp32Cast::kAll, cores});
+    ASSERT_FALSE(report);
+    EXPECT_EQ(report.error().code, Nerr::kInvalid);
+    EXPECT_THAT(report.error().text, HasSubstr(fmt::format("a pipeline of {} NeuronCores", cores)));
+    EXPECT_FALSE(std::filesystem::exists(folder_.File("x.neff")));
+  }
+}
+
+TEST_F(CompileTest, WhatNoEngineHasIsACallOfTheHost) {
+  const neff::Neff neff = CompileAndRead(ModelOf("host_topk_between_products"));
+  ASSERT_EQ(report_.stages.size(), 3U);
+  EXPECT_EQ(report_.stages[0].pieces.size(), 1U);
+  ASSERT_TRUE(report_.stages[1].call);
+  EXPECT_EQ(report_.stages[1].call->function, "nrt_topk");
+  EXPECT_EQ(report_.stages[2].pieces.size(), 1U);
+  EXPECT_EQ(neff.kelfs().size(), 2U);
+}
+
+// Values and where they are: one call, not two.
+TEST_F(CompileTest, BothResultsOfACallAreOneNode) {
+  const neff::Neff neff = CompileAndRead(ModelOf("host_topk_axis0_largest1"));
+  size_t calls = 0;
+  for (const neff::Node& node : neff.graph().nodes) {
+    if (node.kind != neff::NodeKind::kHostFunction) continue;
+    ++calls;
+    EXPECT_EQ(node.outputs.size(), 2U);
+  }
+  EXPECT_EQ(calls, 1U);
 }
 
 TEST_F(CompileTest, ARefusedModelLeavesTheOldNeffAlone) {

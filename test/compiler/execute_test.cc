@@ -21,10 +21,10 @@ constexpr double kExact = 1e-5;
 // Of operands with 8 significant bits: 2^-9 each, which add up over the layers of a case.
 constexpr double kRounded = 2e-2;
 
-neff::Neff Compile(const std::string& model, Fp32Cast cast) {
+neff::Neff Compile(const std::string& model, Fp32Cast cast, uint32_t cores = 1) {
   const TemporaryFolder folder;
   const std::string path = folder.File("model.neff");
-  Must(CompileOnnx(model, path, {cast, 1}));
+  Must(CompileOnnx(model, path, {cast, cores}));
   return Must(neff::ReadExecutable(Must(ReadFile(path)), neff::kSimTarget));
 }
 
@@ -82,9 +82,9 @@ std::vector<std::string> CasesWithProducts() {
 
 class Execute : public ::testing::TestWithParam<std::string> {
  protected:
-  void ExpectReference(Fp32Cast cast, double tolerance) {
+  void ExpectReference(Fp32Cast cast, double tolerance, uint32_t cores = 1) {
     const Case expected = LoadCase(GetParam());
-    const neff::Neff neff = Compile(expected.model, cast);
+    const neff::Neff neff = Compile(expected.model, cast, cores);
     SimulatedCore core;
     NeffRunner runner(core, neff);
     // Twice: an execution must leave nothing behind that the next one stumbles over.
@@ -108,6 +108,19 @@ class ExecuteCast : public Execute {};
 TEST_P(ExecuteCast, InBFloat16CloseToOnnxRuntime) {
   ExpectReference(Fp32Cast::kAll, kRounded);
 }
+
+class ExecutePipeline : public Execute {};
+
+TEST_P(ExecutePipeline, InPiecesAsOnnxRuntime) {
+  for (const uint32_t cores : {2U, 3U}) ExpectReference(Fp32Cast::kNone, kExact, cores);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, ExecutePipeline,
+                         ::testing::Values("attention_masked", "chain_conv_relu_maxpool",
+                                           "long_chain", "lstm_forward", "gru_both_ways",
+                                           "residual", "attention_plain", "lstm_both_ways",
+                                           "host_two_levels", "host_topk_and_its_input"),
+                         [](const auto& test) { return test.param; });
 
 INSTANTIATE_TEST_SUITE_P(Cases, Execute, ::testing::ValuesIn(CaseNames()),
                          [](const auto& test) { return test.param; });

@@ -21,8 +21,38 @@ SimulatedCore::SimulatedCore() {
   channel = Must(CoreChannel::Create(platform->device(0).core(0), *pool, clock));
 }
 
-NeffRunner::NeffRunner(SimulatedCore& core, const neff::Neff& neff) : core_(core), neff_(neff) {
-  const neff::Subgraph& subgraph = neff.kelfs().begin()->second.subgraphs.at(0);
+// One subgraph.
+class NeffRunner::Piece {
+ public:
+  Piece(SimulatedCore& core, const neff::Neff& neff, const neff::Subgraph& subgraph,
+        uint64_t& next);
+  ~Piece();
+  Piece(const Piece&) = delete;
+  Piece& operator=(const Piece&) = delete;
+
+  // Takes its inputs from `values` and puts its outputs there.
+  void Run(Values& values);
+
+ private:
+  void Place(const neff::Variable& variable);
+  void AddQueue(uint32_t engine, const neff::Subgraph& subgraph, const std::string& queue);
+  BusAddress AddressOf(const neff::Subgraph& subgraph, const neff::AccessPattern& pattern) const;
+
+  SimulatedCore& core_;
+  const neff::Neff& neff_;
+  uint64_t& next_;  // free DRAM
+  ProgramImage image_;
+  std::map<uint32_t, BusAddress> addresses_;               // of every variable
+  std::map<std::string, memory::DmaBuffer> host_buffers_;  // of ports, by name
+  std::map<std::string, neff::VariableType> kinds_;
+  std::vector<std::vector<Descriptor>> queues_;
+  ProgramId program_id_ = 0;
+  std::unique_ptr<ProgramRings> program_;
+};
+
+NeffRunner::Piece::Piece(SimulatedCore& core, const neff::Neff& neff,
+                         const neff::Subgraph& subgraph, uint64_t& next)
+    : core_(core), neff_(neff), next_(next) {
   for (const neff::Variable& variable : subgraph.variables) Place(variable);
   for (uint32_t e = 0; e < kCoreEngines; ++e) {
     image_.instructions[e] = subgraph.engines[e].instructions.bytes();
@@ -38,13 +68,40 @@ NeffRunner::NeffRunner(SimulatedCore& core, const neff::Neff& neff) : core_(core
   Must(core.channel->Start(*program_, capacities));
 }
 
-NeffRunner::~NeffRunner() {
+NeffRunner::Piece::~Piece() {
   core_.channel->Stop(*program_);
   core_.platform->device(0).core(0).UnloadProgram(program_id_);
+}
+
+NeffRunner::NeffRunner(SimulatedCore& core, const neff::Neff& neff) : core_(core), neff_(neff) {
+  for (const neff::Node& node : neff.graph().nodes) {
+    if (node.kind == neff::NodeKind::kHostFunction) AddCall(node);
+    if (node.kind != neff::NodeKind::kKelf) continue;
+    for (const neff::Subgraph& subgraph : neff.kelf(node).subgraphs)
+      stages_.emplace_back(std::make_unique<Piece>(core, neff, subgraph, next_));
+  }
+}
+
+NeffRunner::~NeffRunner() {
+  stages_.clear();
   core_.platform->device(0).DiscardDram(DramAddress(0, 0, 0), next_);
 }
 
-void NeffRunner::Place(const neff::Variable& variable) {
+void NeffRunner::AddCall(const neff::Node& node) {
+  runtime::HostSignature signature;
+  signature.attributes = node.attrs;
+  for (const auto& [tensors, types] :
+       {std::pair(&node.inputs, &signature.inputs), std::pair(&node.outputs, &signature.outputs)}) {
+    for (const uint32_t t : *tensors) {
+      const neff::Tensor& tensor = neff_.graph().tensors[t];
+      types->push_back({tensor.dtype, tensor.shape, tensor.bytes});
+    }
+  }
+  stages_.emplace_back(Call{Must(runtime::PrepareHostFunction(node.func_name, signature)),
+                            node.inputs, node.outputs});
+}
+
+void NeffRunner::Piece::Place(const neff::Variable& variable) {
   const bool in_dram =
       variable.type == neff::VariableType::kFile || variable.type == neff::VariableType::kTmpBuf;
   BusAddress address = 0;
@@ -60,18 +117,19 @@ void NeffRunner::Place(const neff::Variable& variable) {
     auto buffer = Must(core_.pool->Allocate(*variable.size));
     addresses_[variable.var_id] = buffer.BusAddress(0);
     host_buffers_.emplace(variable.name, std::move(buffer));
+    kinds_.emplace(variable.name, variable.type);
   }
   image_.variables.push_back({variable.var_id, *variable.size, in_dram ? address : 0, in_dram,
                               variable.type == neff::VariableType::kTmpBuf});
 }
 
-BusAddress NeffRunner::AddressOf(const neff::Subgraph& subgraph,
-                                 const neff::AccessPattern& pattern) const {
+BusAddress NeffRunner::Piece::AddressOf(const neff::Subgraph& subgraph,
+                                        const neff::AccessPattern& pattern) const {
   return addresses_.at(subgraph.variables[pattern.variable].var_id) + pattern.offset;
 }
 
-void NeffRunner::AddQueue(uint32_t engine, const neff::Subgraph& subgraph,
-                          const std::string& queue) {
+void NeffRunner::Piece::AddQueue(uint32_t engine, const neff::Subgraph& subgraph,
+                                 const std::string& queue) {
   const auto number = static_cast<uint32_t>(queues_.size());
   std::vector<Descriptor> descriptors;
   for (const neff::DmaTrigger& trigger : subgraph.engines[engine].dma) {
@@ -99,11 +157,11 @@ void NeffRunner::AddQueue(uint32_t engine, const neff::Subgraph& subgraph,
   queues_.push_back(std::move(descriptors));
 }
 
-std::map<std::string, NpyArray> NeffRunner::Run(const std::map<std::string, NpyArray>& inputs) {
-  for (const auto& [name, array] : inputs) {
-    const auto buffer = host_buffers_.find(name);
-    if (buffer != host_buffers_.end())
-      std::memcpy(buffer->second.data(), array.data.data(), array.data.size());
+void NeffRunner::Piece::Run(Values& values) {
+  for (auto& [name, buffer] : host_buffers_) {
+    if (kinds_.at(name) != neff::VariableType::kInput) continue;
+    const ByteVector& value = values.at(name);
+    std::memcpy(buffer.data(), value.data(), value.size());
   }
   std::vector<QueueWork> work;
   for (uint32_t q = 0; q < queues_.size(); ++q) work.push_back({q, queues_[q]});
@@ -114,11 +172,39 @@ std::map<std::string, NpyArray> NeffRunner::Run(const std::map<std::string, NpyA
   if (execution.outcome().code != Nerr::kOk)
     throw std::runtime_error(NerrName(execution.outcome().code) + ": " +
                              execution.outcome().detail);
+  for (auto& [name, buffer] : host_buffers_) {
+    if (kinds_.at(name) == neff::VariableType::kOutput)
+      values[name].assign(buffer.bytes().begin(), buffer.bytes().end());
+  }
+}
+
+std::map<std::string, NpyArray> NeffRunner::Run(const std::map<std::string, NpyArray>& inputs) {
+  const auto& tensors = neff_.graph().tensors;
+  Values values;
+  for (const auto& [name, array] : inputs) values[name] = array.data;
+  for (auto& stage : stages_) {
+    if (auto* piece = std::get_if<std::unique_ptr<Piece>>(&stage)) {
+      (*piece)->Run(values);
+      continue;
+    }
+    const Call& call = std::get<Call>(stage);
+    std::vector<ByteSpan> from;
+    std::vector<MutableByteSpan> to;
+    for (const uint32_t t : call.inputs)
+      from.push_back(ByteSpan(values.at(tensors[t].name)).first(tensors[t].bytes));
+    for (const uint32_t t : call.outputs) {
+      ByteVector& value = values[tensors[t].name];
+      value.resize(tensors[t].bytes);
+      to.emplace_back(value);
+    }
+    call.kernel(from, to);
+  }
   std::map<std::string, NpyArray> outputs;
   for (const neff::Port& port : neff_.graph().outputs) {
-    const neff::Tensor& tensor = neff_.graph().tensors[port.tensor];
-    const auto* data = reinterpret_cast<const std::byte*>(host_buffers_.at(port.name).data());
-    outputs[port.name] = {tensor.dtype, tensor.shape, ByteVector(data, data + tensor.bytes)};
+    const neff::Tensor& tensor = tensors[port.tensor];
+    ByteVector value = values.at(port.name);
+    value.resize(tensor.bytes);
+    outputs[port.name] = {tensor.dtype, tensor.shape, std::move(value)};
   }
   return outputs;
 }

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/clock.h"
@@ -17,6 +18,7 @@
 #include "driver_shim/sim/sim_platform.h"
 #include "memory/hugepage_pool.h"
 #include "neff/neff.h"
+#include "runtime/host/host_functions.h"
 
 namespace nrtd::compiler {
 
@@ -32,7 +34,8 @@ class SimulatedCore {
   std::unique_ptr<CoreChannel> channel;
 };
 
-// A loaded and started network; stopped and unloaded at the end. Throws what goes wrong.
+// A loaded and started network; stopped and unloaded at the end. Its pieces take turns on the one
+// core, calls of the host run where the test runs. Throws what goes wrong.
 class NeffRunner {
  public:
   NeffRunner(SimulatedCore& core, const neff::Neff& neff);
@@ -44,19 +47,20 @@ class NeffRunner {
   std::map<std::string, NpyArray> Run(const std::map<std::string, NpyArray>& inputs);
 
  private:
-  void Place(const neff::Variable& variable);
-  void AddQueue(uint32_t engine, const neff::Subgraph& subgraph, const std::string& queue);
-  BusAddress AddressOf(const neff::Subgraph& subgraph, const neff::AccessPattern& pattern) const;
+  // By the name of a tensor, or of what one piece hands to the next.
+  using Values = std::map<std::string, ByteVector>;
+  class Piece;
+  struct Call {
+    runtime::HostKernel kernel;
+    std::vector<uint32_t> inputs;
+    std::vector<uint32_t> outputs;
+  };
+  void AddCall(const neff::Node& node);
 
   SimulatedCore& core_;
   const neff::Neff& neff_;
-  ProgramImage image_;
-  std::map<uint32_t, BusAddress> addresses_;               // of every variable
-  std::map<std::string, memory::DmaBuffer> host_buffers_;  // of ports, by name
-  std::vector<std::vector<Descriptor>> queues_;
   uint64_t next_ = 0;  // free DRAM
-  ProgramId program_id_ = 0;
-  std::unique_ptr<ProgramRings> program_;
+  std::vector<std::variant<std::unique_ptr<Piece>, Call>> stages_;
 };
 
 }  // namespace nrtd::compiler

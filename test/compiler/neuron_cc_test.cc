@@ -49,6 +49,17 @@ TEST(NeuronCc, CompilesAndPrintsATable) {
   EXPECT_TRUE(neff::ReadExecutable(Must(ReadFile(neff)), neff::kSimTarget));
 }
 
+TEST(NeuronCc, SaysWhatWentWhere) {
+  const TemporaryFolder folder;
+  const std::string to = " --framework ONNX --output " + folder.File("x.neff");
+  const Outcome pieces = NeuronCc("compile " + kDigits + to + " --neuroncore-pipeline-cores 2");
+  EXPECT_THAT(pieces.text, AllOf(HasSubstr("sg00  NeuronCore 0"), HasSubstr("sg01  NeuronCore 1"),
+                                 HasSubstr("predicted on Inf1"), HasSubstr("one inference every")));
+  const Outcome host = NeuronCc("compile " + ModelOf("host_topk_between_products") + to);
+  EXPECT_THAT(host.text, AllOf(HasSubstr("CPU: nrt_topk"), HasSubstr("TopK 'topk_t'"),
+                               HasSubstr("sg01  NeuronCore 1")));
+}
+
 TEST(NeuronCc, ListsItsOperators) {
   const Outcome outcome = NeuronCc("list-operators --framework ONNX");
   EXPECT_EQ(outcome.exit_code, 0);
@@ -60,7 +71,8 @@ TEST(NeuronCc, FailsWithAMessage) {
   const std::string to = " --framework ONNX --output " + folder.File("x.neff");
   const std::pair<std::string, const char*> kFailures[] = {
       {"compile " + RefusedModel("unsupported_operators") + to, "Sinh (2)"},
-      {"compile " + kDigits + to + " --neuroncore-pipeline-cores 4", "not supported yet"},
+      {"compile " + kDigits + to + " --neuroncore-pipeline-cores 99",
+       "use --neuroncore-pipeline-cores"},
       {"compile " + folder.File("missing.onnx") + to, "No such file"},
       {"compile " + kDigits + " --framework TENSORFLOW", "TENSORFLOW"},
       {"compile " + kDigits + to + " --fp32-cast some", "some"},

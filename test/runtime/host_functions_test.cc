@@ -112,6 +112,41 @@ TEST(HostFunctions, ArgMaxIsTheFirstOfTheLargestAndNanIsLargest) {
       HasSubstr("makes int64"));
 }
 
+TEST(HostFunctions, ArgMinAndArgMaxGoAlongAnyAxis) {
+  const auto along = [](const char* axis, Shape to) {
+    return From(TypeOf(DType::kInt32, {2, 3}), TypeOf(DType::kInt64, std::move(to)),
+                {{"axis", axis}});
+  };
+  EXPECT_THAT((Apply<int64_t, int32_t>("nrt_argmax", along("0", {3}), {1, 5, 2, 4, 0, 2})),
+              ElementsAre(1, 0, 0));
+  EXPECT_THAT((Apply<int64_t, int32_t>("nrt_argmin", along("1", {2, 1}), {1, 5, 2, 4, 0, 2})),
+              ElementsAre(0, 1));
+  EXPECT_THAT(Refused("nrt_argmin", along("2", {2})), HasSubstr("its axis '2' is not 0 to 1"));
+  EXPECT_THAT(Refused("nrt_argmin", along("x", {2})), HasSubstr("its axis 'x'"));
+}
+
+TEST(HostFunctions, TopKSortsAndTellsWhereThingsWere) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const auto values = From(TypeOf(DType::kFloat32, {5}), TypeOf(DType::kFloat32, {3}));
+  EXPECT_THAT((Apply<float, float>("nrt_topk", values, {3, 1, 9, 3, -1})), ElementsAre(9, 3, 3));
+  const auto places = From(TypeOf(DType::kFloat32, {5}), TypeOf(DType::kInt64, {3}));
+  EXPECT_THAT((Apply<int64_t, float>("nrt_topk", places, {3, 1, nan, 3, -1})),
+              ElementsAre(2, 0, 3));
+  const auto smallest =
+      From(TypeOf(DType::kFloat32, {5}), TypeOf(DType::kInt64, {2}), {{"largest", "0"}});
+  EXPECT_THAT((Apply<int64_t, float>("nrt_topk", smallest, {3, 1, 9, 3, -1})), ElementsAre(4, 1));
+  EXPECT_THAT(Refused("nrt_topk", From(TypeOf(DType::kFloat32, {5}), TypeOf(DType::kFloat32, {6}))),
+              HasSubstr("k is 6, but there are 5"));
+  EXPECT_THAT(Refused("nrt_topk", From(TypeOf(DType::kInt64, {5}), TypeOf(DType::kInt64, {2}))),
+              HasSubstr("float32 or int32"));
+}
+
+TEST(HostFunctions, AFunctionOfAnElementThatIsNotThereIsNamed) {
+  const auto signature =
+      From(TypeOf(DType::kFloat32, {2}), TypeOf(DType::kFloat32, {2}), {{"function", "sinh"}});
+  EXPECT_THAT(Refused("nrt_elementwise", signature), HasSubstr("its function 'sinh' is not sin"));
+}
+
 TEST(HostFunctions, TwoInputsAreTooMany) {
   HostSignature signature = From(TypeOf(DType::kFloat32, {1}), TypeOf(DType::kFloat32, {1}));
   signature.inputs.push_back(signature.inputs[0]);

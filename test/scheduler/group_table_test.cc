@@ -67,6 +67,15 @@ TEST_F(GroupTableTest, AvailableIsTheLongestRunNotTheSumOfFreeCores) {
             "Requested number of NCs: 3 exceeds the total available number: 2");
 }
 
+TEST_F(GroupTableTest, WithheldCoresAreNobodysUntilTheyAreProvided) {
+  table_.Withhold({1, 2});
+  EXPECT_EQ(Explicit(0).cores, (CoreRun{0, 1}));
+  EXPECT_EQ(Explicit(1).cores, (CoreRun{3, 1}));
+  EXPECT_FALSE(table_.Create(1, false));
+  table_.Provide({1, 2});
+  EXPECT_EQ(Explicit(2).cores, (CoreRun{1, 2}));
+}
+
 TEST_F(GroupTableTest, NoCountIsRefusedWhenNothingIsFree) {
   Explicit(4);
   const auto refused = table_.Create(0, false);
