@@ -4,6 +4,7 @@
 #include "compiler/onnx_import.h"
 
 #include <algorithm>
+#include <charconv>
 #include <climits>
 #include <optional>
 #include <set>
@@ -15,6 +16,7 @@
 
 #include "base/file.h"
 #include "base/sizes.h"
+#include "compiler/external_data.h"
 #include "compiler/operators/operator.h"
 
 namespace nrtd::compiler {
@@ -66,7 +68,9 @@ Result<onnx::ModelProto> Parse(const std::string& path) {
   NRTD_ASSIGN(const ByteVector file, ReadFile(path));
   if (file.empty()) return Fail(Nerr::kInvalid, "the file is empty");
   if (file.size() > INT_MAX) {
-    return Fail(Nerr::kInvalid, "{} is more than the 2 GiB that an ONNX file may have",
+    return Fail(Nerr::kInvalid,
+                "{} is more than the 2 GiB that an ONNX file may have: save it with external data "
+                "(onnx.save_model(..., save_as_external_data=True))",
                 HumanBytes(file.size()));
   }
   onnx::ModelProto model;
@@ -292,17 +296,65 @@ ByteVector ElementsOf(const onnx::TensorProto& tensor, DType dtype) {
   return {};
 }
 
-Result<OnnxTensor> TakeTensor(const onnx::TensorProto& tensor) {
-  if (tensor.data_location() == onnx::TensorProto::EXTERNAL) {
-    return Fail(Nerr::kInvalid,
-                "initializer '{}' is stored outside the model; save it as one file "
-                "(onnx.save_model(..., save_as_external_data=False))",
-                tensor.name());
+// What is too large for a protobuf, by the tensor's name: spans into the model's external files.
+using LargeTensors = std::map<std::string, ByteSpan>;
+
+// Where a tensor's elements lie outside of the model.
+struct Location {
+  std::string file;
+  uint64_t offset = 0;
+  uint64_t length = 0;  // 0: to the end
+};
+Result<Location> LocationOf(const onnx::TensorProto& tensor) {
+  Location location;
+  for (const auto& entry : tensor.external_data()) {
+    if (entry.key() == "location") location.file = entry.value();
+    for (auto [key, number] :
+         {std::pair("offset", &location.offset), std::pair("length", &location.length)}) {
+      if (entry.key() != key) continue;
+      const std::string& text = entry.value();
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+      if (error != std::errc() || end != text.data() + text.size())
+        return Fail(Nerr::kInvalid, "initializer '{}': its {} '{}' is no number", tensor.name(),
+                    key, text);
+    }
   }
+  return location;
+}
+
+// Brings external tensors in: small ones (shapes among them, which inference must see) into the
+// model, of large ones only a mark.
+Result<LargeTensors> LoadExternal(onnx::GraphProto& graph, ExternalData& data) {
+  constexpr uint64_t kSmall = 1 * kMiB;
+  LargeTensors large;
+  for (auto& tensor : *graph.mutable_initializer()) {
+    if (tensor.data_location() != onnx::TensorProto::EXTERNAL) continue;
+    NRTD_ASSIGN(const Location location, LocationOf(tensor));
+    auto bytes = data.Read(location.file, location.offset, location.length);
+    if (!bytes)
+      return tl::unexpected<Error>(
+          std::move(bytes.error()).In(fmt::format("initializer '{}'", tensor.name())));
+    tensor.clear_external_data();
+    tensor.set_data_location(onnx::TensorProto::DEFAULT);
+    if (bytes->size() <= kSmall) {
+      tensor.set_raw_data(bytes->data(), bytes->size());
+    } else {
+      tensor.set_raw_data("large");
+      large[tensor.name()] = *bytes;
+    }
+  }
+  return large;
+}
+
+Result<OnnxTensor> TakeTensor(const onnx::TensorProto& tensor, const LargeTensors& large = {}) {
+  if (tensor.data_location() == onnx::TensorProto::EXTERNAL)
+    return Fail(Nerr::kInvalid, "tensor '{}' of a node is stored outside the model", tensor.name());
   OnnxTensor taken;
   NRTD_ASSIGN(taken.type.dtype, DTypeOf(tensor.data_type(), tensor.name()));
   taken.type.shape.assign(tensor.dims().begin(), tensor.dims().end());
-  taken.data = ElementsOf(tensor, taken.type.dtype);
+  const auto outside = large.find(tensor.name());
+  taken.data = outside == large.end() ? ElementsOf(tensor, taken.type.dtype)
+                                      : ByteVector(outside->second.begin(), outside->second.end());
   const auto count = ElementCount(taken.type.shape);
   const auto bytes = count ? CheckedMultiply(*count, DTypeSize(taken.type.dtype)) : std::nullopt;
   if (!bytes || *bytes != taken.data.size()) {
@@ -356,13 +408,13 @@ Result<OnnxNode> TakeNode(const onnx::NodeProto& node) {
   return taken;
 }
 
-Result<OnnxModel> Take(const onnx::ModelProto& proto, int64_t opset) {
+Result<OnnxModel> Take(const onnx::ModelProto& proto, const LargeTensors& large, int64_t opset) {
   const onnx::GraphProto& graph = proto.graph();
   OnnxModel model;
   model.graph_name = graph.name();
   model.opset = opset;
   for (const auto& tensor : graph.initializer()) {
-    NRTD_ASSIGN(model.initializers[tensor.name()], TakeTensor(tensor));
+    NRTD_ASSIGN(model.initializers[tensor.name()], TakeTensor(tensor, large));
   }
   for (const auto& input : graph.input()) {
     if (!model.initializers.contains(input.name())) model.inputs.push_back(input.name());
@@ -383,13 +435,15 @@ Result<OnnxModel> ReadOrThrow(const std::string& path) {
   NRTD_ASSIGN(const int64_t opset, CheckOpset(proto));
   NRTD_TRY(CheckOperators(proto.graph()));
   NRTD_TRY(CheckInputShapes(proto.graph()));
+  ExternalData data(path);
+  NRTD_ASSIGN(const LargeTensors large, LoadExternal(*proto.mutable_graph(), data));
   onnx::checker::check_model(proto);
   NRTD_TRY(HoistConstants(proto));
   NRTD_TRY(GuardWindows(*proto.mutable_graph()));
   const onnx::ShapeInferenceOptions options(/*check_type=*/true, /*strict_mode=*/1,
                                             /*data_prop=*/true);
   onnx::shape_inference::InferShapes(proto, onnx::OpSchemaRegistry::Instance(), options);
-  return Take(proto, opset);
+  return Take(proto, large, opset);
 }
 
 }  // namespace

@@ -19,6 +19,12 @@ Result<Info> ReadInfo(const Archive& archive, const Limits& limits) {
   Info info;
   NRTD_ASSIGN(info.tool_version, TextOr(root, "tool_version", ""));
   NRTD_ASSIGN(info.name, TextOr(root, "name", ""));
+  NRTD_ASSIGN(const std::optional<Field> batches, root.Find("batch"));
+  if (!batches) return info;
+  NRTD_ASSIGN(const std::vector<Field> members, batches->Members(limits.max_nodes));
+  for (const Field& member : members) {
+    NRTD_ASSIGN(info.batches[std::string(member.key())], member.Uint32());
+  }
   return info;
 }
 

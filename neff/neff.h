@@ -27,6 +27,9 @@ inline constexpr std::string_view kInfoFile = "info.json";
 struct Info {
   std::string tool_version;
   std::string name;
+  // Of inputs and outputs by name: how many requests the network was compiled for at once, along
+  // dimension 0. Clients split and pad what they have to it. None where that is not so.
+  std::map<std::string, uint32_t> batches = {};
 
   bool operator==(const Info&) const = default;
 };

@@ -59,13 +59,14 @@ Result<Header> CompleteHeader(const NeffContents& contents) {
 
 Result<std::string> InfoText(const NeffContents& contents, const Header& header) {
   const Info& info = contents.info;
-  const Json json = {
+  Json json = {
       {"tool_version", info.tool_version.empty() ? header.build_version : info.tool_version},
       {"kelp_version", "Dynamic"},
       {"name", info.name.empty() ? header.name : info.name},
       {"num_tpb", header.num_tpb},
       {"num_tpb_requested", header.requested_tpb_count},
       {"num_tpb_per_node", header.tpb_per_node}};
+  if (!info.batches.empty()) json["batch"] = info.batches;
   return DumpJson(json, kInfoFile, kIndent);
 }
 

@@ -70,7 +70,7 @@ class Cases:
         self.folder = folder
         self.names = set()
 
-    def add(self, name, nodes, inputs, constants=None, outputs="y", opset=13, ir=8, **more):
+    def add(self, name, nodes, inputs, constants=None, outputs="y", opset=13, ir=8, external=False, **more):
         """inputs and constants: {name: shape or array}. The seed comes from the case's name."""
         assert name not in self.names, name
         self.names.add(name)
@@ -86,7 +86,12 @@ class Cases:
         model = make_model(nodes, inputs, outputs.split(), constants, opset, ir, **more)
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
-        onnx.save(model, folder / "model.onnx")
+        if external:
+            (folder / "weights.bin").unlink(missing_ok=True)
+            onnx.save(model, str(folder / "model.onnx"), save_as_external_data=True, location="weights.bin",
+                      size_threshold=60)
+        else:
+            onnx.save(model, folder / "model.onnx")
         description = {"inputs": {}, "outputs": {}}
         for i, (key, array) in enumerate(inputs.items()):
             np.save(folder / f"input_{i}.npy", array)
@@ -601,6 +606,15 @@ def refused(folder):
           node("Relu", "c", "d"), node("Xor", "e e", "y")],
          [("x", f, [2, 3]), ("e", TensorProto.BOOL, [2])], output=("y", TensorProto.BOOL, [2]),
          domain="my.domain")
+    for name, location in {"external_up": "../model.onnx", "external_absolute": "/etc/hostname",
+                           "external_missing": "nowhere.bin"}.items():
+        save(name, [node("MatMul", "x w")], [("x", f, [2, 3])], {"w": np.zeros([3, 4], np.float32)},
+             output=("y", f, [2, 4]))
+        model = onnx.load(folder / f"{name}.onnx")
+        tensor = model.graph.initializer[0]
+        onnx.external_data_helper.set_external_data(tensor, location)
+        tensor.ClearField("raw_data")
+        (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
     save("wrong_channels", [node("Conv", "x w")], [("x", f, [1, 2, 4, 4])],
          {"w": np.zeros([3, 5, 3, 3], np.float32)}, output=("y", f, [1, 3, 2, 2]))
     save("missing_tensor", [node("Add", "x nowhere")], [("x", f, [2])], output=("y", f, [2]))
@@ -616,6 +630,12 @@ def refused(folder):
          [("x", f, [1, 1, 4, 4])], output=("y", f, [1, 1, 2, 2]))
     save("opset_7", [node("Relu", "x")], [("x", f, [2])], output=("y", f, [2]), opset=7)
     save("wrong_output_shape", [node("Relu", "x")], [("x", f, [2])], output=("y", f, [3]))
+
+
+def outside(cases):
+    """Weights in a file beside the model."""
+    cases.add("external_weights", [node("MatMul", "x w", "m"), node("Add", "m b", "a"), node("Reshape", "a s")],
+              {"x": [2, 3]}, {"w": [3, 4], "b": [4], "s": np.array([4, 2], np.int64)}, external=True)
 
 
 def recurrent(cases):
@@ -738,7 +758,7 @@ def main():
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "test/compiler/data"
     cases = Cases(folder)
     for family in (conv, activations, pooling, shapes, products, additions, graphs, functions, arithmetic, logic,
-                   movement, computed_shapes, reductions, more_images, attention, recurrent, upwards,
+                   movement, computed_shapes, reductions, more_images, attention, outside, recurrent, upwards,
                    on_the_host):
         family(cases)
     refused(folder / "refused")

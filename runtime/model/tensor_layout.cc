@@ -39,9 +39,14 @@ class LayoutBuilder {
 
   TensorPort MakePort(const neff::Port& port, bool used) const {
     const neff::Tensor& tensor = graph_.tensors[port.tensor];
-    return {
-        port.name, tensor.dtype, tensor.shape, tensor.bytes, layout_.tensor_offsets[port.tensor],
-        used};
+    const auto batch = neff_.info().batches.find(port.name);
+    return {port.name,
+            tensor.dtype,
+            tensor.shape,
+            tensor.bytes,
+            layout_.tensor_offsets[port.tensor],
+            used,
+            batch == neff_.info().batches.end() ? 0 : batch->second};
   }
 
   Result<void> AddNode(uint32_t n) {

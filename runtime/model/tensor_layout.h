@@ -21,7 +21,8 @@ struct TensorPort {
   Shape shape;
   uint64_t bytes = 0;
   uint64_t slot_offset = 0;
-  bool used = true;  // false: the compiler folded the input away; it is accepted and ignored
+  bool used = true;    // false: the compiler folded the input away; it is accepted and ignored
+  uint32_t batch = 0;  // requests along dimension 0 that it was compiled for; 0: not known
 };
 
 // A variable of type input or output of one subgraph, found by its name.

@@ -44,6 +44,7 @@ void DescribeTensor(const runtime::TensorPort& port, nrtd::v1::Tensor* out) {
   out->set_dtype(std::string(DTypeName(port.dtype)));
   for (int64_t dimension : port.shape) out->add_shape(dimension);
   out->set_bytes(port.bytes);
+  out->set_batch(port.batch);
 }
 
 }  // namespace

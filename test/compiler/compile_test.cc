@@ -101,6 +101,16 @@ TEST_F(CompileTest, AnUnusedInputIsAPortButNoVariable) {
   }
 }
 
+TEST_F(CompileTest, TheNeffTellsTheBatchOfItsPorts) {
+  const neff::Neff digits = CompileAndRead(kDigits);
+  EXPECT_EQ(digits.info().batches,
+            (std::map<std::string, uint32_t>{{"input:0", 1}, {"output:0", 1}}));
+  const neff::Neff two = CompileAndRead(ModelOf("host_topk_between_products"));
+  EXPECT_EQ(two.info().batches, (std::map<std::string, uint32_t>{{"x", 4}, {"y", 4}}));
+  // Neither of transposed outputs.
+  EXPECT_TRUE(CompileAndRead(ModelOf("transpose_2d")).info().batches.empty());
+}
+
 TEST_F(CompileTest, TheSameModelAndOptionsGiveTheSameBytes) {
   for (const Fp32Cast cast : {Fp32Cast::kAll, Fp32Cast::kNone}) {
     const CompileOptions options{cast, 1};

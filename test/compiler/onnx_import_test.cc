@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/onnx_import.h"
 
+#include <filesystem>
 #include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "compiler/external_data.h"
 #include "compiler/operators/operator.h"
 #include "test/compiler/cases.h"
 
@@ -116,6 +118,10 @@ TEST(OnnxImport, NamesDynamicDimensionsAndTheRemedy) {
 
 TEST(OnnxImport, RefusesWhatItCannotCompileNamingTheNode) {
   const std::pair<const char*, const char*> kRefusals[] = {
+      {"external_up",
+       "initializer 'w': external data in '../model.onnx': the path must lie beside"},
+      {"external_absolute", "external data in '/etc/hostname': the path must lie beside"},
+      {"external_missing", "initializer 'w'"},
       {"wrong_channels", "Conv 'conv_y': weights [3,5,3,3]"},
       {"conv3d", "Conv 'conv_y': an input of shape [1,1,3,3,3] has 3 spatial dimensions"},
       {"double_precision", "Relu 'relu_y': tensor 'x' is float64"},
@@ -128,6 +134,20 @@ TEST(OnnxImport, RefusesWhatItCannotCompileNamingTheNode) {
   };
   for (const auto& [model, text] : kRefusals)
     EXPECT_THAT(RefusalOf(RefusedModel(model)), HasSubstr(text));
+}
+
+TEST(ExternalData, RangesAreThoseOfTheFile) {
+  const TemporaryFolder folder;
+  std::ofstream(folder.File("weights.bin"), std::ios::binary) << "0123456789";
+  ExternalData data(folder.File("model.onnx"));
+  EXPECT_EQ(AsText(Must(data.Read("weights.bin", 2, 3))), "234");
+  EXPECT_EQ(AsText(Must(data.Read("weights.bin", 7, 0))), "789");
+  EXPECT_THAT(data.Read("weights.bin", 8, 3).error().text,
+              HasSubstr("3 bytes from 8 on, but it has 10"));
+  EXPECT_THAT(data.Read("weights.bin", 11, 0).error().text, HasSubstr("but it has 10"));
+  EXPECT_THAT(data.Read("weights.bin", UINT64_MAX, 2).error().text, HasSubstr("but it has 10"));
+  std::filesystem::create_symlink("weights.bin", folder.File("link.bin"));
+  EXPECT_THAT(data.Read("link.bin", 0, 1).error().text, HasSubstr("symbolic link"));
 }
 
 class BadFiles : public ::testing::Test {

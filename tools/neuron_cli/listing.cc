@@ -44,7 +44,8 @@ json TensorsJson(const google::protobuf::RepeatedPtrField<v1::Tensor>& tensors) 
     list.push_back({{"name", tensor.name()},
                     {"dtype", tensor.dtype()},
                     {"shape", std::vector<int64_t>(tensor.shape().begin(), tensor.shape().end())},
-                    {"bytes", tensor.bytes()}});
+                    {"bytes", tensor.bytes()},
+                    {"batch", tensor.batch()}});
   }
   return list;
 }
