@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One inference for every line on stdin, and how many milliseconds it took for the client on
-// stdout, until stdin ends: for whoever measures something else in turn with it.
+// stdout, until stdin ends: for whoever measures something else in turn with it. A line that names
+// a folder infers its NAME.npy files, one an input, and leaves answer.npy there.
 #include <chrono>
 #include <iostream>
 
@@ -24,6 +25,25 @@ struct Arguments {
   std::string output;               // the first one is written here when stdin ends
 };
 
+Result<void> AddInput(const std::string& name, const std::string& path,
+                      nrt::infer_request& request) {
+  NRTD_ASSIGN(const NpyArray array, ReadNpyFile(path));
+  nrt::infer_io& io = *request.add_ifmap();
+  io.set_name(name);
+  io.set_buf(array.data.data(), array.data.size());
+  return {};
+}
+
+// The first output.
+Result<void> WriteAnswer(const v1::Network& network, const nrt::infer_response& response,
+                         const std::string& path) {
+  if (response.ofmap().empty()) return {};
+  const nrt::infer_io& first = response.ofmap(0);
+  const client::TensorForm form =
+      client::FormOf(client::FindTensor(network.outputs(), first.name()), first.buf().size());
+  return WriteFileAtomically(path, SerializeNpy(form.dtype, form.shape, AsBytes(first.buf())));
+}
+
 Result<void> Run(const Arguments& arguments) {
   NRTD_ASSIGN(const std::string address, client::ResolveAddress(arguments.address));
   NRTD_ASSIGN(client::Daemon daemon, client::Daemon::Connect(address));
@@ -34,25 +54,24 @@ Result<void> Run(const Arguments& arguments) {
     const size_t at = argument.find('=');
     if (at == std::string::npos)
       return Fail(Nerr::kInvalid, "--input '{}' is not of the form name=file.npy", argument);
-    NRTD_ASSIGN(const NpyArray array, ReadNpyFile(argument.substr(at + 1)));
-    nrt::infer_io& io = *request.add_ifmap();
-    io.set_name(argument.substr(0, at));
-    io.set_buf(array.data.data(), array.data.size());
+    NRTD_TRY(AddInput(argument.substr(0, at), argument.substr(at + 1), request));
   }
   nrt::infer_response response;
   for (std::string line; std::getline(std::cin, line);) {
+    if (!line.empty()) {
+      request.clear_ifmap();
+      for (const v1::Tensor& input : network.inputs())
+        NRTD_TRY(AddInput(input.name(), fmt::format("{}/{}.npy", line, input.name()), request));
+    }
     const auto start = std::chrono::steady_clock::now();
     response.Clear();
     NRTD_TRY(daemon.Infer(request, response));
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+    if (!line.empty()) NRTD_TRY(WriteAnswer(network, response, line + "/answer.npy"));
     std::cout << took.count() << std::endl;
   }
-  if (arguments.output.empty() || response.ofmap().empty()) return {};
-  const nrt::infer_io& first = response.ofmap(0);
-  const client::TensorForm form =
-      client::FormOf(client::FindTensor(network.outputs(), first.name()), first.buf().size());
-  return WriteFileAtomically(arguments.output,
-                             SerializeNpy(form.dtype, form.shape, AsBytes(first.buf())));
+  if (arguments.output.empty()) return {};
+  return WriteAnswer(network, response, arguments.output);
 }
 
 int Main(int argc, char** argv) {

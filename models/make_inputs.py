@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes random inputs for an ONNX model, one NAME.npy each:
 
-    models/make_inputs.py MODEL.onnx FOLDER [--seed N]
+    models/make_inputs.py MODEL.onnx FOLDER [--seed N] [--count N]
 
 Floats are normally distributed. Integers are what their name says: *mask ones and then zeros, segment* zeros and then
-ones, others below 30,000, which any vocabulary has.
+ones, others below 30,000, which any vocabulary has. With --count there are so many sets of them, in FOLDER/0 and so on.
 """
 
 import argparse
@@ -31,13 +31,17 @@ def main():
     parser.add_argument("model")
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int)
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(arguments.seed)
-    for tensor in onnx.load(arguments.model, load_external_data=False).graph.input:
-        kind = onnx.mapping.TENSOR_TYPE_TO_NP_TYPE[tensor.type.tensor_type.elem_type]
-        shape = [d.dim_value for d in tensor.type.tensor_type.shape.dim]
-        np.save(arguments.folder / f"{tensor.name}.npy", values(random, tensor.name, kind, shape))
+    inputs = onnx.load(arguments.model, load_external_data=False).graph.input
+    count = arguments.count
+    for folder in [arguments.folder] if count is None else [arguments.folder / str(i) for i in range(count)]:
+        folder.mkdir(parents=True, exist_ok=True)
+        for tensor in inputs:
+            kind = onnx.mapping.TENSOR_TYPE_TO_NP_TYPE[tensor.type.tensor_type.elem_type]
+            shape = [d.dim_value for d in tensor.type.tensor_type.shape.dim]
+            np.save(folder / f"{tensor.name}.npy", values(random, tensor.name, kind, shape))
 
 
 if __name__ == "__main__":

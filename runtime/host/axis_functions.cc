@@ -9,12 +9,10 @@
 #include <string_view>
 #include <type_traits>
 
+#include "runtime/host/elements.h"
+
 namespace nrtd::runtime {
 namespace {
-
-tl::unexpected<Error> Misused(std::string_view what) {
-  return Fail(Nerr::kInvalid, "{}", what);
-}
 
 // A tensor as [outer][length][inner], the axis in the middle.
 struct AxisView {
@@ -53,18 +51,6 @@ Result<AxisView> ViewOf(const HostSignature& signature, const Shape& shape) {
   }
   if (view.length == 0) return Misused("its input has elements to compare");
   return view;
-}
-
-// Elements lie in a slot at any address.
-template <typename T>
-T At(ByteSpan bytes, uint64_t index) {
-  T value;
-  std::memcpy(&value, bytes.data() + index * sizeof(T), sizeof(T));
-  return value;
-}
-template <typename T>
-void Put(MutableByteSpan bytes, uint64_t index, T value) {
-  std::memcpy(bytes.data() + index * sizeof(T), &value, sizeof(T));
 }
 
 template <typename T>

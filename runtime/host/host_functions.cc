@@ -10,13 +10,10 @@
 #include <string_view>
 
 #include "runtime/host/axis_functions.h"
+#include "runtime/host/elements.h"
 
 namespace nrtd::runtime {
 namespace {
-
-tl::unexpected<Error> Misused(std::string_view what) {
-  return Fail(Nerr::kInvalid, "{}", what);
-}
 
 Result<void> CheckCounts(const HostSignature& signature) {
   if (signature.inputs.size() == 1 && signature.outputs.size() == 1) return {};
@@ -33,18 +30,6 @@ Result<HostKernel> PrepareCopy(const HostSignature& signature) {
   return [](std::span<const ByteSpan> inputs, std::span<const MutableByteSpan> outputs) {
     std::memcpy(outputs[0].data(), inputs[0].data(), outputs[0].size());
   };
-}
-
-// Elements lie in a message or a slot at any address: no pointer to them is aligned.
-template <typename T>
-T At(ByteSpan bytes, uint64_t index) {
-  T value;
-  std::memcpy(&value, bytes.data() + index * sizeof(T), sizeof(T));
-  return value;
-}
-template <typename T>
-void Put(MutableByteSpan bytes, uint64_t index, T value) {
-  std::memcpy(bytes.data() + index * sizeof(T), &value, sizeof(T));
 }
 
 // As numpy's astype does it, but for what does not fit: the nearest value that does, NaN to 0.

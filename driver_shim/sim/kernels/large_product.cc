@@ -8,6 +8,7 @@
 #include "driver_shim/sim/kernels/operand_values.h"
 #include "driver_shim/sim/kernels/packed_product.h"
 #include "driver_shim/sim/kernels/small.h"
+#include "driver_shim/sim/kernels/winograd.h"
 
 namespace nrtd::sim {
 namespace {
@@ -48,6 +49,17 @@ struct Staged {
   }
 };
 
+// What a clamping function lets through.
+struct Range {
+  float least = -std::numeric_limits<float>::infinity();
+  float most = std::numeric_limits<float>::infinity();
+};
+Range RangeOf(const std::optional<Fused>& fused) {
+  if (!fused) return {};
+  if (fused->function == Function::kClip) return {fused->alpha, fused->beta};
+  return {.least = 0};
+}
+
 class LargeProduct final : public Kernel {
  public:
   bool Run() override {
@@ -59,8 +71,8 @@ class LargeProduct final : public Kernel {
                           .weights = reinterpret_cast<const float*>(weights->data.get()),
                           .bias = bias.data(),
                           .columns = columns,
-                          .least = least,
-                          .most = most};
+                          .least = range.least,
+                          .most = range.most};
     if (staged) {
       auto* to = reinterpret_cast<float*>(scratch->data());
       staged->Fill(to);
@@ -104,12 +116,7 @@ class LargeProduct final : public Kernel {
     for (int64_t c = 0; c < columns; ++c) bias[static_cast<size_t>(c)] = from[c * bias_stride];
   }
 
-  void Clamp(const std::optional<Fused>& fused) {
-    if (!fused) return;
-    const bool is_clip = fused->function == Function::kClip;
-    least = is_clip ? fused->alpha : 0;
-    most = is_clip ? fused->beta : std::numeric_limits<float>::infinity();
-  }
+  void Clamp(const Range& to) { range = to; }
 
   const float* input = nullptr;
   float* output = nullptr;
@@ -123,8 +130,7 @@ class LargeProduct final : public Kernel {
   Scratch* scratch = nullptr;
   std::shared_ptr<const PackedWeights> weights;
   std::vector<float> bias;
-  float least = -std::numeric_limits<float>::infinity();
-  float most = std::numeric_limits<float>::infinity();
+  Range range;
 };
 
 // Elements without gaps, in order.
@@ -140,6 +146,89 @@ bool IsDense(const Operand& operand) {
 bool AreConstant(const Operand& weights, const std::optional<Operand>& bias,
                  const KernelContext& context) {
   return context.constant(weights.var_id) && (!bias || context.constant(bias->var_id));
+}
+
+class WinogradKernel final : public Kernel {
+ public:
+  WinogradKernel(const WinogradShape& shape, const Staged& staged, Scratch* memory)
+      : winograd_(shape), staged_(staged), memory_(memory) {
+    memory->Reserve((staged_.floats() + winograd_.scratch_floats()) * sizeof(float));
+  }
+  bool Run() override {
+    auto* input = reinterpret_cast<float*>(memory_->data());
+    staged_.Fill(input);
+    job.input = input;
+    job.scratch = input + staged_.floats();
+    job.weights = reinterpret_cast<const float*>(weights->data.get());
+    job.bias = bias.data();
+    winograd_.Run(job);
+    return true;
+  }
+
+  Winograd::Job job;
+  std::shared_ptr<const PackedWeights> weights;
+  std::vector<float> bias;
+
+ private:
+  const Winograd winograd_;
+  const Staged staged_;
+  Scratch* memory_;
+};
+
+// Null where it is not the better choice; the forms that MakeLargeConv2d() knows.
+std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& context) {
+  // Below, its weights, almost twice as many, take longer to read than to multiply.
+  constexpr int64_t kLeastTiles = 28;
+  constexpr int64_t kMultiple = 8;
+  const Operand& in = conv.input;
+  const Operand& out = conv.output;
+  const Operand& w = conv.weights;
+  const WinogradShape shape{out.dims[0], out.dims[2], out.dims[3], in.dims[1], out.dims[1]};
+  const std::array<int64_t, 2> ones{1, 1};
+  if (w.dims[2] != 3 || w.dims[3] != 3 || conv.strides != ones || conv.dilations != ones ||
+      shape.channels % kMultiple != 0 || shape.columns % kMultiple != 0 ||
+      shape.tiles() < kLeastTiles)
+    return nullptr;
+  const int64_t below = shape.input_rows() - conv.pads[0] - in.dims[2];
+  const int64_t behind = shape.input_row_floats() - (conv.pads[1] + in.dims[3]) * shape.channels;
+  if (below < 0 || behind < 0) return nullptr;
+  const Staged staged{.source = reinterpret_cast<const float*>(context.resolve(in)),
+                      .dims = {in.dims[0], in.dims[2], in.dims[3] * shape.channels},
+                      .strides = {in.strides[0], in.strides[2]},
+                      .border = {conv.pads[0], conv.pads[1] * shape.channels, below, behind},
+                      .round = conv.precision == Precision::kBFloat16};
+  auto kernel = std::make_unique<WinogradKernel>(shape, staged, context.scratch);
+  auto packed = PackOnce(
+      w, fmt::format("winograd/{}", static_cast<int>(conv.precision)), context,
+      [&]() -> Result<PackedWeights> {
+        const std::vector<float> values = ExpandWeights(w, conv.precision, context.resolve(w));
+        PackedWeights result;
+        result.size = WinogradWeightFloats(shape) * sizeof(float);
+        result.data.reset(AllocateAligned(result.size));
+        PackWinograd(
+            shape,
+            [&](int64_t column, int64_t channel, int64_t tap) {
+              return values[static_cast<size_t>(column * w.strides[0] + channel * w.strides[1] +
+                                                tap / 3 * w.strides[2] + tap % 3 * w.strides[3])];
+            },
+            reinterpret_cast<float*>(result.data.get()));
+        return result;
+      });
+  kernel->weights = *packed;
+  kernel->bias.assign(static_cast<size_t>(shape.columns), 0.0F);
+  if (conv.bias) {
+    const auto* from = reinterpret_cast<const float*>(context.resolve(*conv.bias));
+    for (int64_t c = 0; c < shape.columns; ++c)
+      kernel->bias[static_cast<size_t>(c)] = from[c * conv.bias->strides[0]];
+  }
+  const Range range = RangeOf(conv.fused);
+  kernel->job.output = reinterpret_cast<float*>(context.resolve(out));
+  kernel->job.image_stride = out.strides[0];
+  kernel->job.row_stride = out.strides[2];
+  kernel->job.pixel_stride = out.strides[3];
+  kernel->job.least = range.least;
+  kernel->job.most = range.most;
+  return kernel;
 }
 
 }  // namespace
@@ -161,6 +250,7 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
   const bool channels_last =
       (in.strides[1] == 1 || channels == 1) && in.strides[3] == channels && out.strides[1] == 1;
   if (!channels_last) return nullptr;
+  if (auto kernel = MakeWinograd(conv, context)) return kernel;
 
   auto kernel = std::make_unique<LargeProduct>();
   std::vector<int64_t> strides = in.strides;
@@ -206,7 +296,7 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
   kernel->blocks = CutDepth(runs);
   kernel->output = reinterpret_cast<float*>(context.resolve(out));
   kernel->columns = w.dims[0];
-  kernel->Clamp(conv.fused);
+  kernel->Clamp(RangeOf(conv.fused));
   kernel->Pack(w, conv.precision, "large-conv", conv.bias, conv.bias ? conv.bias->strides[0] : 0,
                context, [&](const std::vector<float>& values, int64_t k, int64_t column) {
                  const int64_t tap = k / channels;

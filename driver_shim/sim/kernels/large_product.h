@@ -11,9 +11,9 @@
 
 namespace nrtd::sim {
 
-// On packed_product.h: images with their channels last, one group, constant weights, and a window
-// of more than one place or steps between its places; for the others the library's code is as good
-// or better. Null for what it does not know. May throw std::bad_alloc.
+// On packed_product.h and winograd.h: images with their channels last, one group, constant weights,
+// and a window of more than one place or steps between its places; for the others the library's
+// code is as good or better. Null for what it does not know. May throw std::bad_alloc.
 std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext& context);
 
 // A product with one constant matrix for all rows is a convolution with a window of one place, the
