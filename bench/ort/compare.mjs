@@ -12,8 +12,10 @@ import ort from 'onnxruntime-node';
 import {readNpy} from '../../models/reference/npy.mjs';
 import {distance, parse} from './distance.mjs';
 
-// ONNX Runtime's threads spin for a moment after a run, and would do so through ours.
-const kRestMs = 30;
+// ONNX Runtime's threads spin for a moment after a run, and would do so through ours: a rest between the sides. A turn is
+// three runs, of which the first does not count: it finds the caches full of the other side's weights, and CPUs that slept.
+const kRestMs = 100;
+const kRunsOfATurn = 3;
 
 const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
@@ -46,10 +48,12 @@ async function theirs() {
 }
 
 const times = {ours: [], theirs: []};
-for (let round = -2; round < Number(options.rounds); ++round) {  // two to warm up
+for (let round = -1; round < Number(options.rounds); ++round) {  // one to warm up
   for (const [side, run] of [['theirs', theirs], ['ours', ours]]) {
-    const ms = await run();
-    if (round >= 0) times[side].push(ms);
+    for (let i = 0; i < kRunsOfATurn; ++i) {
+      const ms = await run();
+      if (round >= 0 && i > 0) times[side].push(ms);
+    }
     await rest(kRestMs);
   }
 }
