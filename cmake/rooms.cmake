@@ -9,6 +9,10 @@ target_compile_options(nrtd_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -W
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(nrtd_flags INTERFACE -Wthread-safety)
 endif()
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # It takes the sources that a unity source includes for headers.
+  target_compile_options(nrtd_flags INTERFACE -Wno-subobject-linkage)
+endif()
 
 # The same everywhere, or targets could not share precompiled headers.
 add_compile_options(-fPIE -pthread)

@@ -13,6 +13,11 @@
 namespace nrtd::sim {
 namespace {
 
+// More places of the output, or more floats of the staged input, are no image; a program that asks
+// for them all the same gets the library, which needs no tables and no copy.
+constexpr uint64_t kMostPlaces = uint64_t{1} << 24;
+constexpr uint64_t kMostStaged = uint64_t{1} << 28;
+
 // The input, brought into memory where its rows are runs: images with a border of zeros, values
 // rounded to bfloat16.
 struct Staged {
@@ -25,6 +30,10 @@ struct Staged {
   int64_t row() const { return border[1] + dims[2] + border[3]; }
   int64_t image() const { return (border[0] + dims[1] + border[2]) * row(); }
   uint64_t floats() const { return static_cast<uint64_t>(dims[0] * image()); }
+  bool fits() const {
+    const auto all = ElementCount(Shape{dims[0], border[0] + dims[1] + border[2], row()});
+    return all && *all <= kMostStaged;
+  }
 
   void Fill(float* to) const {
     const auto zeros = [&](int64_t count) {
@@ -197,6 +206,7 @@ std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& co
                       .strides = {in.strides[0], in.strides[2]},
                       .border = {conv.pads[0], conv.pads[1] * shape.channels, below, behind},
                       .round = conv.precision == Precision::kBFloat16};
+  if (!staged.fits()) return nullptr;
   auto kernel = std::make_unique<WinogradKernel>(shape, staged, context.scratch);
   auto packed = PackOnce(
       w, fmt::format("winograd/{}", static_cast<int>(conv.precision)), context,
@@ -249,7 +259,8 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
     return nullptr;
   const bool channels_last =
       (in.strides[1] == 1 || channels == 1) && in.strides[3] == channels && out.strides[1] == 1;
-  if (!channels_last) return nullptr;
+  const auto places = ElementCount(Shape{out.dims[0], out.dims[2], out.dims[3]});
+  if (!channels_last || !places || *places > kMostPlaces) return nullptr;
   if (auto kernel = MakeWinograd(conv, context)) return kernel;
 
   auto kernel = std::make_unique<LargeProduct>();
@@ -265,9 +276,7 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
         .border = {conv.pads[0], conv.pads[1] * channels, conv.pads[2], conv.pads[3] * channels},
         .round = round};
     // Mostly padding, or an image that is repeated with stride 0: not what this is for.
-    const auto floats =
-        CheckedMultiply(static_cast<uint64_t>(in.dims[0]), static_cast<uint64_t>(staged.image()));
-    if (!floats || *floats > 4 * MacCount(conv)) return nullptr;
+    if (!staged.fits() || staged.floats() > 4 * MacCount(conv)) return nullptr;
     kernel->Stage(staged, context);
     strides = {staged.image(), 1, staged.row(), channels};
   } else {
