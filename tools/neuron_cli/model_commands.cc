@@ -84,13 +84,14 @@ void AddModelAction(CLI::App& app, Invocation& invocation, const ModelAction& ac
 
 void AddListModel(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand("list-model", "Show the loaded models");
-  const auto json = std::make_shared<bool>(false);
-  command->add_flag("--json", *json, "Print JSON, which also has tensors, subgraphs and counters");
-  command->callback([&invocation, json] {
-    invocation.run = [&invocation, json]() -> Result<void> {
+  const auto as_json = std::make_shared<bool>(false);
+  command->add_flag("--json", *as_json,
+                    "Print JSON, which also has tensors, subgraphs and counters");
+  command->callback([&invocation, as_json] {
+    invocation.run = [&invocation, as_json]() -> Result<void> {
       NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation));
       NRTD_ASSIGN(const v1::ListNetworksResponse networks, daemon.ListNetworks());
-      fmt::print("{}", *json ? client::JsonText(ModelJson(networks)) : ModelTable(networks));
+      fmt::print("{}", *as_json ? client::JsonText(ModelJson(networks)) : ModelTable(networks));
       return {};
     };
   });
