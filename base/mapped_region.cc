@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/sizes.h"
+
 namespace nrtd {
 namespace {
 
@@ -28,6 +30,13 @@ Result<UniqueFd> OpenRegularFile(const std::string& path) {
   if (!file) return Fail(Nerr::kInvalid, "cannot open {}: {}", path, ErrnoText(errno));
   NRTD_TRY(SizeOf(file, path));
   return file;
+}
+
+void PreferHugePages(void* data, uint64_t size) {
+  constexpr uint64_t kHuge = 2 * kMiB;
+  const uint64_t begin = AlignUp(reinterpret_cast<uint64_t>(data), kHuge);
+  const uint64_t end = (reinterpret_cast<uint64_t>(data) + size) & ~(kHuge - 1);
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 }
 
 MappedRegion& MappedRegion::operator=(MappedRegion&& other) noexcept {
@@ -73,6 +82,7 @@ Result<MappedRegion> MappedRegion::CopyFile(const UniqueFd& file, const std::str
     return Fail(Nerr::kInvalid, "{} of {} bytes is larger than the limit of {}", name, size, limit);
   auto region = Map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
   if (!region) return tl::unexpected<Error>(std::move(region.error()).In(name));
+  PreferHugePages(region->data(), size);
   for (uint64_t filled = 0; filled < size;) {
     NRTD_TRY(CheckWanted(stop));
     const ssize_t count =

@@ -17,6 +17,10 @@ namespace nrtd {
 // is empty.
 Result<UniqueFd> OpenRegularFile(const std::string& path);
 
+// Asks for 2 MiB pages where the range holds whole ones: hundreds of times fewer faults when it is
+// filled. Private anonymous memory; without effect where the system does not have them.
+void PreferHugePages(void* data, uint64_t size);
+
 // Owns one mmap() and unmaps it. Movable; data() does not change when it moves.
 class MappedRegion {
  public:

@@ -49,13 +49,11 @@ std::string HeaderName(const std::string& graph_name) {
 namespace {
 
 // One core's program out of its graph.
-Result<PieceProgram> CompilePiece(const Graph& graph, bool cast) {
+Result<PieceProgram> CompilePiece(const Graph& graph) {
   PieceProgram piece;
   piece.graph = &graph;
-  piece.plan = PlanMemory(graph, cast ? DType::kBFloat16 : DType::kFloat32);
-  NRTD_ASSIGN(
-      const auto program,
-      LowerGraph(graph, piece.plan, cast ? sim::Precision::kBFloat16 : sim::Precision::kFloat32));
+  piece.plan = PlanMemory(graph);
+  NRTD_ASSIGN(const auto program, LowerGraph(graph, piece.plan));
   NRTD_ASSIGN(piece.schedule, MakeSchedule(graph, piece.plan, program));
   return piece;
 }
@@ -139,6 +137,7 @@ PieceReport CompileReport::Total() const {
 
 Result<Compiled> CompileGraph(Graph graph, const CompileOptions& options) {
   RunPasses(graph);
+  if (options.fp32_cast != Fp32Cast::kNone) CastProducts(graph);
   NRTD_TRY(graph.Check());
   NRTD_ASSIGN(const std::vector<Stage> stages, Partition(graph, options.pipeline_cores));
 
@@ -155,7 +154,7 @@ Result<Compiled> CompileGraph(Graph graph, const CompileOptions& options) {
       row.call = ReportOf(stage, graph);
     }
     for (const Graph& piece : stage.pieces) {
-      NRTD_ASSIGN(PieceProgram program, CompilePiece(piece, options.fp32_cast != Fp32Cast::kNone));
+      NRTD_ASSIGN(PieceProgram program, CompilePiece(piece));
       row.pieces.push_back(ReportOf(program));
       programs.push_back(std::move(program));
     }

@@ -94,8 +94,8 @@ std::optional<ByteVector> Evaluate(const Graph& graph, const Node& node) {
   if (const auto* call = std::get_if<HostCall>(&node.operation))
     return EvaluateCall(graph, node, *call);
   const Graph alone = Isolate(graph, node);
-  const MemoryPlan plan = PlanMemory(alone, DType::kFloat32);
-  const auto program = LowerGraph(alone, plan, sim::Precision::kFloat32);
+  const MemoryPlan plan = PlanMemory(alone);
+  const auto program = LowerGraph(alone, plan);
   if (!program) return std::nullopt;
   sim::UseOneThread();
   Runner runner(alone, plan);

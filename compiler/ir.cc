@@ -70,6 +70,20 @@ ByteVector BytesOf(const std::vector<float>& floats) {
   return bytes;
 }
 
+uint64_t MacsOf(const Graph& graph, const Node& node) {
+  const uint64_t outputs = graph.at(node.output).Elements();
+  if (std::holds_alternative<Conv>(node.operation)) {
+    const Value& weights = graph.at(node.inputs[1]);
+    return outputs * (weights.Elements() / static_cast<uint64_t>(weights.shape[0]));
+  }
+  if (const auto* product = std::get_if<MatMul>(&node.operation)) {
+    const Shape& a = product->view_a ? product->view_a->dims : graph.at(node.inputs[0]).shape;
+    const auto depth = product->transpose_a && a.size() > 1 ? a[a.size() - 2] : a.back();
+    return outputs * static_cast<uint64_t>(depth);
+  }
+  return 0;
+}
+
 Shape DenseStrides(const Shape& shape) {
   Shape strides(shape.size());
   int64_t stride = 1;

@@ -44,6 +44,7 @@ struct Conv {
   int64_t groups = 1;
   std::optional<sim::Fused> fused = {};
   bool channels_last = false;
+  sim::Precision precision = sim::Precision::kFloat32;  // of what is multiplied
 };
 
 // A strided part of a value's dense elements, under the dimensions that an operation sees.
@@ -64,6 +65,7 @@ struct MatMul {
   std::optional<StridedView> view_a = {};
   std::optional<StridedView> view_b = {};
   std::optional<StridedView> view_c = {};
+  sim::Precision precision = sim::Precision::kFloat32;
 };
 
 // Input x; element by element.
@@ -188,6 +190,9 @@ struct Graph {
 // A constant's elements; the value is a constant of float32.
 std::vector<float> FloatsOf(const Value& constant);
 ByteVector BytesOf(const std::vector<float>& floats);
+
+// Multiplications of a product or a convolution; 0 of others.
+uint64_t MacsOf(const Graph& graph, const Node& node);
 
 // The strides of dense elements.
 Shape DenseStrides(const Shape& shape);

@@ -21,10 +21,19 @@ struct Block {
   uint64_t offset = 0;
 };
 
+// How input `index` of the node is stored if it is a constant.
+DType StoredType(const Graph& graph, const Node& node, size_t index) {
+  if (index == 1) {
+    if (const auto* conv = std::get_if<Conv>(&node.operation)) return WeightType(conv->precision);
+    if (const auto* product = std::get_if<MatMul>(&node.operation))
+      return WeightType(product->precision);
+  }
+  return graph.at(node.inputs[index]).dtype;
+}
+
 class Planner {
  public:
-  Planner(const Graph& graph, DType weight_type)
-      : graph_(graph), weight_type_(weight_type), block_of_(graph.values.size(), kNoBlock) {}
+  explicit Planner(const Graph& graph) : graph_(graph), block_of_(graph.values.size(), kNoBlock) {}
 
   MemoryPlan Plan() {
     MakeBlocks();
@@ -147,7 +156,7 @@ class Planner {
   void AddFiles() {
     for (const Node& node : graph_.nodes) {
       for (size_t i = 0; i < node.inputs.size(); ++i)
-        AddFile(node.inputs[i], IsWeight(node, i) ? weight_type_ : graph_.at(node.inputs[i]).dtype);
+        AddFile(node.inputs[i], StoredType(graph_, node, i));
     }
     for (ValueId output : graph_.outputs) AddFile(output, graph_.at(output).dtype);
   }
@@ -199,7 +208,6 @@ class Planner {
   }
 
   const Graph& graph_;
-  const DType weight_type_;
   std::vector<Block> blocks_;
   std::vector<size_t> joined_;    // block -> the block whose bytes it uses, itself if its own
   std::vector<size_t> block_of_;  // value -> block
@@ -209,13 +217,8 @@ class Planner {
 
 }  // namespace
 
-bool IsWeight(const Node& node, size_t index) {
-  return index == 1 && (std::holds_alternative<Conv>(node.operation) ||
-                        std::holds_alternative<MatMul>(node.operation));
-}
-
-MemoryPlan PlanMemory(const Graph& graph, DType weight_type) {
-  return Planner(graph, weight_type).Plan();
+MemoryPlan PlanMemory(const Graph& graph) {
+  return Planner(graph).Plan();
 }
 
 }  // namespace nrtd::compiler

@@ -55,10 +55,11 @@ struct MemoryPlan {
   Placement ScratchOf(ValueId id) const { return *scratch[id]; }
 };
 
-// How constants that PE multiplies by are stored.
-MemoryPlan PlanMemory(const Graph& graph, DType weight_type);
+MemoryPlan PlanMemory(const Graph& graph);
 
-// Is input `index` of the node what PE multiplies by?
-bool IsWeight(const Node& node, size_t index);
+// How constants are stored that PE multiplies by in this precision.
+constexpr DType WeightType(sim::Precision precision) {
+  return precision == sim::Precision::kBFloat16 ? DType::kBFloat16 : DType::kFloat32;
+}
 
 }  // namespace nrtd::compiler

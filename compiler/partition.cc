@@ -287,17 +287,7 @@ uint64_t CostOf(const Graph& graph, const Node& node) {
   uint64_t elements = graph.at(node.output).Elements();
   for (ValueId input : node.inputs)
     if (!graph.at(input).IsConstant()) elements += graph.at(input).Elements();
-  uint64_t macs = 0;
-  if (std::holds_alternative<Conv>(node.operation)) {
-    const Shape& weights = graph.at(node.inputs[1]).shape;
-    macs = graph.at(node.output).Elements() *
-           (graph.at(node.inputs[1]).Elements() / static_cast<uint64_t>(weights[0]));
-  } else if (const auto* product = std::get_if<MatMul>(&node.operation)) {
-    const Shape& a = product->view_a ? product->view_a->dims : graph.at(node.inputs[0]).shape;
-    const auto depth = product->transpose_a && a.size() > 1 ? a[a.size() - 2] : a.back();
-    macs = graph.at(node.output).Elements() * static_cast<uint64_t>(depth);
-  }
-  return macs + elements * kElementCost;
+  return MacsOf(graph, node) + elements * kElementCost;
 }
 
 Result<std::vector<Stage>> Partition(Graph& graph, uint32_t cores) {

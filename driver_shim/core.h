@@ -73,7 +73,7 @@ class Core {
 
   // Checks and prepares a program whose variables are in place (weights in DRAM already). Any
   // number may be loaded. kInvalid: malformed, with engine, instruction and operand.
-  // kUnsupportedVersion: another instruction set.
+  // kUnsupportedVersion: another instruction set. Errors of CheckWanted(image.stop).
   virtual Result<ProgramId> LoadProgram(const ProgramImage& image) = 0;
   // The program is not active.
   virtual void UnloadProgram(ProgramId program) = 0;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <stop_token>
 #include <vector>
 
 #include "base/bytes.h"
@@ -47,6 +48,9 @@ struct ProgramImage {
   std::vector<TriggerBinding> triggers;
   std::vector<uint32_t>
       output_var_ids;  // float32 tmp-buf variables that are outputs: checked for NaN at the end
+  // Nobody wants the program any more: looked at between instructions, since preparing those of a
+  // gigabyte of weights takes seconds.
+  std::stop_token stop = {};
 };
 
 }  // namespace nrtd

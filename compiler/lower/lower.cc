@@ -29,11 +29,10 @@ sim::Operand LowerContext::Images(ValueId id, bool channels_last) const {
                    0});
 }
 
-sim::Operand LowerContext::WeightView(ValueId id, Shape dims) const {
-  for (DType dtype : {DType::kBFloat16, DType::kFloat32}) {
-    if (const auto file = plan_.files.find({id, dtype}); file != plan_.files.end())
-      return sim::DenseOperand(file->second, dtype, 0, std::move(dims));
-  }
+sim::Operand LowerContext::WeightView(ValueId id, Shape dims, sim::Precision precision) const {
+  const DType dtype = WeightType(precision);
+  if (const auto file = plan_.files.find({id, dtype}); file != plan_.files.end())
+    return sim::DenseOperand(file->second, dtype, 0, std::move(dims));
   return View(id, std::move(dims));
 }
 
@@ -69,9 +68,8 @@ void CopyConstant(ValueId id, const MemoryPlan& plan, LowerContext& context) {
 
 }  // namespace
 
-Result<std::vector<TensorInstruction>> LowerGraph(const Graph& graph, const MemoryPlan& plan,
-                                                  sim::Precision precision) {
-  LowerContext context(graph, plan, precision);
+Result<std::vector<TensorInstruction>> LowerGraph(const Graph& graph, const MemoryPlan& plan) {
+  LowerContext context(graph, plan);
   for (ValueId output : graph.outputs) {
     if (graph.at(output).IsConstant()) CopyConstant(output, plan, context);
   }

@@ -22,11 +22,9 @@ struct TensorInstruction {
 
 class LowerContext {
  public:
-  LowerContext(const Graph& graph, const MemoryPlan& plan, sim::Precision precision)
-      : graph_(graph), plan_(plan), precision_(precision) {}
+  LowerContext(const Graph& graph, const MemoryPlan& plan) : graph_(graph), plan_(plan) {}
 
   const Value& at(ValueId id) const { return graph_.at(id); }
-  sim::Precision precision() const { return precision_; }
 
   // The value as a dense operand under dimensions that have as many elements; a constant in the
   // file variable of its own type.
@@ -35,8 +33,8 @@ class LowerContext {
   sim::Operand View(ValueId id, const StridedView& view) const;
   // As [N,C,H,W], of a value of that shape or of [N,H,W,C].
   sim::Operand Images(ValueId id, bool channels_last) const;
-  // The same for what PE multiplies by: a constant as it is stored for that.
-  sim::Operand WeightView(ValueId id, Shape dims) const;
+  // The same for what PE multiplies by in this precision: a constant as it is stored for that.
+  sim::Operand WeightView(ValueId id, Shape dims, sim::Precision precision) const;
 
   void Append(const Node& node, sim::Engine engine, sim::Instruction instruction);
 
@@ -45,13 +43,11 @@ class LowerContext {
  private:
   const Graph& graph_;
   const MemoryPlan& plan_;
-  const sim::Precision precision_;
   std::vector<TensorInstruction> instructions_;
 };
 
 // kInvalid if an operation needs more dimensions than an instruction has.
-Result<std::vector<TensorInstruction>> LowerGraph(const Graph& graph, const MemoryPlan& plan,
-                                                  sim::Precision precision);
+Result<std::vector<TensorInstruction>> LowerGraph(const Graph& graph, const MemoryPlan& plan);
 
 Result<void> Lower(const Node& node, const Conv& conv, LowerContext& context);
 Result<void> Lower(const Node& node, const MatMul& product, LowerContext& context);

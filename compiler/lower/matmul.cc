@@ -97,14 +97,15 @@ Result<void> LowerViews(const Node& node, const MatMul& product, LowerContext& c
   if (rank > sim::kMaxRank)
     return Fail(Nerr::kInvalid, "needs {} dimensions, the core has {}", rank, sim::kMaxRank);
   const StridedView a = WithRank(product.view_a.value_or(whole(node.inputs[0])), rank);
-  sim::Operand b = context.WeightView(node.inputs[1], context.at(node.inputs[1]).shape);
+  sim::Operand b =
+      context.WeightView(node.inputs[1], context.at(node.inputs[1]).shape, product.precision);
   const StridedView view_b = WithRank(product.view_b.value_or(whole(node.inputs[1])), rank);
   b.dims = view_b.dims;
   b.strides = view_b.strides;
   b.offset += static_cast<uint64_t>(view_b.offset) * DTypeSize(b.dtype);
   context.Append(node, sim::Engine::kPe,
                  sim::MatMul{context.View(node.inputs[0], a), std::move(b), std::nullopt,
-                             context.View(node.output, c), context.precision(), product.fused});
+                             context.View(node.output, c), product.precision, product.fused});
   return {};
 }
 
@@ -123,10 +124,10 @@ Result<void> Lower(const Node& node, const MatMul& product, LowerContext& contex
     return Fail(Nerr::kInvalid, "needs {} dimensions, the core has {}", p.c.size(), sim::kMaxRank);
   }
   sim::MatMul instruction{context.View(node.inputs[0], p.a),
-                          context.WeightView(node.inputs[1], p.b),
+                          context.WeightView(node.inputs[1], p.b, product.precision),
                           std::nullopt,
                           context.View(node.output, p.c),
-                          context.precision(),
+                          product.precision,
                           product.fused};
   if (product.transpose_a) instruction.a = Transposed(std::move(instruction.a));
   if (product.transpose_b) instruction.b = Transposed(std::move(instruction.b));

@@ -47,7 +47,10 @@ void PutChannelsLast(Graph& graph);
 // once and the activation can work in place.
 void PlaceActivations(Graph& graph);
 
-// All of them, in the order that they need.
+// All of those above, in the order that they need.
 void RunPasses(Graph& graph);
+
+// Products and convolutions multiply in bfloat16.
+void CastProducts(Graph& graph);
 
 }  // namespace nrtd::compiler

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/wanted.h"
 #include "driver_shim/sim/pace.h"
 
 namespace nrtd::sim {
@@ -45,6 +46,7 @@ class Preparer {
       NRTD_TRY(CheckTriggerOrder(stream));
       pace.Add(stream);
       for (const Instruction& instruction : stream.instructions) {
+        NRTD_TRY(CheckWanted(image_.stop));
         NRTD_ASSIGN(Step step, MakeStep(instruction, stream.engine, *program));
         program->streams[e].push_back(std::move(step));
       }

@@ -152,6 +152,7 @@ Result<void> PlacedSubgraph::PlanAndLoad(const neff::Subgraph& subgraph,
   image.variables = variables_;
   image.triggers = transfers_.triggers;
   image.output_var_ids = CheckedVariables(subgraph, layout);
+  image.stop = options_.stop;
   auto loaded = channel_.core().LoadProgram(image);
   if (!loaded) return tl::unexpected<Error>(std::move(loaded.error()).In(subgraph.name));
   program_id_ = *loaded;

@@ -52,6 +52,7 @@ Case LoadCase(const std::string& name) {
 std::vector<Graph> PiecesOf(const std::string& model) {
   Graph graph = Must(ImportOnnx(model));
   RunPasses(graph);
+  CastProducts(graph);
   std::vector<Graph> pieces;
   for (Stage& stage : Must(Partition(graph, 1)))
     for (Graph& piece : stage.pieces) pieces.push_back(std::move(piece));

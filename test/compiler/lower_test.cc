@@ -14,16 +14,14 @@ namespace {
 using ::testing::ElementsAre;
 
 struct Lowered {
-  explicit Lowered(Graph g, DType weights = DType::kBFloat16)
-      : graph(std::move(g)), plan(PlanMemory(graph, weights)) {
-    program = Must(LowerGraph(
-        graph, plan,
-        weights == DType::kBFloat16 ? sim::Precision::kBFloat16 : sim::Precision::kFloat32));
+  explicit Lowered(Graph g) : graph(std::move(g)), plan(PlanMemory(graph)) {
+    program = Must(LowerGraph(graph, plan));
   }
-  static Lowered Model(const std::string& name, DType weights = DType::kBFloat16) {
+  static Lowered Model(const std::string& name, bool cast = true) {
     Graph graph = Must(ImportOnnx(ModelOf(name)));
     RunPasses(graph);
-    return Lowered(std::move(graph), weights);
+    if (cast) CastProducts(graph);
+    return Lowered(std::move(graph));
   }
   template <typename I>
   const I& Get(size_t index) const {
@@ -55,7 +53,7 @@ TEST(Lower, AChainIsOneInstructionANode) {
 }
 
 TEST(Lower, WithoutCastEverythingIsFloat32) {
-  const Lowered chain = Lowered::Model("chain_conv_relu_maxpool", DType::kFloat32);
+  const Lowered chain = Lowered::Model("chain_conv_relu_maxpool", /*cast=*/false);
   EXPECT_EQ(chain.Get<sim::Conv2d>(0).weights.dtype, DType::kFloat32);
   EXPECT_EQ(chain.Get<sim::MatMul>(4).precision, sim::Precision::kFloat32);
 }
@@ -185,7 +183,7 @@ TEST(Lower, TooManyDimensionsAreRefused) {
   const ValueId a = w.Input("a", {2, 2, 2, 2, 2, 2, 2});
   const ValueId b = w.Input("b", {2, 1, 2, 1, 2, 1, 2});
   const Graph graph = w.Finish({w.Node("wide sum", kAdd, {a, b}, {2, 2, 2, 2, 2, 2, 2})});
-  const auto program = LowerGraph(graph, PlanMemory(graph, DType::kFloat32), {});
+  const auto program = LowerGraph(graph, PlanMemory(graph));
   ASSERT_FALSE(program);
   EXPECT_EQ(program.error().code, Nerr::kInvalid);
   EXPECT_THAT(program.error().text, ::testing::HasSubstr("wide sum: needs 7 dimensions"));

@@ -53,7 +53,7 @@ void ExpectNothingIsOverwritten(const Graph& graph, const MemoryPlan& plan) {
 }
 
 void ExpectGoodPlan(const Graph& graph) {
-  const MemoryPlan plan = PlanMemory(graph, DType::kBFloat16);
+  const MemoryPlan plan = PlanMemory(graph);
   ExpectNothingIsOverwritten(graph, plan);
   std::set<std::string> names;
   for (const PlannedVariable& variable : plan.variables) {
@@ -79,7 +79,7 @@ TEST(MemoryPlan, NoCaseOverwritesWhatIsStillRead) {
 TEST(MemoryPlan, LongChainNeedsNoMoreThanItsWidestPlace) {
   Graph graph = Must(ImportOnnx(ModelOf("long_chain")));
   RunPasses(graph);
-  const MemoryPlan plan = PlanMemory(graph, DType::kFloat32);
+  const MemoryPlan plan = PlanMemory(graph);
   EXPECT_GT(plan.unshared_bytes, 24U * 4 * kAlignment);
   EXPECT_LE(plan.scratch_bytes, 4 * kAlignment);
 }
@@ -92,7 +92,7 @@ TEST(MemoryPlan, ActivationsWorkInPlaceAndReshapesMoveNothing) {
   const ValueId c = w.Node("c", kRelu, {b}, {6});
   const ValueId d = w.Node("d", kAdd, {c, x}, {2, 3});
   const Graph graph = w.Finish({d});
-  const MemoryPlan plan = PlanMemory(graph, DType::kFloat32);
+  const MemoryPlan plan = PlanMemory(graph);
   EXPECT_FALSE(SamePlace(plan, x, a)) << "x is still read by d";
   EXPECT_TRUE(SamePlace(plan, a, b));
   EXPECT_TRUE(SamePlace(plan, b, c));
@@ -103,7 +103,7 @@ TEST(MemoryPlan, AnAdditionOfATensorToItselfIsNotInPlace) {
   const ValueId x = w.Input("x", {2});
   const ValueId y = w.Node("y", kAdd, {x, x}, {2});
   const Graph graph = w.Finish({y});
-  EXPECT_FALSE(SamePlace(PlanMemory(graph, DType::kFloat32), x, y));
+  EXPECT_FALSE(SamePlace(PlanMemory(graph), x, y));
 }
 
 TEST(MemoryPlan, OutputsHaveAVariableOfExactlyTheirSize) {
@@ -112,7 +112,7 @@ TEST(MemoryPlan, OutputsHaveAVariableOfExactlyTheirSize) {
   const ValueId y = w.Node("y", kRelu, {x}, {3});
   const ValueId z = w.Node("z", kRelu, {y}, {3});
   const Graph graph = w.Finish({y, z});
-  const MemoryPlan plan = PlanMemory(graph, DType::kFloat32);
+  const MemoryPlan plan = PlanMemory(graph);
   for (ValueId output : {y, z}) {
     const Placement place = plan.ScratchOf(output);
     EXPECT_EQ(plan.variables[place.var_id].size, 12U);
@@ -129,8 +129,9 @@ TEST(MemoryPlan, OnlyWhatPeMultipliesByIsRounded) {
   const ValueId unused = w.Constant("unused", {1000});
   const ValueId a = w.Node("a", MatMul{}, {x, shared, bias}, {2, 2});
   const ValueId b = w.Node("b", kAdd, {a, shared}, {2, 2});
-  const Graph graph = w.Finish({b});
-  const MemoryPlan plan = PlanMemory(graph, DType::kBFloat16);
+  Graph graph = w.Finish({b});
+  CastProducts(graph);
+  const MemoryPlan plan = PlanMemory(graph);
   EXPECT_TRUE(plan.files.contains({shared, DType::kBFloat16}));
   EXPECT_TRUE(plan.files.contains({shared, DType::kFloat32}));
   EXPECT_TRUE(plan.files.contains({bias, DType::kFloat32}));
@@ -144,7 +145,7 @@ TEST(MemoryPlan, InputsThatNobodyReadsHaveNoVariable) {
   const ValueId x = w.Input("x", {2});
   const ValueId unused = w.Input("unused", {2});
   const Graph graph = w.Finish({w.Node("y", kRelu, {x}, {2})});
-  const MemoryPlan plan = PlanMemory(graph, DType::kFloat32);
+  const MemoryPlan plan = PlanMemory(graph);
   EXPECT_TRUE(plan.input_variables.contains(x));
   EXPECT_FALSE(plan.input_variables.contains(unused));
   EXPECT_FALSE(plan.scratch[unused]);
@@ -157,7 +158,7 @@ TEST(MemoryPlan, NamesOfTensorsNeverClashWithItsOwn) {
   const ValueId b = w.Node("scratch:y", kAdd, {a, x}, {2});
   const Graph graph = w.Finish({b});
   std::set<std::string> names;
-  for (const PlannedVariable& variable : PlanMemory(graph, DType::kFloat32).variables)
+  for (const PlannedVariable& variable : PlanMemory(graph).variables)
     EXPECT_TRUE(names.insert(variable.name).second) << variable.name;
   EXPECT_TRUE(names.contains("scratch"));
   EXPECT_TRUE(names.contains("scratch:y"));

@@ -21,8 +21,8 @@ namespace nrtd::compiler {
 namespace {
 
 struct Scheduled {
-  explicit Scheduled(Graph g) : graph(std::move(g)), plan(PlanMemory(graph, DType::kBFloat16)) {
-    program = Must(LowerGraph(graph, plan, sim::Precision::kBFloat16));
+  explicit Scheduled(Graph g) : graph(std::move(g)), plan(PlanMemory(graph)) {
+    program = Must(LowerGraph(graph, plan));
     schedule = Must(MakeSchedule(graph, plan, program));
   }
 

@@ -108,8 +108,7 @@ class LargeProduct final : public Kernel {
     auto packed =
         PackOnce(operand, fmt::format("{}/{}", form, static_cast<int>(precision)), context,
                  [&]() -> Result<PackedWeights> {
-                   const std::vector<float> values =
-                       ExpandWeights(operand, precision, context.resolve(operand));
+                   const WeightValues values(operand, precision, context.resolve(operand));
                    PackedWeights result;
                    result.size = PackedFloats(depth, columns) * sizeof(float);
                    result.data.reset(AllocateAligned(result.size));
@@ -211,7 +210,7 @@ std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& co
   auto packed = PackOnce(
       w, fmt::format("winograd/{}", static_cast<int>(conv.precision)), context,
       [&]() -> Result<PackedWeights> {
-        const std::vector<float> values = ExpandWeights(w, conv.precision, context.resolve(w));
+        const WeightValues values(w, conv.precision, context.resolve(w));
         PackedWeights result;
         result.size = WinogradWeightFloats(shape) * sizeof(float);
         result.data.reset(AllocateAligned(result.size));
@@ -307,7 +306,7 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
   kernel->columns = w.dims[0];
   kernel->Clamp(RangeOf(conv.fused));
   kernel->Pack(w, conv.precision, "large-conv", conv.bias, conv.bias ? conv.bias->strides[0] : 0,
-               context, [&](const std::vector<float>& values, int64_t k, int64_t column) {
+               context, [&](const WeightValues& values, int64_t k, int64_t column) {
                  const int64_t tap = k / channels;
                  return values[static_cast<size_t>(
                      column * w.strides[0] + k % channels * w.strides[1] +

@@ -85,7 +85,7 @@ std::shared_ptr<const PackedWeights> PackConstant(const Operand& operand, Precis
   const std::string form =
       fmt::format("{}/", static_cast<int>(precision)) + raw(plain) + raw(wanted);
   auto packed = PackOnce(operand, form, context, [&]() -> Result<PackedWeights> {
-    const std::vector<float> values = ExpandWeights(operand, precision, data);
+    const WeightValues values(operand, precision, data);
     PackedWeights result;
     result.size = wanted.get_size();
     result.data.reset(AllocateAligned(result.size));

@@ -25,21 +25,24 @@ void RoundRun(const float* from, float* to, uint64_t count) {
   }
 }
 
-std::vector<float> ExpandWeights(const Operand& operand, Precision precision,
-                                 const std::byte* data) {
-  std::vector<float> values(SpanElements(operand));
-  if (operand.dtype == DType::kBFloat16) {
-    for (size_t i = 0; i < values.size(); ++i) {
+WeightValues::WeightValues(const Operand& operand, Precision precision, const std::byte* data)
+    : values_(reinterpret_cast<const float*>(data)) {
+  const bool is_bfloat16 = operand.dtype == DType::kBFloat16;
+  if (!is_bfloat16 && precision != Precision::kBFloat16) return;
+  const uint64_t count = SpanElements(operand);
+  own_.size = count * sizeof(float);
+  own_.data.reset(AllocateAligned(own_.size));
+  auto* own = reinterpret_cast<float*>(own_.data.get());
+  if (is_bfloat16) {
+    for (uint64_t i = 0; i < count; ++i) {
       uint16_t bits;
       std::memcpy(&bits, data + i * sizeof(bits), sizeof(bits));
-      values[i] = BFloat16ToFloat(bits);
+      own[i] = BFloat16ToFloat(bits);
     }
-  } else if (precision == Precision::kBFloat16) {
-    RoundRun(reinterpret_cast<const float*>(data), values.data(), values.size());
   } else {
-    std::memcpy(values.data(), data, values.size() * sizeof(float));
+    RoundRun(values_, own, count);
   }
-  return values;
+  values_ = own;
 }
 
 }  // namespace nrtd::sim

@@ -5,9 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "driver_shim/sim/isa.h"
+#include "driver_shim/sim/kernels/weight_cache.h"
 
 namespace nrtd::sim {
 
@@ -19,8 +19,17 @@ uint64_t SpanElements(const Operand& operand);
 void RoundRun(const float* from, float* to, uint64_t count);
 
 // The span of a constant operand, float32 or bfloat16 at `data`, as floats with the operand's
-// strides; rounded if the precision says so.
-std::vector<float> ExpandWeights(const Operand& operand, Precision precision,
-                                 const std::byte* data);
+// strides; rounded if the precision says so. Where it is what is wanted already, no copy of it:
+// `data` outlives this.
+class WeightValues {
+ public:
+  WeightValues(const Operand& operand, Precision precision, const std::byte* data);
+  const float* data() const { return values_; }
+  float operator[](uint64_t index) const { return values_[index]; }
+
+ private:
+  PackedWeights own_;
+  const float* values_;
+};
 
 }  // namespace nrtd::sim

@@ -182,7 +182,7 @@ std::unique_ptr<Kernel> MakeSmallConv2d(const Conv2d& conv, const KernelContext&
   kernel->column_stride = static_cast<uint64_t>(out.strides[1]);
   kernel->group_input_stride = static_cast<uint64_t>(w.dims[1] * strides[1]);
 
-  const std::vector<float> values = ExpandWeights(w, conv.precision, context.resolve(w));
+  const WeightValues values(w, conv.precision, context.resolve(w));
   const int64_t columns = w.dims[0] / conv.groups;
   const int64_t window = w.dims[2] * w.dims[3];
   const float* bias = conv.bias ? FloatsAt(*conv.bias, context) : nullptr;
@@ -258,7 +258,7 @@ std::unique_ptr<Kernel> MakeSmallMatMul(const MatMul& matmul, const KernelContex
   kernel->output = reinterpret_cast<float*>(context.resolve(c));
   kernel->column_stride = static_cast<uint64_t>(c.strides[rank - 1]);
 
-  const std::vector<float> values = ExpandWeights(b, precision, context.resolve(b));
+  const WeightValues values(b, precision, context.resolve(b));
   const float* bias_values = bias ? FloatsAt(*bias, context) : nullptr;
   const int64_t bias_stride = bias && bias->dims[rank - 1] != 1 ? bias->strides[rank - 1] : 0;
   kernel->Pack(

@@ -4,14 +4,23 @@
 #include <cstdlib>
 #include <new>
 
+#include "base/mapped_region.h"
 #include "base/sizes.h"
 
 namespace nrtd::sim {
+namespace {
+
+// Of the memory that is worth a page of its own.
+constexpr uint64_t kLeastHuge = 2 * kMiB;
+
+}  // namespace
 
 std::byte* AllocateAligned(uint64_t size) {
   if (size == 0) return nullptr;
-  void* data = std::aligned_alloc(64, AlignUp(size, 64));
+  const uint64_t alignment = size < kLeastHuge ? 64 : kLeastHuge;
+  void* data = std::aligned_alloc(alignment, AlignUp(size, alignment));
   if (data == nullptr) throw std::bad_alloc();
+  PreferHugePages(data, size);
   return static_cast<std::byte*>(data);
 }
 
