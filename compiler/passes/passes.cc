@@ -14,6 +14,7 @@ void RunPasses(Graph& graph) {
   FuseScale(graph);
   FuseBias(graph);
   MaskSoftmax(graph);
+  SkipUnreadParts(graph);
   FoldTransposes(graph);
   FuseActivations(graph);
   PutChannelsLast(graph);

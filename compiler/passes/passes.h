@@ -32,6 +32,10 @@ void RecogniseLayerNorm(Graph& graph);
 // What attention does before its softmax, a scale and a mask, becomes part of it.
 void MaskSoftmax(Graph& graph);
 
+// Where all readers of a value read the same run of entries along a dimension, the others are not
+// computed: of a classifier's last layer, only what becomes of the first token.
+void SkipUnreadParts(Graph& graph);
+
 // A transpose before a product becomes the way in which it is read; one behind it, the way in which
 // it is written.
 void FoldTransposes(Graph& graph);

@@ -581,6 +581,23 @@ def attention(cases):
         node("Transpose", "x", "t", perm=[0, 2, 1]), node("MatMul", "x t", "s"), node("Relu", "t", "r"),
         node("MatMul", "s x", "u"), node("MatMul", "u r")], {"x": [2, 3, 4]})
 
+    # Only what becomes of the first token is read behind, as by a classifier; and of two tokens in the middle.
+    layer = front + [node("MatMul", "q k", "s"), node("Div", "s scale", "d"), node("Add", "d mask", "e"),
+                     node("Softmax", "e", "a", axis=-1)] + back[:-1] + [
+        node("Reshape", "t joined", "j"), node("MatMul", "j wo", "o"), node("Add", "o bo", "ob"), node("Add", "ob x", "z"),
+        node("MatMul", "z wi", "i"), node("Sigmoid", "i", "g"), node("MatMul", "g wf", "f"), node("Add", "f z", "n")]
+    rows = constants | {"wo": [hidden, hidden], "bo": [hidden], "wi": [hidden, 12], "wf": [12, hidden], "wc": [hidden, 3]}
+    cases.add("only_first_token_read", layer + [node("Gather", "n first", "c0", axis=1), node("MatMul", "c0 wc")],
+              inputs | {"mask": mask}, rows | {"first": np.array(0, np.int64)})
+    cases.add("only_last_token_read", layer + [node("Gather", "n last", "c0", axis=1), node("MatMul", "c0 wc")],
+              inputs | {"mask": mask}, rows | {"last": np.array([-1], np.int64)})
+    cases.add("only_two_tokens_read", layer + [
+        node("Slice", "n begin end axis", "c0"), node("MatMul", "c0 wc")], inputs | {"mask": mask},
+        rows | {"begin": ints(2), "end": ints(4), "axis": ints(1)})
+    cases.add("different_tokens_read", layer + [
+        node("Gather", "n first", "c0", axis=1), node("Gather", "n second", "c1", axis=1), node("Add", "c0 c1")],
+        inputs | {"mask": mask}, rows | {"first": np.array(0, np.int64), "second": np.array(1, np.int64)})
+
 
 def refused(folder):
     """Models that are valid ONNX, mostly, and must be refused with a clear message."""

@@ -33,7 +33,7 @@ void ForEach(const std::vector<int64_t>& dims,
 // Both with the kernels of our own for small tensors and with the library's alone.
 class KernelTest : public ::testing::TestWithParam<bool> {
  protected:
-  KernelTest() : memory_(1 << 16), constants_(1 << 14) {
+  KernelTest() : memory_(1 << 16), constants_(1 << 15) {
     UseOneThread();
     std::mt19937 random(42);
     std::normal_distribution<float> normal;
@@ -339,6 +339,92 @@ TEST_P(KernelTest, MultipliesMatricesInEveryForm) {
           },
           1e-5);
     }
+  }
+}
+
+TEST_P(KernelTest, MultipliesLargerMatricesByConstantsInEveryForm) {
+  struct Case {
+    const char* name;
+    Operand a, b;
+    std::optional<Operand> bias;
+    Operand c;
+    std::optional<Fused> fused;
+  };
+  constexpr uint64_t kAt = 20000;
+  const Fused gelu{Function::kGeluErf};
+  Operand transposed = Const({40, 65});
+  transposed.strides = {1, 40};
+  Operand apart = Temp({2, 5, 40});
+  apart.strides = {300, 50, 1};
+  Operand written = Temp({2, 5, 65}, kAt);
+  written.strides = {70, 140, 1};
+  const Case cases[] = {
+      {"plain", Temp({10, 40}), Const({40, 65}), std::nullopt, Temp({10, 65}, kAt), std::nullopt},
+      {"bias", Temp({10, 40}), Const({40, 65}), Const({1, 65}, 3000), Temp({10, 65}, kAt), gelu},
+      {"one row", Temp({1, 129}), Const({129, 128}), Const({1, 128}, 3), Temp({1, 128}, kAt), gelu},
+      {"odd depth", Temp({9, 41}), Const({41, 130}), std::nullopt, Temp({9, 130}, kAt), Fused{}},
+      {"transposed", Temp({10, 40}), transposed, Const({1, 65}, 3000), Temp({10, 65}, kAt),
+       Fused{Function::kClip, -1, 2}},
+      {"rows apart", apart, Const({1, 40, 65}), Const({1, 1, 65}, 3000), written, Fused{}},
+      {"one bias for all", Temp({10, 40}), Const({40, 65}), Const({1, 1}, 3000),
+       Temp({10, 65}, kAt), Fused{Function::kTanh}},
+  };
+  for (Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
+    for (const Case& test : cases) {
+      SCOPED_TRACE(test.name);
+      const MatMul matmul{test.a, test.b, test.bias, test.c, precision, test.fused};
+      ASSERT_GT(MacCount(matmul), kSmallMatMulMacs);
+      Run(matmul);
+      if (HasFatalFailure()) return;
+      const auto round = [&](float v) {
+        return precision == Precision::kBFloat16 ? BFloat16ToFloat(FloatToBFloat16(v)) : v;
+      };
+      Expect(
+          test.c,
+          [&](std::vector<int64_t> index) {
+            double sum = test.bias ? Repeated(*test.bias, index) : 0;
+            const size_t rank = index.size();
+            auto a = index;
+            auto b = index;
+            for (size_t d = 0; d + 2 < rank; ++d) b[d] = 0;
+            for (int64_t k = 0; k < test.a.dims[rank - 1]; ++k) {
+              a[rank - 1] = b[rank - 2] = k;
+              sum += double{round(Value(test.a, a))} * round(Value(test.b, b));
+            }
+            if (!test.fused) return sum;
+            if (test.fused->function == Function::kGeluErf)
+              return sum / 2 * (1 + std::erf(sum / std::sqrt(2.0)));
+            if (test.fused->function == Function::kClip) return std::clamp(sum, -1.0, 2.0);
+            return test.fused->function == Function::kTanh ? std::tanh(sum) : std::max(sum, 0.0);
+          },
+          1e-5);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// A step of a dimension of 1 says nothing; the library fails when it runs if rows seem to overlap.
+TEST_P(KernelTest, AProductOfOneRowIsWrittenWhereATransposeWouldPutIt) {
+  const Operand a = Temp({1, 3, 1, 80});
+  const Operand b = Temp({1, 3, 80, 64}, 1000);
+  Operand c = Temp({1, 3, 1, 64}, 20000);
+  c.strides = {1, 64, 1, 1};
+  for (Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
+    Run(MatMul{a, b, std::nullopt, c, precision});
+    if (HasFatalFailure()) return;
+    const auto round = [&](float v) {
+      return precision == Precision::kBFloat16 ? BFloat16ToFloat(FloatToBFloat16(v)) : v;
+    };
+    Expect(
+        c,
+        [&](const auto& index) {
+          double sum = 0;
+          for (int64_t k = 0; k < 80; ++k)
+            sum += double{round(Value(a, {0, index[1], 0, k}))} *
+                   round(Value(b, {0, index[1], k, index[3]}));
+          return sum;
+        },
+        1e-5);
   }
 }
 

@@ -10,6 +10,7 @@
 #include "driver_shim/sim/kernels/large_product.h"
 #include "driver_shim/sim/kernels/onednn.h"
 #include "driver_shim/sim/kernels/operand_values.h"
+#include "driver_shim/sim/kernels/packed_matmul.h"
 #include "driver_shim/sim/kernels/small.h"
 #include "driver_shim/sim/kernels/split.h"
 
@@ -152,6 +153,10 @@ class TeamKernel final : public Kernel {
   std::vector<char> done_;  // not bits: threads write them at the same time
 };
 
+tl::unexpected<Error> OutOfMemory(const Instruction& instruction) {
+  return Fail(Nerr::kResource, "{}: out of host memory", OpcodeName(OpcodeOf(instruction)));
+}
+
 Result<std::unique_ptr<Kernel>> MakeOne(const Instruction& instruction,
                                         const KernelContext& context);
 
@@ -163,6 +168,11 @@ Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
       product != nullptr && context.own_kernels) {
     if (auto convolution = AsConvolution(*product, context))
       return MakeKernel(*convolution, context);
+    try {
+      if (auto kernel = MakePackedMatMul(*product, context)) return kernel;
+    } catch (const std::bad_alloc&) {
+      return OutOfMemory(instruction);
+    }
   }
   const unsigned threads = context.team != nullptr ? context.team->size() : 1;
   const std::vector<Instruction> parts = Split(instruction, threads);
@@ -193,7 +203,7 @@ Result<std::unique_ptr<Kernel>> MakeOne(const Instruction& instruction,
     return Fail(Nerr::kInvalid, "{}: the arithmetic library refuses it: {}",
                 OpcodeName(OpcodeOf(instruction)), error.what());
   } catch (const std::bad_alloc&) {
-    return Fail(Nerr::kResource, "{}: out of host memory", OpcodeName(OpcodeOf(instruction)));
+    return OutOfMemory(instruction);
   }
 }
 

@@ -83,4 +83,9 @@ bool HasAvx512();
 // float32, which gives the same products.
 bool HasNativeBFloat16();
 
+// Does this CPU multiply bfloat16, and is it asked to?
+inline bool UsesBFloat16(Precision precision) {
+  return precision == Precision::kBFloat16 && HasNativeBFloat16();
+}
+
 }  // namespace nrtd::sim

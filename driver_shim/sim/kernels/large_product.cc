@@ -72,12 +72,12 @@ Range RangeOf(const std::optional<Fused>& fused) {
 class LargeProduct final : public Kernel {
  public:
   bool Run() override {
-    PackedProduct product{.input = input,
+    PackedProduct product{.input = reinterpret_cast<const Word*>(input),
                           .output = output,
                           .row_input = row_input,
                           .row_output = row_output,
                           .blocks = blocks,
-                          .weights = reinterpret_cast<const float*>(weights->data.get()),
+                          .weights = reinterpret_cast<const Word*>(weights->data.get()),
                           .bias = bias.data(),
                           .columns = columns,
                           .least = range.least,
@@ -85,9 +85,9 @@ class LargeProduct final : public Kernel {
     if (staged) {
       auto* to = reinterpret_cast<float*>(scratch->data());
       staged->Fill(to);
-      product.input = to;
+      product.input = reinterpret_cast<const Word*>(to);
     }
-    RunPackedProduct(product);
+    Float32Form()->run(product);
     return true;
   }
 
@@ -110,15 +110,16 @@ class LargeProduct final : public Kernel {
                  [&]() -> Result<PackedWeights> {
                    const WeightValues values(operand, precision, context.resolve(operand));
                    PackedWeights result;
-                   result.size = PackedFloats(depth, columns) * sizeof(float);
+                   result.size = PackedWords(depth, columns) * sizeof(Word);
                    result.data.reset(AllocateAligned(result.size));
-                   PackPanels(
-                       blocks, columns, [&](int64_t k, int64_t c) { return weight(values, k, c); },
-                       reinterpret_cast<float*>(result.data.get()));
+                   PackFloats(
+                       *Float32Form(), blocks, columns,
+                       [&](int64_t k, int64_t c) { return weight(values, k, c); },
+                       reinterpret_cast<Word*>(result.data.get()));
                    return result;
                  });
     weights = *packed;
-    bias.assign(static_cast<size_t>(PackedFloats(1, columns)), 0.0F);
+    bias.assign(static_cast<size_t>(PackedColumns(columns)), 0.0F);
     if (!bias_operand) return;
     const auto* from = reinterpret_cast<const float*>(context.resolve(*bias_operand));
     for (int64_t c = 0; c < columns; ++c) bias[static_cast<size_t>(c)] = from[c * bias_stride];
@@ -167,7 +168,7 @@ class WinogradKernel final : public Kernel {
     staged_.Fill(input);
     job.input = input;
     job.scratch = input + staged_.floats();
-    job.weights = reinterpret_cast<const float*>(weights->data.get());
+    job.weights = reinterpret_cast<const Word*>(weights->data.get());
     job.bias = bias.data();
     winograd_.Run(job);
     return true;
@@ -212,7 +213,7 @@ std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& co
       [&]() -> Result<PackedWeights> {
         const WeightValues values(w, conv.precision, context.resolve(w));
         PackedWeights result;
-        result.size = WinogradWeightFloats(shape) * sizeof(float);
+        result.size = WinogradWeightWords(shape) * sizeof(Word);
         result.data.reset(AllocateAligned(result.size));
         PackWinograd(
             shape,
@@ -220,7 +221,7 @@ std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& co
               return values[static_cast<size_t>(column * w.strides[0] + channel * w.strides[1] +
                                                 tap / 3 * w.strides[2] + tap % 3 * w.strides[3])];
             },
-            reinterpret_cast<float*>(result.data.get()));
+            reinterpret_cast<Word*>(result.data.get()));
         return result;
       });
   kernel->weights = *packed;
@@ -253,14 +254,15 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
   const int64_t channels = in.dims[1];
   const bool is_plain =
       w.dims[2] == 1 && w.dims[3] == 1 && conv.strides == std::array<int64_t, 2>{1, 1};
-  if (is_plain || !HasPackedProduct() || conv.groups != 1 || !AreConstant(w, conv.bias, context) ||
-      (conv.fused && !IsClamp(*conv.fused)))
+  if (is_plain || Float32Form() == nullptr || UsesBFloat16(conv.precision) || conv.groups != 1 ||
+      !AreConstant(w, conv.bias, context) || (conv.fused && !IsClamp(*conv.fused)))
     return nullptr;
   const bool channels_last =
       (in.strides[1] == 1 || channels == 1) && in.strides[3] == channels && out.strides[1] == 1;
   const auto places = ElementCount(Shape{out.dims[0], out.dims[2], out.dims[3]});
   if (!channels_last || !places || *places > kMostPlaces) return nullptr;
   if (auto kernel = MakeWinograd(conv, context)) return kernel;
+  if (HasAvx512()) return nullptr;
 
   auto kernel = std::make_unique<LargeProduct>();
   std::vector<int64_t> strides = in.strides;
@@ -301,7 +303,7 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
                       (dense ? w.dims[3] : 1) * channels});
     }
   }
-  kernel->blocks = CutDepth(runs);
+  kernel->blocks = CutDepth(runs, *Float32Form());
   kernel->output = reinterpret_cast<float*>(context.resolve(out));
   kernel->columns = w.dims[0];
   kernel->Clamp(RangeOf(conv.fused));
@@ -323,7 +325,8 @@ std::optional<Conv2d> AsConvolution(const MatMul& matmul, const KernelContext& c
   const size_t rank = c.dims.size();
   const int64_t depth = a.dims[rank - 1];
   const int64_t columns = c.dims[rank - 1];
-  if (!HasPackedProduct() || MacCount(matmul) <= kSmallMatMulMacs || !AreConstant(b, bias, context))
+  if (Float32Form() == nullptr || HasAvx512() || MacCount(matmul) <= kSmallMatMulMacs ||
+      !AreConstant(b, bias, context))
     return std::nullopt;
   const auto is_one = [](int64_t dim) { return dim == 1; };
   if (!std::all_of(b.dims.begin(), b.dims.end() - 2, is_one) ||

@@ -69,7 +69,7 @@ class LiveOperand {
 };
 
 DataType ComputeType(Precision precision) {
-  return precision == Precision::kBFloat16 && HasNativeBFloat16() ? DataType::bf16 : DataType::f32;
+  return UsesBFloat16(precision) ? DataType::bf16 : DataType::f32;
 }
 
 // Constant weights in the layout that the primitive asks for. `plain` describes the operand as
@@ -130,6 +130,18 @@ memory::desc AnyLayout(const memory::desc& like, DataType type) {
   return {like.dims(), type, memory::format_tag::any};
 }
 
+// A dimension of 1 steps nowhere, so its stride may be anything; the library takes that of a matrix
+// with one row for the distance of rows, and fails when it runs if they would overlap.
+Operand WithPlainSteps(Operand matrix) {
+  for (size_t d = matrix.dims.size(); d-- > 0;) {
+    if (matrix.dims[d] != 1) continue;
+    matrix.strides[d] = d + 1 < matrix.dims.size()
+                            ? matrix.dims[d + 1] * std::max<int64_t>(matrix.strides[d + 1], 1)
+                            : 1;
+  }
+  return matrix;
+}
+
 }  // namespace
 
 std::unique_ptr<Kernel> MakeConv2d(const Conv2d& conv, const KernelContext& context) {
@@ -165,7 +177,9 @@ std::unique_ptr<Kernel> MakeConv2d(const Conv2d& conv, const KernelContext& cont
   return kernel;
 }
 
-std::unique_ptr<Kernel> MakeMatMul(const MatMul& matmul, const KernelContext& context) {
+std::unique_ptr<Kernel> MakeMatMul(const MatMul& given, const KernelContext& context) {
+  MatMul matmul = given;
+  for (Operand* operand : {&matmul.a, &matmul.b, &matmul.c}) *operand = WithPlainSteps(*operand);
   const DataType type = ComputeType(matmul.precision);
   const auto a = OperandDesc(matmul.a, type);
   const auto plain_b = OperandDesc(matmul.b);

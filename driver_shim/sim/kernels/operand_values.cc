@@ -45,4 +45,61 @@ WeightValues::WeightValues(const Operand& operand, Precision precision, const st
   values_ = own;
 }
 
+namespace {
+
+uint32_t RoundBits(uint32_t bits) {
+  const uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+  return (bits & 0x7fffffffU) > 0x7f800000U ? bits >> 16 | 0x40U : rounded;
+}
+
+template <typename Bits, typename Round>
+void Interleave(const Bits* low, const Bits* high, int64_t stride, int64_t count,
+                const Round& round, Word* to) {
+  if (high == nullptr) {
+    for (int64_t c = 0; c < count; ++c) to[c] = round(low[c * stride]);
+  } else if (stride == 1) {
+    for (int64_t c = 0; c < count; ++c) to[c] = round(low[c]) | round(high[c]) << 16;
+  } else {
+    for (int64_t c = 0; c < count; ++c)
+      to[c] = round(low[c * stride]) | round(high[c * stride]) << 16;
+  }
+}
+
+}  // namespace
+
+MatrixValues::MatrixValues(const Operand& operand, const std::byte* data)
+    : data_(data),
+      is_bfloat16_(operand.dtype == DType::kBFloat16),
+      rows_(operand.dims[operand.dims.size() - 2]),
+      row_stride_(operand.strides[operand.dims.size() - 2]),
+      column_stride_(operand.dims.back() == 1 ? 0 : operand.strides.back()) {}
+
+void MatrixValues::CopyPairs(int64_t pair, int64_t column, int64_t count, Word* to) const {
+  const int64_t at = 2 * pair * row_stride_ + column * column_stride_;
+  const bool both = 2 * pair + 1 < rows_;
+  if (is_bfloat16_) {
+    using Half [[gnu::may_alias]] = uint16_t;
+    const auto* low = reinterpret_cast<const Half*>(data_) + at;
+    Interleave(
+        low, both ? low + row_stride_ : nullptr, column_stride_, count,
+        [](uint32_t bits) { return bits; }, to);
+  } else {
+    const auto* low = reinterpret_cast<const Word*>(data_) + at;
+    Interleave(low, both ? low + row_stride_ : nullptr, column_stride_, count, RoundBits, to);
+  }
+}
+
+void MatrixValues::CopyFloats(int64_t row, int64_t column, int64_t count, Word* to) const {
+  const int64_t at = row * row_stride_ + column * column_stride_;
+  for (int64_t c = 0; c < count; ++c) {
+    if (is_bfloat16_) {
+      uint16_t bits;
+      std::memcpy(&bits, data_ + (at + c * column_stride_) * 2, sizeof(bits));
+      to[c] = static_cast<uint32_t>(bits) << 16;
+    } else {
+      std::memcpy(to + c, data_ + (at + c * column_stride_) * 4, sizeof(Word));
+    }
+  }
+}
+
 }  // namespace nrtd::sim

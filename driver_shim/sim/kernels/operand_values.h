@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "driver_shim/sim/isa.h"
+#include "driver_shim/sim/kernels/packed_product.h"
 #include "driver_shim/sim/kernels/weight_cache.h"
 
 namespace nrtd::sim {
@@ -30,6 +31,23 @@ class WeightValues {
  private:
   PackedWeights own_;
   const float* values_;
+};
+
+// A constant matrix, float32 or bfloat16 at `data`, which outlives this: the last two dimensions.
+class MatrixValues {
+ public:
+  MatrixValues(const Operand& operand, const std::byte* data);
+
+  // Rows 2 pair and 2 pair + 1 as bfloat16 (float32 rounded to nearest even), the first one in the
+  // low half of each word, the second one 0 behind the last row.
+  void CopyPairs(int64_t pair, int64_t column, int64_t count, Word* to) const;
+  // One row as float32.
+  void CopyFloats(int64_t row, int64_t column, int64_t count, Word* to) const;
+
+ private:
+  const std::byte* data_;
+  bool is_bfloat16_;
+  int64_t rows_, row_stride_, column_stride_;
 };
 
 }  // namespace nrtd::sim

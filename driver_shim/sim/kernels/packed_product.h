@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The inner loops of large products and convolutions with constant weights, for CPUs with AVX2 and
-// without AVX-512, where the library packs weights anew at every call or reads them in bad order.
+// The inner loops of large products and convolutions with constant weights, where the library packs
+// weights anew at every call, reads them in bad order, or waits for memory.
 //
-// c[row, column] = sum over k of a[row, k] x weights[k, column] + bias[column]. Weights lie as
-// [block of k][panel of 16 columns][k][16], in the order in which they are read: a panel's block
-// stays in the first-level cache while it meets up to 192 rows. Six rows by 16 columns of sums
-// stay in registers (the most that AVX2's sixteen hold). A row's values need not lie together: they
-// are runs, each at the same distance from the row's first value for all rows.
+// c[row, column] = sum over k of a[row, k] x weights[k, column] + bias[column]. Values are read in
+// words of 32 bits: one float32, or two bfloat16 that are neighbours along k. Weights lie as [block
+// of words][panel of columns][word][column], in the order in which they are read: a panel's block
+// stays in the cache while all rows meet it, and the one behind it is fetched meanwhile. Six rows
+// by a panel's columns of sums stay in registers. A row's words need not lie together: they are
+// runs, each at the same distance from the row's first word for all rows.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -19,60 +22,94 @@
 
 namespace nrtd::sim {
 
-inline constexpr int64_t kPanelColumns = 16;
-inline constexpr int64_t kBlockDepth = 256;  // 16 KiB of a panel
+struct PackedProduct;
 
-// Values of a row that lie together.
+// Of either kind, wherever it lies.
+using Word [[gnu::may_alias]] = uint32_t;
+
+// How a CPU does it best.
+struct ProductForm {
+  const char* name;       // for people
+  int64_t panel_columns;  // a multiple of kColumnGrain
+  int64_t block_words;    // words of a row that meet a panel at once
+  bool pairs;             // words of two bfloat16
+  void (*run)(const PackedProduct& product);
+};
+inline constexpr int64_t kColumnGrain = 16;  // columns of packed weights are a multiple of this
+
+// For float32 values, and for bfloat16 values. Null where this CPU has none: AVX2 with fused
+// multiply-add is the least for float32, AVX-512 with its bfloat16 instructions for bfloat16.
+const ProductForm* Float32Form();
+const ProductForm* BFloat16Form();
+// All that this CPU can run, those that are not the best included.
+std::vector<const ProductForm*> ProductForms();
+
+// Words of a row that lie together.
 struct Run {
-  uint64_t offset = 0;  // elements from the row's first
+  uint64_t offset = 0;  // words from the row's first
   int64_t length = 0;
 };
 
-// Consecutive k that are multiplied while a panel's weights for them are in the cache: together at
-// most kBlockDepth.
+// Consecutive words that meet a panel while its weights for them are in the cache: together at most
+// the form's block_words.
 struct DepthBlock {
   std::vector<Run> runs;
   int64_t depth = 0;
 };
 
 // Cuts a row's runs into blocks.
-std::vector<DepthBlock> CutDepth(std::span<const Run> runs);
+std::vector<DepthBlock> CutDepth(std::span<const Run> runs, const ProductForm& form);
 
-// Floats that packed weights take.
-uint64_t PackedFloats(int64_t depth, int64_t columns);
-// Packs weights; weight(k, column) is a value. Columns beyond the last are 0.
-template <typename Weight>
-void PackPanels(std::span<const DepthBlock> blocks, int64_t columns, const Weight& weight,
-                float* to) {
+inline int64_t PackedColumns(int64_t columns) {
+  return (columns + kColumnGrain - 1) / kColumnGrain * kColumnGrain;
+}
+// Words that packed weights take.
+inline uint64_t PackedWords(int64_t depth, int64_t columns) {
+  return static_cast<uint64_t>(depth * PackedColumns(columns));
+}
+// Packs weights. `fill(word, column, count, to)` writes the words of so many columns.
+template <typename Fill>
+void PackWords(const ProductForm& form, std::span<const DepthBlock> blocks, int64_t columns,
+               const Fill& fill, Word* to) {
   int64_t first = 0;
   for (const DepthBlock& block : blocks) {
-    for (int64_t panel = 0; panel < columns; panel += kPanelColumns) {
-      for (int64_t k = first; k < first + block.depth; ++k) {
-        for (int64_t c = panel; c < panel + kPanelColumns; ++c)
-          *to++ = c < columns ? weight(k, c) : 0.0F;
+    for (int64_t panel = 0; panel < columns; panel += form.panel_columns) {
+      const int64_t width = std::min(form.panel_columns, PackedColumns(columns) - panel);
+      const int64_t count = std::min(width, columns - panel);
+      for (int64_t k = first; k < first + block.depth; ++k, to += width) {
+        fill(k, panel, count, to);
+        std::fill(to + count, to + width, Word{0});
       }
     }
     first += block.depth;
   }
 }
+// Of float32 values; weight(k, column) is one.
+template <typename Weight>
+void PackFloats(const ProductForm& form, std::span<const DepthBlock> blocks, int64_t columns,
+                const Weight& weight, Word* to) {
+  PackWords(
+      form, blocks, columns,
+      [&](int64_t k, int64_t column, int64_t count, Word* words) {
+        for (int64_t c = 0; c < count; ++c)
+          words[c] = std::bit_cast<uint32_t>(float{weight(k, column + c)});
+      },
+      to);
+}
 
 struct PackedProduct {
-  const float* input = nullptr;
+  const Word* input = nullptr;
   float* output = nullptr;               // a row's columns lie together
-  std::span<const uint64_t> row_input;   // elements from `input` to a row's first value
+  std::span<const uint64_t> row_input;   // words from `input` to a row's first
   std::span<const uint64_t> row_output;  // elements from `output` to a row's first column
   std::span<const DepthBlock> blocks;
-  const float* weights = nullptr;
-  const float* bias = nullptr;  // [columns, rounded up to whole panels]
+  const Word* weights = nullptr;
+  const float* bias = nullptr;  // [PackedColumns(columns)]
   int64_t columns = 0;
-  // What the sums are brought into.
+  // What is done to sums: brought into this range,
   float least = 0;
   float most = 0;
+  bool gelu = false;  // or x/2 (1 + erf(x / sqrt 2))
 };
-
-// Does this CPU run it?
-bool HasPackedProduct();
-// One thread. Sums in float32.
-void RunPackedProduct(const PackedProduct& product);
 
 }  // namespace nrtd::sim

@@ -74,8 +74,8 @@ Place PlaceOf(const WinogradShape& shape, int64_t tile) {
 
 }  // namespace
 
-uint64_t WinogradWeightFloats(const WinogradShape& shape) {
-  return static_cast<uint64_t>(kWinogradPlaces) * PackedFloats(shape.channels, shape.columns);
+uint64_t WinogradWeightWords(const WinogradShape& shape) {
+  return static_cast<uint64_t>(kWinogradPlaces) * PackedWords(shape.channels, shape.columns);
 }
 
 Winograd::Winograd(const WinogradShape& shape) : shape_(shape) {
@@ -84,12 +84,12 @@ Winograd::Winograd(const WinogradShape& shape) : shape_(shape) {
   scratch_floats_ =
       static_cast<uint64_t>(kWinogradPlaces * block_ * (shape.channels + shape.columns));
   const sim::Run whole{0, shape.channels};
-  depth_ = CutDepth({&whole, 1});
+  depth_ = CutDepth({&whole, 1}, *Float32Form());
   for (int64_t t = 0; t < block_; ++t) {
     row_input_.push_back(static_cast<uint64_t>(t * shape.channels));
     row_output_.push_back(static_cast<uint64_t>(t * shape.columns));
   }
-  no_bias_.assign(static_cast<size_t>(PackedFloats(1, shape.columns)), 0.0F);
+  no_bias_.assign(static_cast<size_t>(PackedColumns(shape.columns)), 0.0F);
 }
 
 void Winograd::Run(const Job& job) const {
@@ -116,21 +116,21 @@ void Winograd::TransformInputs(const Job& job, int64_t first, int64_t count) con
 }
 
 void Winograd::Multiply(const Job& job, int64_t count) const {
-  const float* inputs = job.scratch;
+  const auto* inputs = reinterpret_cast<const Word*>(job.scratch);
   float* products = job.scratch + kWinogradPlaces * block_ * shape_.channels;
   const auto rows = static_cast<size_t>(count);
   for (int64_t place = 0; place < kWinogradPlaces; ++place) {
-    RunPackedProduct({.input = inputs + place * block_ * shape_.channels,
-                      .output = products + place * block_ * shape_.columns,
-                      .row_input = std::span(row_input_).first(rows),
-                      .row_output = std::span(row_output_).first(rows),
-                      .blocks = depth_,
-                      .weights = job.weights + static_cast<uint64_t>(place) *
-                                                   PackedFloats(shape_.channels, shape_.columns),
-                      .bias = no_bias_.data(),
-                      .columns = shape_.columns,
-                      .least = -std::numeric_limits<float>::infinity(),
-                      .most = std::numeric_limits<float>::infinity()});
+    Float32Form()->run({.input = inputs + place * block_ * shape_.channels,
+                        .output = products + place * block_ * shape_.columns,
+                        .row_input = std::span(row_input_).first(rows),
+                        .row_output = std::span(row_output_).first(rows),
+                        .blocks = depth_,
+                        .weights = job.weights + static_cast<uint64_t>(place) *
+                                                     PackedWords(shape_.channels, shape_.columns),
+                        .bias = no_bias_.data(),
+                        .columns = shape_.columns,
+                        .least = -std::numeric_limits<float>::infinity(),
+                        .most = std::numeric_limits<float>::infinity()});
   }
 }
 

@@ -30,19 +30,21 @@ struct WinogradShape {
   int64_t input_row_floats() const { return (2 * tiles_across() + 2) * channels; }
 };
 
-// Transformed weights, packed: weight(column, channel, 3 ky + kx) is a value.
-uint64_t WinogradWeightFloats(const WinogradShape& shape);
+// Transformed weights, packed for Float32Form(), which there is: weight(column, channel, 3 ky + kx)
+// is a value.
+uint64_t WinogradWeightWords(const WinogradShape& shape);
 template <typename Weight>
-void PackWinograd(const WinogradShape& shape, const Weight& weight, float* to) {
+void PackWinograd(const WinogradShape& shape, const Weight& weight, Word* to) {
   // G g G^T
   constexpr float kG[4][3] = {{1, 0, 0}, {0.5F, 0.5F, 0.5F}, {0.5F, -0.5F, 0.5F}, {0, 0, 1}};
   const Run whole{0, shape.channels};
-  const std::vector<DepthBlock> blocks = CutDepth({&whole, 1});
+  const ProductForm& form = *Float32Form();
+  const std::vector<DepthBlock> blocks = CutDepth({&whole, 1}, form);
   for (int64_t place = 0; place < kWinogradPlaces; ++place) {
     const float* down = kG[place / 4];
     const float* across = kG[place % 4];
-    PackPanels(
-        blocks, shape.columns,
+    PackFloats(
+        form, blocks, shape.columns,
         [&](int64_t channel, int64_t column) {
           float sum = 0;
           for (int64_t tap = 0; tap < 9; ++tap)
@@ -50,11 +52,11 @@ void PackWinograd(const WinogradShape& shape, const Weight& weight, float* to) {
           return sum;
         },
         to);
-    to += PackedFloats(shape.channels, shape.columns);
+    to += PackedWords(shape.channels, shape.columns);
   }
 }
 
-// A convolution, for one thread.
+// A convolution, for one thread, on a CPU that has a Float32Form().
 class Winograd {
  public:
   explicit Winograd(const WinogradShape& shape);
@@ -63,7 +65,7 @@ class Winograd {
 
   struct Job {
     const float* input = nullptr;  // [images][input_rows()][input_row_floats()]
-    const float* weights = nullptr;
+    const Word* weights = nullptr;
     const float* bias = nullptr;                                 // [columns]
     float* output = nullptr;                                     // channels last
     int64_t image_stride = 0, row_stride = 0, pixel_stride = 0;  // of the output, in elements
