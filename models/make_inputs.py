@@ -4,8 +4,10 @@
 
     models/make_inputs.py MODEL.onnx FOLDER [--seed N] [--count N]
 
-Floats are normally distributed. Integers are what their name says: *mask ones and then zeros, segment* zeros and then
-ones, others below 30,000, which any vocabulary has. With --count there are so many sets of them, in FOLDER/0 and so on.
+Floats are normally distributed, images [N, 3, side, side] as photographs are (onnx_writer.py). Integers are what their
+name says: *mask ones and then zeros, segment* zeros and then ones, *ids two sentences as BERT's tokenizer writes them
+([CLS] ... [SEP] ... [SEP], zeros behind), others below 30,000, which any vocabulary has. With --count there are so many
+sets of them, in FOLDER/0 and so on.
 """
 
 import argparse
@@ -14,8 +16,14 @@ import pathlib
 import numpy as np
 import onnx
 
+from onnx_writer import random_images
+
+CLS, SEP = 101, 102  # of BERT's vocabulary
+
 
 def values(random, name, kind, shape):
+    if kind == np.float32 and len(shape) == 4 and shape[1] == 3 and shape[2] == shape[3]:
+        return random_images(random, shape[0], shape[2])
     if kind == np.float32:
         return random.standard_normal(shape, np.float32)
     last = np.arange(shape[-1])
@@ -23,7 +31,13 @@ def values(random, name, kind, shape):
         return np.broadcast_to(last < shape[-1] * 3 // 4, shape).astype(kind)
     if name.startswith("segment"):
         return np.broadcast_to(last >= shape[-1] // 2, shape).astype(kind)
-    return random.integers(0, 30000, shape).astype(kind)
+    ids = random.integers(1000, 30000, shape)
+    if name.endswith("ids"):
+        length = shape[-1] * 3 // 4  # of the mask
+        ids[..., 0] = CLS
+        ids[..., [shape[-1] // 2 - 1, length - 1]] = SEP
+        ids[..., length:] = 0
+    return ids.astype(kind)
 
 
 def main():

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Writes ResNet-50 (v1.5, 25.6 M weights) with seeded weights, as exporters write it: every convolution followed by its
-batch normalisation.
+batch normalisation, whose statistics are those of seeded images.
 
     models/resnet/make_resnet50.py [--batch 1] [-o resnet50.onnx]
 
@@ -15,18 +15,18 @@ import sys
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from onnx_writer import FLOAT, Writer  # noqa: E402
+from onnx_writer import FLOAT, ImageWriter  # noqa: E402
 
 STAGES = ((3, 64, 1), (4, 128, 2), (6, 256, 2), (3, 512, 2))  # blocks, inner channels, stride of the first
 
 
 def bottleneck(w, x, channels, inner, stride):
-    y = w.node("Relu", w.conv_norm(x, channels, inner, 1))
-    y = w.node("Relu", w.conv_norm(y, inner, inner, 3, stride))
-    y = w.conv_norm(y, inner, 4 * inner, 1)
+    y = w.relu(w.conv_norm(x, channels, inner, 1))
+    y = w.relu(w.conv_norm(y, inner, inner, 3, stride))
+    y = w.conv_norm(y, inner, 4 * inner, 1, scales=(0.1, 0.3))
     if stride != 1 or channels != 4 * inner:
         x = w.conv_norm(x, channels, 4 * inner, 1, stride)
-    return w.node("Relu", w.node("Add", y, x))
+    return w.relu(w.add(y, x))
 
 
 def main():
@@ -36,9 +36,9 @@ def main():
     arguments = parser.parse_args()
     if arguments.batch < 1:
         parser.error("--batch must be 1 or more")
-    w = Writer(seed=20210302)
-    x = w.node("Relu", w.conv_norm("image", 3, 64, 7, 2))
-    x = w.node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    w = ImageWriter(seed=20210302, side=224)
+    x = w.relu(w.conv_norm("image", 3, 64, 7, 2))
+    x = w.max_pool(x)
     channels = 64
     for blocks, inner, stride in STAGES:
         for block in range(blocks):
