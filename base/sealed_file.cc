@@ -44,23 +44,41 @@ Result<SealedFile> SealedFile::Create(const std::vector<ByteSpan>& parts,
   if (size == 0) return sealed;
   static std::atomic<uint64_t> last_id{0};
   sealed.id_ = ++last_id;
-  sealed.file_ = UniqueFd(::memfd_create("nrtd-weights", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!sealed.file_) return Fail(Nerr::kResource, "memfd_create: {}", ErrnoText(errno));
-  if (::ftruncate(sealed.fd(), static_cast<off_t>(size)) != 0)
+  UniqueFd& file = sealed.writable_;
+  file = UniqueFd(::memfd_create("nrtd-weights", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!file) return Fail(Nerr::kResource, "memfd_create: {}", ErrnoText(errno));
+  if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0)
     return Fail(Nerr::kResource, "no memory for {} bytes: {}", size, ErrnoText(errno));
   for (size_t i = 0; i < parts.size(); ++i)
-    NRTD_TRY(WriteAt(sealed.fd(), parts[i], sealed.parts_[i].offset, stop));
-  if (::fcntl(sealed.fd(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
+    NRTD_TRY(WriteAt(file.get(), parts[i], sealed.parts_[i].offset, stop));
+  // Not against writing: that would keep Release() from working too.
+  if (::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0)
     return Fail(Nerr::kResource, "cannot seal an anonymous file: {}", ErrnoText(errno));
+  const std::string again = fmt::format("/proc/self/fd/{}", file.get());
+  sealed.file_ = UniqueFd(::open(again.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!sealed.file_)
+    return Fail(Nerr::kResource, "cannot open an anonymous file again as {}: {}", again,
+                ErrnoText(errno));
   NRTD_ASSIGN(sealed.region_, MappedRegion::Map(size, PROT_READ, MAP_PRIVATE, &sealed.file_));
   return sealed;
 }
 
-void SealedFile::Keep(std::shared_ptr<const void> made, uint64_t size) const {
+bool SealedFile::Keep(std::shared_ptr<const void> made, uint64_t size) const {
   MutexLock lock(kept_->mutex);
-  if (kept_->made.contains(made) || kept_->bytes + size > 2 * bytes().size()) return;
+  if (kept_->made.contains(made)) return true;
+  if (kept_->bytes + size > 2 * bytes().size()) return false;
   kept_->made.insert(std::move(made));
   kept_->bytes += size;
+  return true;
+}
+
+void SealedFile::Release(uint64_t offset, uint64_t size) const {
+  const uint64_t first = AlignUp(offset, kPage);
+  const uint64_t end = (offset + size) & ~(kPage - 1);
+  if (first >= end) return;
+  // Where the system cannot, the pages stay: no harm but the memory.
+  (void)::fallocate(writable_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                    static_cast<off_t>(first), static_cast<off_t>(end - first));
 }
 
 }  // namespace nrtd

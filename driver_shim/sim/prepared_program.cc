@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/wanted.h"
 #include "driver_shim/sim/pace.h"
@@ -17,8 +18,12 @@ class Preparer {
   Preparer(const ProgramImage& image, const AddressSpace& space, WeightCache& weights,
            ThreadTeam& team)
       : image_(image), space_(space) {
-    kernels_.resolve = [this](const Operand& operand) {
+    kernels_.resolve_now = [this](const Operand& operand) {
       return space_.TranslateDram(Find(operand.var_id)->address + operand.offset, 1);
+    };
+    kernels_.resolve = [this](const Operand& operand) {
+      read_.insert(operand.var_id);
+      return kernels_.resolve_now(operand);
     };
     kernels_.constant = [this](uint32_t var_id) { return !Find(var_id)->writable; };
     kernels_.file_part = [this](uint32_t var_id) {
@@ -53,6 +58,10 @@ class Preparer {
     }
     NRTD_TRY(PrepareOutputs(*program));
     program->pace_ns = pace.Ns(context_);
+    for (const PlacedVariable& variable : image_.variables) {
+      if (variable.file != nullptr && !read_.contains(variable.var_id))
+        program->taken_over.push_back(variable.var_id);
+    }
     return program;
   }
 
@@ -165,6 +174,7 @@ class Preparer {
   const AddressSpace& space_;
   ProgramContext context_;
   KernelContext kernels_;
+  std::set<uint32_t> read_;  // variables that executions read
 };
 
 }  // namespace

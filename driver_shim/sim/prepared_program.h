@@ -46,6 +46,7 @@ struct PreparedProgram {
       descriptors;  // that one execution consumes, for each of the program's queues
   Scratch scratch;  // of this program's kernels
   std::deque<Scratch> team_scratch;  // of the parts of them that helpers run
+  std::vector<uint32_t> taken_over;  // Core::TakenOver()
   uint64_t pace_ns = 0;              // of an execution on a real Inferentia, at best (pace.h)
 };
 

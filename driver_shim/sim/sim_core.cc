@@ -49,6 +49,12 @@ void SimCore::UnloadProgram(ProgramId program) {
   if (auto node = programs_.extract(program)) doomed = std::move(node.mapped());
 }
 
+std::vector<uint32_t> SimCore::TakenOver(ProgramId program) const {
+  MutexLock lock(programs_mutex_);
+  const auto found = programs_.find(program);
+  return found != programs_.end() ? found->second->taken_over : std::vector<uint32_t>{};
+}
+
 Result<void> SimCore::Activate(ProgramId program, std::span<const QueueId> queues) {
   MutexLock lock(programs_mutex_);
   const auto found = programs_.find(program);

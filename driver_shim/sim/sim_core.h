@@ -37,6 +37,7 @@ class SimCore final : public Core {
 
   CoreId id() const override { return id_; }
   Result<ProgramId> LoadProgram(const ProgramImage& image) override;
+  std::vector<uint32_t> TakenOver(ProgramId program) const override;
   void UnloadProgram(ProgramId program) override;
   Result<void> Activate(ProgramId program, std::span<const QueueId> queues) override;
   void Deactivate() override;
@@ -101,7 +102,7 @@ class SimCore final : public Core {
   const bool paced_;
   Faults faults_;
 
-  Mutex programs_mutex_;
+  mutable Mutex programs_mutex_;
   std::unordered_map<ProgramId, std::unique_ptr<PreparedProgram>> programs_
       NRTD_GUARDED_BY(programs_mutex_);
   ProgramId next_program_ NRTD_GUARDED_BY(programs_mutex_) = 1;

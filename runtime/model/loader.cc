@@ -2,6 +2,7 @@
 #include "runtime/model/loader.h"
 
 #include <algorithm>
+#include <map>
 
 #include "memory/hugepage_pool.h"
 
@@ -55,6 +56,21 @@ Result<std::vector<std::unique_ptr<scheduler::Slot>>> MakeSlots(const Network::P
   return slots;
 }
 
+// Weights that the cores have taken over in another form need not be in memory twice. Variables may
+// have the same weights, of which some are read where they are.
+void ReleaseWeights(const neff::Neff& neff,
+                    const std::vector<std::unique_ptr<PlacedSubgraph>>& stages) {
+  std::map<uint64_t, PlacedSubgraph::Weights> parts;  // by offset; parts do not overlap
+  for (const auto& stage : stages) {
+    for (const PlacedSubgraph::Weights& weights : stage->weights()) {
+      auto& part = parts.try_emplace(weights.offset, weights).first->second;
+      part.taken_over = part.taken_over && weights.taken_over;
+    }
+  }
+  for (const auto& [offset, part] : parts)
+    if (part.taken_over) neff.weights_file().Release(offset, part.size);
+}
+
 }  // namespace
 
 Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::CoreRun& cores,
@@ -87,6 +103,7 @@ Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::Cor
     }
   }
   if (parts.order.empty()) return Fail(Nerr::kInvalid, "the model has no node that runs anywhere");
+  ReleaseWeights(neff, parts.stages);
   NRTD_ASSIGN(parts.slots, MakeSlots(parts, ninfer, machine, stop));
   return parts;
 }

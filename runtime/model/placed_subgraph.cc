@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <set>
 
 #include "base/sizes.h"
 
@@ -171,6 +172,20 @@ Result<void> PlacedSubgraph::Start(uint32_t ninfer) {
 
 void PlacedSubgraph::Stop() {
   channel_.Stop(*program_);
+}
+
+std::vector<PlacedSubgraph::Weights> PlacedSubgraph::weights() const {
+  const std::vector<uint32_t> ids = channel_.core().TakenOver(program_id_);
+  const std::set<uint32_t> taken_over(ids.begin(), ids.end());
+  std::vector<Weights> weights;
+  for (const PlacedVariable& variable : variables_) {
+    if (variable.file == nullptr) continue;
+    // Smaller ones are copied, again by whoever loads them next.
+    const bool is_mapped = variable.size >= kLeastMapped;
+    weights.push_back({variable.file_offset, variable.size,
+                       is_mapped && taken_over.contains(variable.var_id)});
+  }
+  return weights;
 }
 
 uint64_t PlacedSubgraph::dram_bytes() const {

@@ -48,6 +48,14 @@ class PlacedSubgraph {
   const Options& options() const { return options_; }
   uint64_t dram_bytes() const;
 
+  // A variable's weights, as a part of the NEFF's weights_file().
+  struct Weights {
+    uint64_t offset = 0;
+    uint64_t size = 0;
+    bool taken_over = false;  // nobody reads them any more (Core::TakenOver())
+  };
+  std::vector<Weights> weights() const;
+
  private:
   PlacedSubgraph(const Options& options, Machine& machine)
       : options_(options),

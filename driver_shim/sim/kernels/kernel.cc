@@ -115,7 +115,9 @@ struct Maker {
 Result<std::shared_ptr<const PackedWeights>> PackOnce(const Operand& operand,
                                                       const std::string& form,
                                                       const KernelContext& context,
-                                                      const WeightCache::Pack& pack) {
+                                                      const Pack& pack) {
+  const auto& resolve_now = context.resolve_now ? context.resolve_now : context.resolve;
+  const std::byte* data = resolve_now(operand);
   const std::string what =
       fmt::format("{}/{}/{}/{}", DTypeName(operand.dtype), fmt::join(operand.dims, ","),
                   fmt::join(operand.strides, ","), form);
@@ -123,13 +125,14 @@ Result<std::shared_ptr<const PackedWeights>> PackOnce(const Operand& operand,
       context.file_part ? context.file_part(operand.var_id) : KernelContext::FilePart{};
   if (part.file == nullptr) {
     const uint64_t bytes = SpanElements(operand) * DTypeSize(operand.dtype);
-    const Sha256Digest digest = Sha256({context.resolve(operand), bytes});
-    return context.weights->Get(Hex(digest) + "/" + what, pack);
+    const Sha256Digest digest = Sha256({data, bytes});
+    return context.weights->Get(Hex(digest) + "/" + what, [&] { return pack(data); });
   }
   const std::string key =
       fmt::format("{}+{}+{}/{}", part.file->id(), part.offset, operand.offset, what);
-  NRTD_ASSIGN(auto packed, context.weights->Get(key, pack));
-  part.file->Keep(packed, packed->size);
+  NRTD_ASSIGN(auto packed, context.weights->Get(key, [&] { return pack(data); }));
+  // Who loads it next must be able to pack again what is not kept.
+  if (!part.file->Keep(packed, packed->size)) context.resolve(operand);
   return packed;
 }
 

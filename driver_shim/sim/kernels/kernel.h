@@ -42,8 +42,10 @@ class Scratch {
 
 // What a kernel is made from.
 struct KernelContext {
-  // The operand's first element in device memory; the operand was validated.
+  // The operand's first element in device memory, for every execution; the operand was validated.
   std::function<std::byte*(const Operand&)> resolve;
+  // The same for one who reads it now, while the kernel is made, and never again; null: resolve.
+  std::function<std::byte*(const Operand&)> resolve_now = {};
   // Does nothing ever write the variable? Then its packed form may be kept and shared.
   std::function<bool(uint32_t var_id)> constant;
   // The sealed file that the whole variable is a part of, and where; null where there is none.
@@ -65,12 +67,14 @@ struct KernelContext {
 Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
                                            const KernelContext& context);
 
-// What `pack` makes of a constant operand, made once for all that have the same values and use them
-// in the same `form`, which says all that `pack` depends on besides the operand.
+// What `pack` makes of a constant operand, whose first element it gets, made once for all that have
+// the same values and use them in the same `form`, which says all that `pack` depends on besides
+// the operand.
+using Pack = std::function<Result<PackedWeights>(const std::byte* data)>;
 Result<std::shared_ptr<const PackedWeights>> PackOnce(const Operand& operand,
                                                       const std::string& form,
                                                       const KernelContext& context,
-                                                      const WeightCache::Pack& pack);
+                                                      const Pack& pack);
 
 // Keeps oneDNN from starting a team of threads for the calling one. The setting belongs to the
 // thread, and any thread may prepare or poll, so both call this first; it is a store to a

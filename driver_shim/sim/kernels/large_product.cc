@@ -107,8 +107,8 @@ class LargeProduct final : public Kernel {
     for (const DepthBlock& block : blocks) depth += block.depth;
     auto packed =
         PackOnce(operand, fmt::format("{}/{}", form, static_cast<int>(precision)), context,
-                 [&]() -> Result<PackedWeights> {
-                   const WeightValues values(operand, precision, context.resolve(operand));
+                 [&](const std::byte* data) -> Result<PackedWeights> {
+                   const WeightValues values(operand, precision, data);
                    PackedWeights result;
                    result.size = PackedWords(depth, columns) * sizeof(Word);
                    result.data.reset(AllocateAligned(result.size));
@@ -210,8 +210,8 @@ std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& co
   auto kernel = std::make_unique<WinogradKernel>(shape, staged, context.scratch);
   auto packed = PackOnce(
       w, fmt::format("winograd/{}", static_cast<int>(conv.precision)), context,
-      [&]() -> Result<PackedWeights> {
-        const WeightValues values(w, conv.precision, context.resolve(w));
+      [&](const std::byte* data) -> Result<PackedWeights> {
+        const WeightValues values(w, conv.precision, data);
         PackedWeights result;
         result.size = WinogradWeightWords(shape) * sizeof(Word);
         result.data.reset(AllocateAligned(result.size));

@@ -78,13 +78,12 @@ std::shared_ptr<const PackedWeights> PackConstant(const Operand& operand, Precis
                                                   const memory::desc& plain,
                                                   const memory::desc& wanted,
                                                   const KernelContext& context) {
-  const std::byte* data = context.resolve(operand);
   const auto raw = [](const memory::desc& desc) {
     return std::string(reinterpret_cast<const char*>(&desc.data), sizeof(desc.data));
   };
   const std::string form =
       fmt::format("{}/", static_cast<int>(precision)) + raw(plain) + raw(wanted);
-  auto packed = PackOnce(operand, form, context, [&]() -> Result<PackedWeights> {
+  auto packed = PackOnce(operand, form, context, [&](const std::byte* data) -> Result<PackedWeights> {
     const WeightValues values(operand, precision, data);
     PackedWeights result;
     result.size = wanted.get_size();

@@ -152,11 +152,11 @@ class PackedMatMul final : public Kernel {
       column_parts.push_back(part);
       form += fmt::format("/{}", part.columns);
     }
-    auto packed = PackOnce(b, form, context, [&]() -> Result<PackedWeights> {
+    auto packed = PackOnce(b, form, context, [&](const std::byte* data) -> Result<PackedWeights> {
       PackedWeights result;
       result.size = PackedWords(row_words_, columns) * sizeof(Word);
       result.data.reset(AllocateAligned(result.size));
-      const MatrixValues values(b, context.resolve(b));
+      const MatrixValues values(b, data);
       for (const Part& part : column_parts) {
         auto* to =
             reinterpret_cast<Word*>(result.data.get()) + PackedWords(row_words_, part.first_column);

@@ -69,7 +69,7 @@ class ProductKernel final : public Kernel {
     };
     const size_t packed_floats =
         static_cast<size_t>(groups * blocks_per_group) * depth * kProductBlock;
-    auto packed = PackOnce(operand, form, context, [&]() -> Result<PackedWeights> {
+    auto packed = PackOnce(operand, form, context, [&](const std::byte*) -> Result<PackedWeights> {
       PackedWeights result;
       result.size = packed_floats * sizeof(float);
       result.data.reset(AllocateAligned(result.size));

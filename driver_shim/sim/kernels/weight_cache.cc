@@ -25,14 +25,14 @@ std::byte* AllocateAligned(uint64_t size) {
 }
 
 Result<std::shared_ptr<const PackedWeights>> WeightCache::Get(const std::string& key,
-                                                              const Pack& pack) {
+                                                              const Make& make) {
   {
     MutexLock lock(mutex_);
     if (auto found = entries_.find(key); found != entries_.end()) {
       if (auto entry = found->second.lock()) return entry;
     }
   }
-  NRTD_ASSIGN(PackedWeights packed, pack());
+  NRTD_ASSIGN(PackedWeights packed, make());
   auto entry = std::make_shared<const PackedWeights>(std::move(packed));
   MutexLock lock(mutex_);
   std::erase_if(entries_, [](const auto& item) { return item.second.expired(); });

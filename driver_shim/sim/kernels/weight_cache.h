@@ -32,11 +32,11 @@ struct PackedWeights {
 // Threadsafe. Entries live as long as somebody holds them.
 class WeightCache {
  public:
-  using Pack = std::function<Result<PackedWeights>()>;
+  using Make = std::function<Result<PackedWeights>()>;
 
-  // The entry of this name, which says which bytes are packed into which form, packed by `pack` if
-  // nobody has it. Two callers that miss at once both pack; one result stays.
-  Result<std::shared_ptr<const PackedWeights>> Get(const std::string& key, const Pack& pack);
+  // The entry of this name, which says which bytes are packed into which form, packed by `make` if
+  // nobody has it. Two callers that miss at once both pack; the first result stays.
+  Result<std::shared_ptr<const PackedWeights>> Get(const std::string& key, const Make& make);
 
   // Bytes held by live entries.
   uint64_t bytes() const;
