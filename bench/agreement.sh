@@ -4,7 +4,7 @@
 # Real networks with --fp32-cast all against ONNX Runtime's float32 on random inputs: the same class?
 # Prints a line of JSON for each, and fails below 99 of 100.
 #
-#   bench/agreement.sh [--count N] [NETWORK...]     bert-base resnet50 mobilenetv2 by default; build/models/NETWORK.onnx,
+#   bench/agreement.sh [--count N] [NETWORK...]     bert-base bert-large resnet50 mobilenetv2 by default; build/models/NETWORK.onnx,
 #                                                   which ./dev networks makes
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ while [ $# -gt 0 ]; do
     *) networks+=("$1"); shift ;;
   esac
 done
-[ ${#networks[@]} -gt 0 ] || networks=(bert-base resnet50 mobilenetv2)
+[ ${#networks[@]} -gt 0 ] || networks=(bert-base bert-large resnet50 mobilenetv2)
 bin=build/release/bin
 dir=$(mktemp -d)
 daemon=

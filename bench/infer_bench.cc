@@ -7,16 +7,14 @@
 #include <optional>
 
 #include <CLI/CLI.hpp>
-#include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/npy.h"
-#include "base/unique_fd.h"
 #include "bench/blocks.h"
 #include "bench/idle_process.h"
 #include "bench/report.h"
+#include "bench/shared_tensor.h"
 #include "tools/client/address.h"
 #include "tools/client/tensors.h"
 #include "tools/client/tool.h"
@@ -46,25 +44,6 @@ struct Arguments {
   std::optional<int> daemon_pid;
   std::vector<std::string> reload_by_path;
   std::vector<std::string> reload_by_upload;
-};
-
-// Shared memory of this process that a daemon has mapped; unlinked at once, as the TensorFlow
-// plugin does.
-class SharedInputs {
- public:
-  Result<std::string> Add(client::Daemon& daemon, uint64_t bytes) {
-    const std::string path = fmt::format("/nrtd-bench-{}-{}", ::getpid(), count_++);
-    const UniqueFd file(::shm_open(path.c_str(), O_RDWR | O_CREAT | O_EXCL, 0666));
-    if (!file || ::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0)
-      return Fail(Nerr::kResource, "cannot make shared memory {}: {}", path, ErrnoText(errno));
-    const auto mapped = daemon.MapSharedMemory(path);
-    ::shm_unlink(path.c_str());
-    if (!mapped) return tl::unexpected<Error>(mapped.error());
-    return path;
-  }
-
- private:
-  int count_ = 0;
 };
 
 struct Bench {
@@ -197,7 +176,7 @@ Result<void> MeasureSharedMemory(const Arguments& arguments, Bench& bench, doubl
   if (!arguments.shm_model_id) return {};
   client::Daemon& daemon = bench.daemon.clients.front();
   NRTD_ASSIGN(const v1::Network network, daemon.FindNetwork(*arguments.shm_model_id));
-  SharedInputs inputs;
+  std::vector<SharedTensor> inputs;
   nrt::infer_request by_message;
   nrt::infer_request by_memory;
   by_message.mutable_h_nn()->set_id(*arguments.shm_model_id);
@@ -206,10 +185,11 @@ Result<void> MeasureSharedMemory(const Arguments& arguments, Bench& bench, doubl
     nrt::infer_io& message = *by_message.add_ifmap();
     message.set_name(tensor.name());
     message.set_buf(std::string(tensor.bytes(), '\0'));
-    NRTD_ASSIGN(const std::string path, inputs.Add(daemon, tensor.bytes()));
+    NRTD_ASSIGN(SharedTensor shared, SharedTensor::Create(daemon, tensor.bytes()));
     nrt::infer_io& memory = *by_memory.add_ifmap();
     memory.set_name(tensor.name());
-    memory.mutable_buf_shm()->set_path(path);
+    memory.mutable_buf_shm()->set_path(shared.path());
+    inputs.push_back(std::move(shared));
   }
   client::Latencies message;
   client::Latencies memory;

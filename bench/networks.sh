@@ -65,7 +65,7 @@ for network in "${networks[@]}"; do
     "$bin/neuron-cli" wait-ready --timeout 30 >/dev/null
     id=$("$bin/neuron-cli" load --json --enable-direct-file-load "$dir/network.neff" | sed -n 's/.*"model_id": *\([0-9][0-9]*\).*/\1/p')
     result=$(node bench/ort/compare.mjs --model "$model" --threads "$threads" --rounds "$rounds" "${inputs[@]}" \
-      --answer "$dir/answer.npy" -- "$bin/infer-loop" --model-id "$id" "${inputs[@]}" --output "$dir/answer.npy")
+      --answer "$dir/answer.npy" -- "$bin/infer-loop" --shared-memory --model-id "$id" "${inputs[@]}" --output "$dir/answer.npy")
     "$bin/neuron-cli" unload "$id" >/dev/null
     goal=$(goal_of "$network" "$cast")
     /usr/bin/python3 - "$network" "$cast" "$threads" "$goal" "$result" <<'END'

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <system_error>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -59,6 +61,21 @@ std::vector<uint64_t> RowStarts(const Operand& matrix) {
     starts = std::move(next);
   }
   return starts;
+}
+
+// Packing takes the time of a load, most of it for memory that nobody has touched yet. The core's
+// own threads may be at work for another network meanwhile, so these are others.
+template <typename Pack>
+void AtOnce(const std::vector<Part>& parts, const Pack& pack) {
+  std::vector<std::jthread> others;
+  size_t alone = 1;  // the first part that nobody else has
+  try {
+    for (; alone < parts.size(); ++alone) others.emplace_back([&, alone] { pack(parts[alone]); });
+  } catch (const std::system_error&) {
+    // The system gives no more threads.
+  }
+  pack(parts[0]);
+  for (; alone < parts.size(); ++alone) pack(parts[alone]);
 }
 
 class PackedMatMul final : public Kernel {
@@ -157,7 +174,7 @@ class PackedMatMul final : public Kernel {
       result.size = PackedWords(row_words_, columns) * sizeof(Word);
       result.data.reset(AllocateAligned(result.size));
       const MatrixValues values(b, data);
-      for (const Part& part : column_parts) {
+      const auto pack = [&](const Part& part) {
         auto* to =
             reinterpret_cast<Word*>(result.data.get()) + PackedWords(row_words_, part.first_column);
         PackWords(
@@ -170,7 +187,8 @@ class PackedMatMul final : public Kernel {
               }
             },
             to);
-      }
+      };
+      AtOnce(column_parts, pack);
       return result;
     });
     weights_ = *packed;

@@ -26,6 +26,7 @@ NRTD_INLINE float FloatAt(const Word* word) {
 struct Avx2Tile {
   static constexpr int64_t kPanelColumns = 16;
   static constexpr int kVectors = kPanelColumns / kLanes;
+  static constexpr bool kFinishes = false;  // with GELU; there is no register left for it
 
   template <int kRows>
   NRTD_INLINE static void Run(const PackedProduct& p, Panel& panel, size_t first_row) {

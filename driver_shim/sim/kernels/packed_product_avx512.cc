@@ -26,9 +26,50 @@ struct BFloat16 {
   }
 };
 
+// exp(x) for x <= 0 to 2 units in the last place; below -87 it stays at exp(-87). As Exp() of
+// vector_math.h, which names the source of its numbers.
+NRTD_INLINE_FOR_CPU __m512 ExpOfNegative(__m512 x) {
+  x = _mm512_max_ps(_mm512_set1_ps(-87.0F), x);
+  const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504F)),
+                                        _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375F), x);
+  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4F), r);
+  __m512 p = _mm512_set1_ps(1.9875691500e-4F);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.3981999507e-3F));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3334519073e-3F));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665795894e-2F));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665459e-1F));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.0000001201e-1F));
+  p = _mm512_add_ps(_mm512_fmadd_ps(_mm512_mul_ps(p, r), r, r), _mm512_set1_ps(1.0F));
+  return _mm512_scalef_ps(p, n);
+}
+
+// Gelu() of packed_product_loop.h.
+NRTD_INLINE_FOR_CPU __m512 WideGelu(__m512 x) {
+  const __m512 one = _mm512_set1_ps(1.0F);
+  // Beyond 12 all digits of erf are 1.
+  const __m512 magnitude = _mm512_min_ps(
+      _mm512_set1_ps(12.0F), _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(0.70710678F)));
+  const __m512 divisor = _mm512_fmadd_ps(magnitude, _mm512_set1_ps(0.3275911F), one);
+  // Its estimate to 14 bits, and one step of Newton's.
+  __m512 t = _mm512_rcp14_ps(divisor);
+  t = _mm512_mul_ps(t, _mm512_fnmadd_ps(divisor, t, _mm512_set1_ps(2.0F)));
+  __m512 p = _mm512_set1_ps(1.061405429F);
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-1.453152027F));
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741F));
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736F));
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592F));
+  const __m512 e = ExpOfNegative(_mm512_fnmadd_ps(magnitude, magnitude, _mm512_setzero_ps()));
+  // (1 + erf)/2 for x >= 0 is 1 - rest/2, for x < 0 rest/2.
+  const __m512 half = _mm512_mul_ps(_mm512_mul_ps(p, t), _mm512_mul_ps(e, _mm512_set1_ps(0.5F)));
+  const __mmask16 negative = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
+  return _mm512_mul_ps(x, _mm512_mask_sub_ps(half, static_cast<__mmask16>(~negative), one, half));
+}
+
 template <typename Words>
 struct Avx512Tile {
   static constexpr int64_t kPanelColumns = 64;
+  static constexpr bool kFinishes = true;
 
   template <int kRows>
   static void Run(const PackedProduct& p, Panel& panel, size_t row) {
@@ -99,7 +140,13 @@ struct Avx512Tile {
       for (; k < end; ++k, weights += kColumns) Step<kRows, kVectors>(sums, rows, k, weights);
     }
     panel.next = next;
-    if (panel.last) {
+    if (panel.last && p.gelu) {
+#pragma GCC unroll 6
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = WideGelu(sums[r][v]);
+      }
+    } else if (panel.last) {
       const __m512 least = _mm512_set1_ps(p.least);
       const __m512 most = _mm512_set1_ps(p.most);
 #pragma GCC unroll 6

@@ -70,7 +70,7 @@ NRTD_INLINE void RunPanel(const PackedProduct& p, Panel panel, size_t row, size_
     default:
       break;
   }
-  if (!panel.last || !p.gelu) return;
+  if (Tile::kFinishes || !panel.last || !p.gelu) return;
   for (size_t r = first; r < end; ++r) {
     float* output = p.output + p.row_output[r] + panel.first_column;
     for (int64_t c = 0; c < panel.columns; c += kLanes) {
