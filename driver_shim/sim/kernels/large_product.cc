@@ -31,6 +31,10 @@ struct Staged {
   int64_t image() const { return (border[0] + dims[1] + border[2]) * row(); }
   uint64_t floats() const { return static_cast<uint64_t>(dims[0] * image()); }
   bool fits() const {
+    const auto negative = [](int64_t value) { return value < 0; };
+    if (std::any_of(dims.begin(), dims.end(), negative) ||
+        std::any_of(border.begin(), border.end(), negative))
+      return false;
     const auto all = ElementCount(Shape{dims[0], border[0] + dims[1] + border[2], row()});
     return all && *all <= kMostStaged;
   }
