@@ -364,15 +364,21 @@ Result<void> Validate(const Stream& stream, const ProgramContext& context);
 
 // What one instruction may ask for, so that an execution can be ended in time: it is not
 // interrupted within an instruction. As many elements an operand as a device has memory for, and
-// products for some ten seconds of one CPU.
+// products, or elements under windows of a pooling, for some ten seconds of one CPU.
 inline constexpr uint64_t kMaxElements = uint64_t{1} << 31;
 inline constexpr uint64_t kMaxMacs = uint64_t{1} << 40;
+inline constexpr uint64_t kMaxPooled = uint64_t{1} << 34;
 
-// Elements of the largest operand, or products if there are more of those.
+// Elements of the largest operand, or products or elements under windows if there are more of
+// those.
 uint64_t WorkOf(const Instruction& instruction);
 
 // Multiply-accumulates of one instruction; 0 where nothing is multiplied, UINT64_MAX for more than
 // that.
 uint64_t MacCount(const Instruction& instruction);
+
+// Elements under all windows of a pooling, those in the padding included; 0 for any other
+// instruction, UINT64_MAX for more than that.
+uint64_t PooledElements(const Instruction& instruction);
 
 }  // namespace nrtd::sim

@@ -41,6 +41,10 @@ class StreamValidator {
         std::visit([this](const auto& alternative) { return Check(alternative); }, instruction));
     if (const uint64_t macs = MacCount(instruction); macs > kMaxMacs)
       return Fail(Nerr::kInvalid, "{} products are too many, at most {} may be", macs, kMaxMacs);
+    if (const uint64_t loads = PooledElements(instruction); loads > kMaxPooled) {
+      return Fail(Nerr::kInvalid, "{} elements under windows are too many, at most {} may be",
+                  loads, kMaxPooled);
+    }
     return {};
   }
 

@@ -285,6 +285,27 @@ TEST(IsaTest, WhatDoesNotFitItsSurroundingsIsRefusedWithTheReason) {
   }
 }
 
+// A pooling once was not counted at all, and an execution is not interrupted within one.
+TEST(IsaTest, APoolingThatTakesForeverIsRefused) {
+  Pool2d pool{Temp({1, 1, 33'791, 33'791}),
+              Temp({1, 1, 1024, 1024}),
+              PoolKind::kMax,
+              {32'768, 32'768},
+              {1, 1}};
+  pool.input.strides = {0, 0, 0, 0};
+  ProgramContext context = Context();
+  for (VariableInfo& variable : context.variables)
+    if (variable.writable) variable.size = uint64_t{1} << 23;
+  const auto refused = Validate({Engine::kPool, {pool, End{}}}, context);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().text, HasSubstr("1125899906842624"));
+  EXPECT_EQ(WorkOf(pool), uint64_t{1} << 50);
+  EXPECT_EQ(MacCount(pool), 0U);
+  pool = {Temp({1, 1, 1026, 1026}), Temp({1, 1, 1024, 1024}), PoolKind::kMax, {3, 3}, {1, 1}};
+  const auto valid = Validate({Engine::kPool, {pool, End{}}}, context);
+  EXPECT_TRUE(valid) << valid.error().text;
+}
+
 TEST(IsaTest, CountsMultiplyAccumulates) {
   EXPECT_EQ(MacCount(GoodConv()), 4U * 8 * 8 * 2 * 3 * 3);
   MatMul matmul;
