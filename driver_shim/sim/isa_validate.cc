@@ -144,12 +144,15 @@ class StreamValidator {
     const Dims& out = i.output.dims;
     if (out[0] != in[0] || out[1] != in[1]) return ShapesDisagree("output", out, "input", in);
     for (size_t d = 0; d < 2; ++d) {
-      if (i.pads[d] >= i.kernel[d] || i.pads[2 + d] >= i.kernel[d] + i.strides[d]) {
-        return Fail(Nerr::kInvalid, "pads {} and {} leave a window of {} without an element",
-                    i.pads[d], i.pads[2 + d], i.kernel[d]);
-      }
+      const auto without = [&] {
+        return Fail(Nerr::kInvalid,
+                    "pads {} and {} leave a window of {} with stride {} without an element",
+                    i.pads[d], i.pads[2 + d], i.kernel[d], i.strides[d]);
+      };
+      if (i.pads[d] >= i.kernel[d]) return without();
       NRTD_TRY(CheckWindow(
           {in[2 + d], out[2 + d], i.kernel[d], i.strides[d], i.pads[d], i.pads[2 + d]}));
+      if ((out[2 + d] - 1) * i.strides[d] - i.pads[d] >= in[2 + d]) return without();
     }
     return {};
   }

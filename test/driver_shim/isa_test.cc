@@ -306,6 +306,19 @@ TEST(IsaTest, APoolingThatTakesForeverIsRefused) {
   EXPECT_TRUE(valid) << valid.error().text;
 }
 
+TEST(IsaTest, APoolingWindowBehindTheInputIsRefused) {
+  // Windows at -1, 4 and 9, of an input that ends at 9.
+  Pool2d pool{Temp({1, 1, 9, 9}), Temp({1, 1, 3, 3}, 1024), PoolKind::kMax, {2, 2}, {5, 5}};
+  pool.pads = {1, 1, 2, 2};
+  const auto refused = Validate({Engine::kPool, {pool, End{}}}, Context());
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().text, HasSubstr("without an element"));
+  pool.input = Temp({1, 1, 10, 10});
+  pool.pads = {1, 1, 1, 1};
+  const auto valid = Validate({Engine::kPool, {pool, End{}}}, Context());
+  EXPECT_TRUE(valid) << valid.error().text;
+}
+
 TEST(IsaTest, CountsMultiplyAccumulates) {
   EXPECT_EQ(MacCount(GoodConv()), 4U * 8 * 8 * 2 * 3 * 3);
   MatMul matmul;
