@@ -736,6 +736,38 @@ TEST_P(KernelTest, ReducesOverAnyDimensions) {
   }
 }
 
+// A NaN once was lost at the next number, and with it the extreme found before it.
+TEST_P(KernelTest, ANaNStaysInAReductionWhateverComesBehindIt) {
+  constexpr int64_t kRows = 5;
+  constexpr int64_t kColumns = 19;
+  const Operand rows = Temp({kRows, kColumns});
+  Operand transposed = rows;
+  transposed.strides = {1, kRows};
+  for (Reduction kind : {Reduction::kMaximum, Reduction::kMinimum}) {
+    for (const Operand& in : {rows, transposed}) {
+      for (const std::vector<int64_t>& kept :
+           std::vector<std::vector<int64_t>>{{kRows, 1}, {1, kColumns}, {1, 1}}) {
+        for (const std::vector<int64_t>& place :
+             std::vector<std::vector<int64_t>>{{0, 0}, {2, 9}, {kRows - 1, kColumns - 1}}) {
+          ForEach(in.dims, [&](const auto& index) {
+            Value(in, index) = static_cast<float>(index[0] * 7 % 5 - index[1] * 3 % 11);
+          });
+          Value(in, place) = NAN;
+          const Operand out = Temp(kept, 1000);
+          Run(Reduce{in, out, kind});
+          if (HasFatalFailure()) return;
+          ForEach(kept, [&](const auto& index) {
+            const bool there =
+                (kept[0] == 1 || index[0] == place[0]) && (kept[1] == 1 || index[1] == place[1]);
+            EXPECT_EQ(std::isnan(Value(out, index)), there)
+                << ShapeText(kept) << " at " << ShapeText(index);
+          });
+        }
+      }
+    }
+  }
+}
+
 TEST_P(KernelTest, GathersRowsAndRefusesThoseThatAreNotThere) {
   const Operand table = Temp({2, 5, 3});
   const Operand out = Temp({2, 4, 3}, 1000);
