@@ -182,6 +182,23 @@ TEST_P(KernelTest, ConvolvesWithWeightsThatChange) {
   }
 }
 
+// Groups once were read as float32 where they had been converted to bfloat16.
+TEST_P(KernelTest, ConvolvesInGroupsWithWeightsThatChange) {
+  for (Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
+    Conv2d conv = SmallConv();
+    conv.weights = DenseOperand(kVar, DType::kFloat32, 80000, {6, 2, 3, 3});
+    conv.groups = 2;
+    conv.precision = precision;
+    CheckConv(conv);
+    // Depthwise, for which the library has other forms.
+    conv.weights = DenseOperand(kVar, DType::kFloat32, 80000, {4, 1, 3, 3});
+    conv.bias.reset();
+    conv.output = DenseOperand(kVar, DType::kFloat32, 40000, {2, 4, 9, 7});
+    conv.groups = 4;
+    CheckConv(conv);
+  }
+}
+
 TEST_P(KernelTest, ConvolvesWithStridesDilationsGroupsAndUnevenPads) {
   Conv2d conv = SmallConv();
   conv.weights.dims = {6, 2, 3, 2};

@@ -121,7 +121,7 @@ memory::desc GroupedDesc(const Conv2d& conv, DataType type) {
   if (conv.groups == 1) return OperandDesc(w, type);
   const int64_t outputs = w.dims[0] / conv.groups;
   return {
-      memory::dims{conv.groups, outputs, w.dims[1], w.dims[2], w.dims[3]}, DataType::f32,
+      memory::dims{conv.groups, outputs, w.dims[1], w.dims[2], w.dims[3]}, type,
       memory::dims{outputs * w.strides[0], w.strides[0], w.strides[1], w.strides[2], w.strides[3]}};
 }
 
