@@ -156,6 +156,19 @@ Result<HostKernel> PrepareTranspose(const HostSignature& signature) {
   };
 }
 
+// One dimension of 0 makes a tensor of no bytes whatever the others say: 2^62 times nothing.
+Result<void> CheckNotEmpty(const HostSignature& signature) {
+  for (const auto* tensors : {&signature.inputs, &signature.outputs}) {
+    for (const HostTensorType& tensor : *tensors) {
+      if (std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end()) {
+        return Fail(Nerr::kInvalid, "a tensor of shape {} has no elements, and nothing to compute",
+                    ShapeText(tensor.shape));
+      }
+    }
+  }
+  return {};
+}
+
 struct FunctionRow {
   std::string_view name;
   Result<HostKernel> (*prepare)(const HostSignature&);
@@ -175,7 +188,10 @@ constexpr FunctionRow kFunctions[] = {{"__nop", PrepareCopy},
 Result<HostKernel> PrepareHostFunction(const std::string& name, const HostSignature& signature) {
   std::string known;
   for (const FunctionRow& row : kFunctions) {
-    if (row.name == name) return row.prepare(signature);
+    if (row.name == name) {
+      NRTD_TRY(CheckNotEmpty(signature));
+      return row.prepare(signature);
+    }
     known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
   }
   return Fail(Nerr::kUnsupportedVersion,

@@ -106,7 +106,7 @@ TEST(HostFunctions, ArgMaxIsTheFirstOfTheLargestAndNanIsLargest) {
               ElementsAre(1, 1, 1));
   EXPECT_THAT(
       Refused("nrt_argmax", From(TypeOf(DType::kFloat32, {3, 0}), TypeOf(DType::kInt64, {3}))),
-      HasSubstr("elements to compare"));
+      HasSubstr("no elements"));
   EXPECT_THAT(
       Refused("nrt_argmax", From(TypeOf(DType::kFloat32, {3, 3}), TypeOf(DType::kInt32, {3}))),
       HasSubstr("makes int64"));
@@ -152,6 +152,16 @@ TEST(HostFunctions, TwoInputsAreTooMany) {
   signature.inputs.push_back(signature.inputs[0]);
   for (const char* name : {"__nop", "nrt_cast", "nrt_transpose", "nrt_argmax"})
     EXPECT_THAT(Refused(name, signature), HasSubstr("one input")) << name;
+}
+
+// A dimension of 0 hides how large the others are, and loops over those once did not end.
+TEST(HostFunctions, ATensorWithoutElementsIsRefused) {
+  constexpr int64_t kHuge = int64_t{1} << 62;
+  const HostTensorType in{DType::kFloat32, {kHuge, 1, 0}, 0};
+  const HostTensorType kept{DType::kInt64, {kHuge, 1, 0}, 0};
+  EXPECT_THAT(Refused("nrt_argmax", From(in, kept, {{"axis", "1"}})), HasSubstr("no elements"));
+  for (const char* name : {"__nop", "nrt_cast", "nrt_transpose", "nrt_cumsum", "nrt_elementwise"})
+    EXPECT_THAT(Refused(name, From(in, in)), HasSubstr("no elements")) << name;
 }
 
 TEST(HostFunctions, OneThatNobodyKnowsIsNamedWithThoseThatThereAre) {
