@@ -619,6 +619,84 @@ TEST_P(KernelTest, AnInputThatIsRepeatedBeyondAllBoundsIsNotStaged) {
   EXPECT_EQ(MacCount(conv), UINT64_MAX);
 }
 
+// The library says that a matrix of one value, repeated, takes no bytes: it once got none.
+TEST_P(KernelTest, MultipliesOperandsThatAreRepeated) {
+  constexpr int64_t kRows = 33;
+  constexpr int64_t kDepth = 40;
+  constexpr int64_t kColumns = 48;
+  const std::vector<std::vector<int64_t>> forms = {{0, 0}, {0, 1}, {1, 0}, {64, 0}};
+  for (Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
+    const auto round = [&](float v) {
+      return precision == Precision::kBFloat16 ? BFloat16ToFloat(FloatToBFloat16(v)) : v;
+    };
+    for (const auto& a_strides : forms) {
+      for (const auto& b_strides : forms) {
+        for (uint32_t weights : {kVar, kConst}) {
+          MatMul product;
+          product.a = Temp({kRows, kDepth});
+          product.a.strides = a_strides;
+          product.b = {weights, DType::kFloat32, 20'000, {kDepth, kColumns}, b_strides};
+          product.c = Temp({kRows, kColumns}, 20'000);
+          product.precision = precision;
+          Run(product);
+          if (HasFatalFailure()) return;
+          Expect(
+              product.c,
+              [&](const std::vector<int64_t>& index) {
+                double sum = 0;
+                for (int64_t k = 0; k < kDepth; ++k) {
+                  sum += double{round(Value(product.a, {index[0], k}))} *
+                         round(Value(product.b, {k, index[1]}));
+                }
+                return sum;
+              },
+              1e-4);
+        }
+      }
+    }
+  }
+}
+
+// A few bytes of a NEFF once asked for tens of GiB of packed weights.
+TEST_P(KernelTest, WeightsThatAreRepeatedBeyondAllBoundsAreNotPacked) {
+  constexpr int64_t kMany = 6'144;
+  constexpr uint64_t kHarmless = uint64_t{64} << 20;
+  for (Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
+    MatMul product;
+    product.a = {.var_id = kVar, .dims = {4, kMany}, .strides = {0, 1}};
+    product.b = {.var_id = kConst, .dims = {kMany, kMany}, .strides = {0, 0}};
+    product.c = Temp({4, kMany});
+    product.precision = precision;
+    MatMul column = product;  // which a panel makes sixteen times as large
+    column.b = {.var_id = kConst, .dims = {kMany * 256, 1}, .strides = {0, 1}};
+    column.a = {.var_id = kVar, .dims = {4, kMany * 256}, .strides = {0, 0}};
+    column.c = Temp({4, 1});
+    Conv2d conv;
+    conv.input = {.var_id = kVar, .dims = {1, kMany, 30, 1}, .strides = {kMany, 1, 0, kMany}};
+    conv.weights = {.var_id = kConst, .dims = {kMany, kMany, 1, 1}, .strides = {0, 1, 0, 0}};
+    conv.output = {
+        .var_id = kVar, .dims = {1, kMany, 30, 1}, .strides = {30 * kMany, 1, kMany, kMany}};
+    conv.precision = precision;
+    constexpr int64_t kChannels = 2'048;
+    Conv2d winograd;
+    winograd.input = {
+        .var_id = kVar, .dims = {1, kChannels, 16, 8}, .strides = {kChannels, 1, 0, kChannels}};
+    winograd.weights = {
+        .var_id = kConst, .dims = {kChannels, kChannels, 3, 3}, .strides = {0, 1, 0, 0}};
+    winograd.output = {.var_id = kVar,
+                       .dims = {1, kChannels, 14, 6},
+                       .strides = {14 * 6 * kChannels, 1, 6 * kChannels, kChannels}};
+    winograd.precision = precision;
+    for (const Instruction& instruction :
+         std::initializer_list<Instruction>{product, column, conv, winograd}) {
+      Scratch scratch;
+      // The library may refuse what is so unusual.
+      const auto kernel = MakeKernel(instruction, Context(&scratch));
+      EXPECT_LE(weights_.bytes(), kHarmless) << OpcodeName(OpcodeOf(instruction));
+    }
+  }
+}
+
 TEST_P(KernelTest, CombinesPairsAndRepeats) {
   const std::function<double(double, double)> want[] = {
       [](double a, double b) { return a + b; },
