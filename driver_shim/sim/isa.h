@@ -18,6 +18,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <stop_token>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -359,8 +360,9 @@ struct ProgramContext {
 // Checks one decoded stream against its surroundings: every operand inside its variable, aligned,
 // readable or writable as it is used, shapes and types that fit the instruction, semaphores and DMA
 // ids that exist. kInvalid with the engine, the instruction's index, the operand, and the numbers.
-// Whoever runs a program without this check is wrong.
-Result<void> Validate(const Stream& stream, const ProgramContext& context);
+// Whoever runs a program without this check is wrong. Errors of CheckWanted(stop).
+Result<void> Validate(const Stream& stream, const ProgramContext& context,
+                      const std::stop_token& stop = {});
 
 // What one instruction may ask for, so that an execution can be ended in time: it is not
 // interrupted within an instruction. As many elements an operand as a device has memory for, and

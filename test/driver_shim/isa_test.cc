@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/isa.h"
 
+#include <chrono>
 #include <functional>
 #include <random>
+#include <stop_token>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -317,6 +319,29 @@ TEST(IsaTest, APoolingWindowBehindTheInputIsRefused) {
   pool.pads = {1, 1, 1, 1};
   const auto valid = Validate({Engine::kPool, {pool, End{}}}, Context());
   EXPECT_TRUE(valid) << valid.error().text;
+}
+
+// Each operand once was looked for among all variables: some minutes for these.
+TEST(IsaTest, ManyVariablesTakeNoLongerEachThanFew) {
+  constexpr uint32_t kVariables = 65'536;
+  constexpr uint32_t kCopies = 200'000;
+  ProgramContext context;
+  for (uint32_t i = 0; i < kVariables; ++i) context.variables.push_back({i, 64, true, true});
+  Stream stream{Engine::kPool, {}};
+  for (uint32_t i = 0; i < kCopies; ++i) {
+    const Operand last = DenseOperand(kVariables - 1 - i % 8, DType::kFloat32, 0, {1});
+    stream.instructions.emplace_back(Copy{last, last});
+  }
+  stream.instructions.emplace_back(End{});
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_TRUE(Validate(stream, context));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+
+  std::stop_source gone;
+  gone.request_stop();
+  const auto refused = Validate(stream, context, gone.get_token());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Nerr::kInvalidHandle);
 }
 
 TEST(IsaTest, CountsMultiplyAccumulates) {
