@@ -109,6 +109,13 @@ class Planner {
   }
 
   Result<uint32_t> AddDescriptor(const neff::DmaTrigger& trigger, std::vector<Transfer>& queue) {
+    const neff::Variable& target_variable = subgraph_.variables[trigger.desc.to.variable];
+    if (target_variable.type == neff::VariableType::kFile) {
+      return Fail(Nerr::kInvalid,
+                  "{}: DMA queue '{}' writes variable '{}', a file: those are written once, when "
+                  "the network loads",
+                  subgraph_.name, trigger.queue, target_variable.name);
+    }
     NRTD_ASSIGN(const TransferEnd from, EndAt(trigger.desc.from.variable));
     NRTD_ASSIGN(const TransferEnd to, EndAt(trigger.desc.to.variable));
     RunCursor source(trigger.desc.from);

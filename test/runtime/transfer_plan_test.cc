@@ -244,6 +244,20 @@ TEST(TransferPlanTest, AQueueTakesExactlyTheLimitOfTransfers) {
   EXPECT_THAT(refused.error().text, HasSubstr("more than 16384 transfers"));
 }
 
+// A program went on computing with the weights that were there before.
+TEST(TransferPlanTest, ADescriptorIntoAFileVariableIsRefused) {
+  Scene scene;
+  scene.subgraph.variables[kDevice].type = neff::VariableType::kFile;
+  scene.subgraph.variables[kDevice].name = "conv1.weight";
+  scene.Add(0, 0, "out", Row(kDevice, 0, 4), Row(kHost, 0, 4));
+  EXPECT_TRUE(scene.Plan());
+  scene.Add(0, 1, "in", Row(kHost, 0, 4), Row(kDevice, 0, 4));
+  const auto refused = scene.Plan();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Nerr::kInvalid);
+  EXPECT_THAT(refused.error().text, HasSubstr("queue 'in' writes variable 'conv1.weight', a file"));
+}
+
 // Each id once was compared with all before it: some minutes for these.
 TEST(TransferPlanTest, ManyIdsTakeNoLongerEachThanFew) {
   constexpr uint32_t kIds = 500'000;
