@@ -248,8 +248,9 @@ struct Binary {
 
 // output = input, element by element; equal dims, any strides. Equal dtypes of any kind, or a cast
 // between any two of float32, bfloat16, float16, float64, int8, uint8, int32, int64 and bool (1.0:
-// between float32 and bfloat16). A number that the integer cannot hold becomes the nearest that it
-// can, NaN 0; bool is 0 or 1. This is reshape, transpose, slice, concat, broadcast and cast.
+// between float32 and bfloat16). A float that the integer cannot hold becomes the nearest that it
+// can, NaN 0; an integer wraps around, as in ONNX Runtime; bool is 0 or 1. This is reshape,
+// transpose, slice, concat, broadcast and cast.
 struct Copy {
   Operand input;
   Operand output;

@@ -32,12 +32,11 @@ Result<HostKernel> PrepareCopy(const HostSignature& signature) {
   };
 }
 
-// As numpy's astype does it, but for what does not fit: the nearest value that does, NaN to 0.
+// As numpy's astype does it: integers wrap around. But for a float that does not fit: the nearest
+// value that does, NaN to 0.
 template <typename To, typename From>
 To ConvertTo(From value) {
-  if constexpr (std::is_floating_point_v<To>) {
-    return static_cast<To>(value);
-  } else if constexpr (std::is_floating_point_v<From>) {
+  if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
     if (std::isnan(value)) return 0;
     constexpr auto kLeast = static_cast<From>(std::numeric_limits<To>::min());
     constexpr auto kMost = static_cast<From>(std::numeric_limits<To>::max());
@@ -45,9 +44,7 @@ To ConvertTo(From value) {
     if (value >= kMost) return std::numeric_limits<To>::max();
     return static_cast<To>(value);
   } else {
-    if (std::in_range<To>(value)) return static_cast<To>(value);
-    return std::cmp_less(value, 0) ? std::numeric_limits<To>::min()
-                                   : std::numeric_limits<To>::max();
+    return static_cast<To>(value);
   }
 }
 

@@ -4,6 +4,7 @@
 #include "driver_shim/sim/kernels/kernel.h"
 
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <random>
 #include <utility>
@@ -943,6 +944,29 @@ TEST_P(KernelTest, CastsBetweenAllTypes) {
   Run(Copy{small, out});
   EXPECT_EQ(memory_[1000], 127);
   EXPECT_EQ(memory_[1001], 0);
+}
+
+TEST_P(KernelTest, CastsBetweenIntegersWrapAround) {
+  auto* numbers = reinterpret_cast<std::byte*>(memory_.data());
+  const int64_t wide[] = {300, -1, int64_t{1} << 40, INT64_MIN + 5};
+  std::memcpy(numbers + 2000, wide, sizeof(wide));
+  const auto at = [](DType dtype, uint64_t offset) {
+    return DenseOperand(kVar, dtype, offset, {4});
+  };
+  Run(Copy{at(DType::kInt64, 2000), at(DType::kUInt8, 2400)});
+  Run(Copy{at(DType::kInt64, 2000), at(DType::kInt8, 2500)});
+  Run(Copy{at(DType::kInt64, 2000), at(DType::kInt32, 2600)});
+  for (size_t i = 0; i < std::size(wide); ++i) {
+    uint8_t byte = 0;
+    int8_t small = 0;
+    int32_t middle = 0;
+    std::memcpy(&byte, numbers + 2400 + i, sizeof(byte));
+    std::memcpy(&small, numbers + 2500 + i, sizeof(small));
+    std::memcpy(&middle, numbers + 2600 + 4 * i, sizeof(middle));
+    EXPECT_EQ(byte, static_cast<uint8_t>(wide[i]));
+    EXPECT_EQ(small, static_cast<int8_t>(wide[i]));
+    EXPECT_EQ(middle, static_cast<int32_t>(wide[i]));
+  }
 }
 
 TEST_P(KernelTest, CombinesIntegersWithoutOverflow) {
