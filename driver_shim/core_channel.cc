@@ -2,6 +2,7 @@
 #include "driver_shim/core_channel.h"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 namespace nrtd {
@@ -58,7 +59,12 @@ Result<std::unique_ptr<CoreChannel>> CoreChannel::Create(Core& core, memory::Hug
   channel->completions_ = std::make_unique<NotificationQueue>(std::move(completions));
   NRTD_TRY(channel->AttachCommonRings());
   lock.Unlock();
-  channel->thread_ = std::thread([raw = channel.get()] { raw->RunCompletionThread(); });
+  try {
+    channel->thread_ = std::thread([raw = channel.get()] { raw->RunCompletionThread(); });
+  } catch (const std::system_error& error) {
+    return Fail(Nerr::kResource, "NC {}:{}: cannot start its thread: {}", core.id().device,
+                core.id().core, error.what());
+  }
   return channel;
 }
 

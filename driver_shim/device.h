@@ -49,7 +49,10 @@ class Device {
 
   // The device's own DMA ring, for the driver's transfers outside of executions (weights).
   // Descriptors are released by the doorbell; PollMemory() works like Core::Poll().
+  // kInvalid: it has one already, or the ring's memory is not mapped. The memory stays until
+  // DetachMemoryRing().
   virtual Result<void> AttachMemoryRing(const RingConfig& ring) = 0;
+  virtual void DetachMemoryRing() = 0;
   virtual void RingMemoryDoorbell(uint32_t count) = 0;
   virtual void PollMemory() = 0;
 

@@ -28,6 +28,10 @@ Result<std::unique_ptr<MemoryCopier>> MemoryCopier::Create(Device& device,
 MemoryCopier::MemoryCopier(Device& device, Clock& clock, DmaRing ring, memory::DmaBuffer staging)
     : device_(device), clock_(clock), ring_(std::move(ring)), staging_(std::move(staging)) {}
 
+MemoryCopier::~MemoryCopier() {
+  device_.DetachMemoryRing();
+}
+
 Result<void> MemoryCopier::Write(BusAddress destination, ByteSpan source,
                                  const std::stop_token& stop) {
   MutexLock lock(mutex_);

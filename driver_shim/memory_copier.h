@@ -20,6 +20,8 @@ class MemoryCopier {
   // `device`, `pool` and `clock` outlive the copier; the pool's pages are mapped for the device.
   static Result<std::unique_ptr<MemoryCopier>> Create(Device& device, memory::HugePagePool& pool,
                                                       Clock& clock);
+  // Takes the ring off the device, which then has room for another one.
+  ~MemoryCopier();
 
   // kHwError: the device failed or did not answer ("Error: DMA completion timeout in ..."); the
   // content is undefined. Errors of CheckWanted().

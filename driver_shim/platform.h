@@ -19,11 +19,15 @@ class Platform {
   // All that were chosen, in chain order, whether the daemon has them or not; owned by the
   // platform.
   virtual std::vector<Device*> devices() = 0;
-  // Whether the daemon has devices()[device], and may touch it. What it has it keeps.
+  // Whether the daemon has devices()[device], and may touch it. What it has it keeps, unless it
+  // gives it back.
   virtual bool has(uint32_t device) const = 0;
   // Tries again to get a device that it does not have. kHwError: it is another daemon's, with pid;
   // kResource: the lock cannot be written.
   virtual Result<void> Take(uint32_t device) = 0;
+  // One that it has and cannot use, and does not touch any more; unavailable() then says `reason`.
+  // It can be taken again, by anybody.
+  virtual void GiveBack(uint32_t device, const std::string& reason) = 0;
   virtual bool simulated() const = 0;
   // "inf1.xlarge", for people.
   virtual std::string instance() const = 0;

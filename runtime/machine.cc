@@ -81,7 +81,15 @@ Result<void> Machine::Start() {
 Result<void> Machine::AddDevice(uint32_t device) {
   if (has_device(device)) return {};
   NRTD_TRY(platform_->Take(device));
-  return Serve(units_[device]);
+  DeviceUnit& unit = units_[device];
+  auto served = Serve(unit);
+  if (served) return {};
+  const std::string reason =
+      fmt::format("device {}: {}", unit.device->info().bdf, served.error().text);
+  Log(LogLevel::kWarning, "TDRV:OpenDevice", "{}; it is given back", reason);
+  Dismiss(unit);
+  platform_->GiveBack(device, reason);
+  return served;
 }
 
 std::vector<uint32_t> Machine::devices() const {
@@ -98,22 +106,26 @@ std::vector<uint32_t> Machine::cores() const {
   return cores;
 }
 
+void Machine::Dismiss(DeviceUnit& unit) {
+  const DeviceInfo& info = unit.device->info();
+  for (uint32_t core = 0; core < info.cores; ++core)
+    channels_[info.index * kCoresPerDevice + core].reset();
+  unit.copier.reset();
+  unit.channels.clear();
+}
+
 Result<void> Machine::Serve(DeviceUnit& unit) {
   Device& device = *unit.device;
   const DeviceInfo& info = device.info();
-  // Made anew where an attempt before ended halfway.
-  unit.channels.clear();
   for (uint32_t channel = 0; channel < kDramChannels; ++channel) {
     NRTD_ASSIGN(auto allocator, memory::DramAllocator::Create(DramAddress(info.index, channel, 0),
                                                               kDramChannelBytes));
     unit.channels.push_back(std::move(allocator));
   }
-  unit.copier.reset();
   NRTD_ASSIGN(unit.copier, MemoryCopier::Create(device, *pool_, clock_));
   for (uint32_t core = 0; core < info.cores; ++core) {
-    auto& place = channels_[info.index * kCoresPerDevice + core];
-    place.reset();
-    NRTD_ASSIGN(place, CoreChannel::Create(device.core(core), *pool_, clock_));
+    NRTD_ASSIGN(channels_[info.index * kCoresPerDevice + core],
+                CoreChannel::Create(device.core(core), *pool_, clock_));
   }
   unit.in_service = true;
   Log(LogLevel::kInfo, "TDRV:OpenDevice", "Initialized Inferentia: {}{}", info.bdf,

@@ -45,8 +45,8 @@ class Machine {
   // anything else.
   Result<void> Start();
   // Takes a device into service that could not be had before. kHwError: it still cannot; kResource:
-  // the pool, which was made for those in service, has no room for its rings. By one thread at a
-  // time.
+  // the pool, which was made for those in service, has no room for its rings, or the system has no
+  // threads; the device is then given back, and the platform knows why. By one thread at a time.
   Result<void> AddDevice(uint32_t device);
   // Both.
   static Result<std::unique_ptr<Machine>> Open(const MachineOptions& options, Clock& clock);
@@ -76,6 +76,8 @@ class Machine {
  private:
   explicit Machine(Clock& clock);
   Result<void> Serve(DeviceUnit& unit);
+  // Takes apart what Serve() has left halfway.
+  void Dismiss(DeviceUnit& unit);
 
   Clock& clock_;
   scheduler::HostPool host_pool_;

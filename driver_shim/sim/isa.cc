@@ -432,7 +432,14 @@ struct LargestOperand {
 uint64_t WorkOf(const Instruction& instruction) {
   LargestOperand largest;
   std::visit([&](const auto& alternative) { Describe(largest, alternative); }, instruction);
-  return std::max(largest.elements, MacCount(instruction));
+  return std::max({largest.elements, MacCount(instruction), PooledElements(instruction)});
+}
+
+uint64_t PooledElements(const Instruction& instruction) {
+  const auto* pool = std::get_if<Pool2d>(&instruction);
+  if (pool == nullptr) return 0;
+  return SaturatingProduct({ElementCount(pool->output.dims), static_cast<uint64_t>(pool->kernel[0]),
+                            static_cast<uint64_t>(pool->kernel[1])});
 }
 
 uint64_t MacCount(const Instruction& instruction) {

@@ -18,6 +18,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <stop_token>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -247,8 +248,9 @@ struct Binary {
 
 // output = input, element by element; equal dims, any strides. Equal dtypes of any kind, or a cast
 // between any two of float32, bfloat16, float16, float64, int8, uint8, int32, int64 and bool (1.0:
-// between float32 and bfloat16). A number that the integer cannot hold becomes the nearest that it
-// can, NaN 0; bool is 0 or 1. This is reshape, transpose, slice, concat, broadcast and cast.
+// between float32 and bfloat16). A float that the integer cannot hold becomes the nearest that it
+// can, NaN 0; an integer wraps around, as in ONNX Runtime; bool is 0 or 1. This is reshape,
+// transpose, slice, concat, broadcast and cast.
 struct Copy {
   Operand input;
   Operand output;
@@ -359,20 +361,27 @@ struct ProgramContext {
 // Checks one decoded stream against its surroundings: every operand inside its variable, aligned,
 // readable or writable as it is used, shapes and types that fit the instruction, semaphores and DMA
 // ids that exist. kInvalid with the engine, the instruction's index, the operand, and the numbers.
-// Whoever runs a program without this check is wrong.
-Result<void> Validate(const Stream& stream, const ProgramContext& context);
+// Whoever runs a program without this check is wrong. Errors of CheckWanted(stop).
+Result<void> Validate(const Stream& stream, const ProgramContext& context,
+                      const std::stop_token& stop = {});
 
 // What one instruction may ask for, so that an execution can be ended in time: it is not
 // interrupted within an instruction. As many elements an operand as a device has memory for, and
-// products for some ten seconds of one CPU.
+// products, or elements under windows of a pooling, for some ten seconds of one CPU.
 inline constexpr uint64_t kMaxElements = uint64_t{1} << 31;
 inline constexpr uint64_t kMaxMacs = uint64_t{1} << 40;
+inline constexpr uint64_t kMaxPooled = uint64_t{1} << 34;
 
-// Elements of the largest operand, or products if there are more of those.
+// Elements of the largest operand, or products or elements under windows if there are more of
+// those.
 uint64_t WorkOf(const Instruction& instruction);
 
 // Multiply-accumulates of one instruction; 0 where nothing is multiplied, UINT64_MAX for more than
 // that.
 uint64_t MacCount(const Instruction& instruction);
+
+// Elements under all windows of a pooling, those in the padding included; 0 for any other
+// instruction, UINT64_MAX for more than that.
+uint64_t PooledElements(const Instruction& instruction);
 
 }  // namespace nrtd::sim

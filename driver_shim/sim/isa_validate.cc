@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "base/sizes.h"
+#include "base/wanted.h"
 #include "driver_shim/sim/isa.h"
 
 namespace nrtd::sim {
@@ -34,13 +37,23 @@ bool IsCastable(DType dtype) {
 class StreamValidator {
  public:
   StreamValidator(const ProgramContext& context, Engine engine)
-      : context_(context), engine_(engine) {}
+      : engine_(engine),
+        dma_ids_(context.dma_ids[static_cast<size_t>(engine)].begin(),
+                 context.dma_ids[static_cast<size_t>(engine)].end()) {
+    variables_.reserve(context.variables.size());
+    for (const VariableInfo& variable : context.variables)
+      variables_.emplace(variable.var_id, &variable);
+  }
 
   Result<void> Check(const Instruction& instruction) {
     NRTD_TRY(
         std::visit([this](const auto& alternative) { return Check(alternative); }, instruction));
     if (const uint64_t macs = MacCount(instruction); macs > kMaxMacs)
       return Fail(Nerr::kInvalid, "{} products are too many, at most {} may be", macs, kMaxMacs);
+    if (const uint64_t loads = PooledElements(instruction); loads > kMaxPooled) {
+      return Fail(Nerr::kInvalid, "{} elements under windows are too many, at most {} may be",
+                  loads, kMaxPooled);
+    }
     return {};
   }
 
@@ -51,8 +64,7 @@ class StreamValidator {
   Result<void> Check(const End&) { return {}; }
 
   Result<void> Check(const DmaTrigger& i) {
-    const auto& ids = context_.dma_ids[static_cast<size_t>(engine_)];
-    if (std::find(ids.begin(), ids.end(), i.id) != ids.end()) return {};
+    if (dma_ids_.contains(i.id)) return {};
     return Fail(Nerr::kInvalid, "DMA id {} is not in the JSON of engine {}", i.id,
                 EngineName(engine_));
   }
@@ -140,12 +152,15 @@ class StreamValidator {
     const Dims& out = i.output.dims;
     if (out[0] != in[0] || out[1] != in[1]) return ShapesDisagree("output", out, "input", in);
     for (size_t d = 0; d < 2; ++d) {
-      if (i.pads[d] >= i.kernel[d] || i.pads[2 + d] >= i.kernel[d] + i.strides[d]) {
-        return Fail(Nerr::kInvalid, "pads {} and {} leave a window of {} without an element",
-                    i.pads[d], i.pads[2 + d], i.kernel[d]);
-      }
+      const auto without = [&] {
+        return Fail(Nerr::kInvalid,
+                    "pads {} and {} leave a window of {} with stride {} without an element",
+                    i.pads[d], i.pads[2 + d], i.kernel[d], i.strides[d]);
+      };
+      if (i.pads[d] >= i.kernel[d]) return without();
       NRTD_TRY(CheckWindow(
           {in[2 + d], out[2 + d], i.kernel[d], i.strides[d], i.pads[d], i.pads[2 + d]}));
+      if ((out[2 + d] - 1) * i.strides[d] - i.pads[d] >= in[2 + d]) return without();
     }
     return {};
   }
@@ -383,21 +398,22 @@ class StreamValidator {
   }
 
   const VariableInfo* Find(uint32_t var_id) const {
-    for (const VariableInfo& variable : context_.variables) {
-      if (variable.var_id == var_id) return &variable;
-    }
-    return nullptr;
+    const auto found = variables_.find(var_id);
+    return found != variables_.end() ? found->second : nullptr;
   }
 
-  const ProgramContext& context_;
-  Engine engine_;
+  const Engine engine_;
+  const std::unordered_set<uint32_t> dma_ids_;
+  std::unordered_map<uint32_t, const VariableInfo*> variables_;
 };
 
 }  // namespace
 
-Result<void> Validate(const Stream& stream, const ProgramContext& context) {
+Result<void> Validate(const Stream& stream, const ProgramContext& context,
+                      const std::stop_token& stop) {
   StreamValidator validator(context, stream.engine);
   for (size_t i = 0; i < stream.instructions.size(); ++i) {
+    NRTD_TRY(CheckWanted(stop));
     auto checked = validator.Check(stream.instructions[i]);
     if (!checked) {
       return tl::unexpected<Error>(

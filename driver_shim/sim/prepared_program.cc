@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/prepared_program.h"
 
-#include <algorithm>
+#include <array>
 #include <map>
 #include <set>
+#include <unordered_map>
 
 #include "base/wanted.h"
 #include "driver_shim/sim/pace.h"
@@ -18,6 +19,9 @@ class Preparer {
   Preparer(const ProgramImage& image, const AddressSpace& space, WeightCache& weights,
            ThreadTeam& team)
       : image_(image), space_(space) {
+    variables_.reserve(image.variables.size());
+    for (const PlacedVariable& variable : image.variables)
+      variables_.emplace(variable.var_id, &variable);
     kernels_.resolve_now = [this](const Operand& operand) {
       return space_.TranslateDram(Find(operand.var_id)->address + operand.offset, 1);
     };
@@ -47,7 +51,7 @@ class Preparer {
         return Fail(Nerr::kInvalid, "the instructions of engine {} are for engine {}",
                     EngineName(static_cast<Engine>(e)), EngineName(stream.engine));
       }
-      NRTD_TRY(Validate(stream, context_));
+      NRTD_TRY(Validate(stream, context_, image_.stop));
       NRTD_TRY(CheckTriggerOrder(stream));
       pace.Add(stream);
       for (const Instruction& instruction : stream.instructions) {
@@ -67,9 +71,8 @@ class Preparer {
 
  private:
   const PlacedVariable* Find(uint32_t var_id) const {
-    const auto found = std::find_if(image_.variables.begin(), image_.variables.end(),
-                                    [&](const PlacedVariable& v) { return v.var_id == var_id; });
-    return found != image_.variables.end() ? &*found : nullptr;
+    const auto found = variables_.find(var_id);
+    return found != variables_.end() ? found->second : nullptr;
   }
 
   Result<void> CheckPlacement() {
@@ -87,6 +90,7 @@ class Preparer {
   Result<void> PrepareTriggers(PreparedProgram& program) {
     std::map<uint32_t, CoreEngine> owners;
     for (const TriggerBinding& binding : image_.triggers) {
+      NRTD_TRY(CheckWanted(image_.stop));
       if (owners.emplace(binding.queue, binding.engine).first->second != binding.engine) {
         return Fail(Nerr::kInvalid, "two engines trigger DMA queue {}", binding.queue);
       }
@@ -95,6 +99,8 @@ class Preparer {
                     binding.queue, kDmaQueues);
       }
       context_.dma_ids[static_cast<size_t>(binding.engine)].push_back(binding.id);
+      triggers_[static_cast<size_t>(binding.engine)][binding.id] =
+          static_cast<uint32_t>(program.triggers.size());
       program.triggers.push_back({binding.queue, binding.descriptors});
       if (binding.queue >= program.descriptors.size())
         program.descriptors.resize(binding.queue + 1);
@@ -156,11 +162,7 @@ class Preparer {
     } else if (const auto* trigger = std::get_if<DmaTrigger>(&instruction)) {
       // One id may stand for descriptors on several queues; each trigger instruction releases one
       // binding only, so an id is unique on its engine.
-      for (uint32_t i = 0; i < program.triggers.size(); ++i) {
-        const TriggerBinding& binding = image_.triggers[i];
-        if (binding.id == trigger->id && static_cast<Engine>(binding.engine) == engine)
-          step.trigger = i;
-      }
+      step.trigger = triggers_[static_cast<size_t>(engine)].find(trigger->id)->second;
       program.descriptors[program.triggers[step.trigger].queue] +=
           program.triggers[step.trigger].descriptors;
     } else if (!std::holds_alternative<End>(instruction)) {
@@ -172,6 +174,9 @@ class Preparer {
 
   const ProgramImage& image_;
   const AddressSpace& space_;
+  std::unordered_map<uint32_t, const PlacedVariable*> variables_;  // by var_id
+  std::array<std::unordered_map<uint32_t, uint32_t>, kEngines>
+      triggers_;  // an id's place in the program's triggers
   ProgramContext context_;
   KernelContext kernels_;
   std::set<uint32_t> read_;  // variables that executions read

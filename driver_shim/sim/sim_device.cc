@@ -23,6 +23,10 @@ Result<void> SimDevice::AttachMemoryRing(const RingConfig& ring) {
   return memory_queue_.Attach(ring);
 }
 
+void SimDevice::DetachMemoryRing() {
+  memory_queue_.Detach();
+}
+
 void SimDevice::RingMemoryDoorbell(uint32_t count) {
   memory_queue_.Doorbell(count);
 }

@@ -20,6 +20,7 @@ class SimDevice final : public Device {
   Result<void> MapHostMemory(BusAddress address, std::byte* data, uint64_t size) override;
   void UnmapHostMemory(BusAddress address) override;
   Result<void> AttachMemoryRing(const RingConfig& ring) override;
+  void DetachMemoryRing() override;
   void RingMemoryDoorbell(uint32_t count) override;
   void PollMemory() override;
   bool MapDram(BusAddress address, const SealedFile& file, uint64_t offset, uint64_t size) override;

@@ -87,6 +87,13 @@ Result<void> SimPlatform::Take(uint32_t device) {
   return {};
 }
 
+void SimPlatform::GiveBack(uint32_t device, const std::string& reason) {
+  MutexLock lock(mutex_);
+  possessions_[device].had = false;
+  possessions_[device].lock.reset();
+  possessions_[device].reason = reason;
+}
+
 std::vector<std::string> SimPlatform::unavailable() const {
   MutexLock lock(mutex_);
   std::vector<std::string> reasons;

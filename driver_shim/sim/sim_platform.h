@@ -28,6 +28,7 @@ class SimPlatform final : public Platform {
   std::string precision() const override;
   bool has(uint32_t device) const override NRTD_EXCLUDES(mutex_);
   Result<void> Take(uint32_t device) override NRTD_EXCLUDES(mutex_);
+  void GiveBack(uint32_t device, const std::string& reason) override NRTD_EXCLUDES(mutex_);
   std::vector<std::string> unavailable() const override NRTD_EXCLUDES(mutex_);
 
   SimDevice& device(uint32_t index) { return *devices_[index]; }

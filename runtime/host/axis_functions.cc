@@ -25,6 +25,7 @@ struct AxisView {
   // elements are apart, and which one it is.
   template <typename Run>
   void ForEachLine(const Run& run) const {
+    if (outer == 0 || length == 0 || inner == 0) return;
     for (uint64_t o = 0; o < outer; ++o)
       for (uint64_t i = 0; i < inner; ++i) run(o * length * inner + i, inner, o * inner + i);
   }

@@ -32,12 +32,11 @@ Result<HostKernel> PrepareCopy(const HostSignature& signature) {
   };
 }
 
-// As numpy's astype does it, but for what does not fit: the nearest value that does, NaN to 0.
+// As numpy's astype does it: integers wrap around. But for a float that does not fit: the nearest
+// value that does, NaN to 0.
 template <typename To, typename From>
 To ConvertTo(From value) {
-  if constexpr (std::is_floating_point_v<To>) {
-    return static_cast<To>(value);
-  } else if constexpr (std::is_floating_point_v<From>) {
+  if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
     if (std::isnan(value)) return 0;
     constexpr auto kLeast = static_cast<From>(std::numeric_limits<To>::min());
     constexpr auto kMost = static_cast<From>(std::numeric_limits<To>::max());
@@ -45,9 +44,7 @@ To ConvertTo(From value) {
     if (value >= kMost) return std::numeric_limits<To>::max();
     return static_cast<To>(value);
   } else {
-    if (std::in_range<To>(value)) return static_cast<To>(value);
-    return std::cmp_less(value, 0) ? std::numeric_limits<To>::min()
-                                   : std::numeric_limits<To>::max();
+    return static_cast<To>(value);
   }
 }
 
@@ -156,6 +153,19 @@ Result<HostKernel> PrepareTranspose(const HostSignature& signature) {
   };
 }
 
+// One dimension of 0 makes a tensor of no bytes whatever the others say: 2^62 times nothing.
+Result<void> CheckNotEmpty(const HostSignature& signature) {
+  for (const auto* tensors : {&signature.inputs, &signature.outputs}) {
+    for (const HostTensorType& tensor : *tensors) {
+      if (std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end()) {
+        return Fail(Nerr::kInvalid, "a tensor of shape {} has no elements, and nothing to compute",
+                    ShapeText(tensor.shape));
+      }
+    }
+  }
+  return {};
+}
+
 struct FunctionRow {
   std::string_view name;
   Result<HostKernel> (*prepare)(const HostSignature&);
@@ -175,7 +185,10 @@ constexpr FunctionRow kFunctions[] = {{"__nop", PrepareCopy},
 Result<HostKernel> PrepareHostFunction(const std::string& name, const HostSignature& signature) {
   std::string known;
   for (const FunctionRow& row : kFunctions) {
-    if (row.name == name) return row.prepare(signature);
+    if (row.name == name) {
+      NRTD_TRY(CheckNotEmpty(signature));
+      return row.prepare(signature);
+    }
     known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
   }
   return Fail(Nerr::kUnsupportedVersion,

@@ -34,7 +34,7 @@ using HostKernel =
     std::function<void(std::span<const ByteSpan> inputs, std::span<const MutableByteSpan> outputs)>;
 
 // kUnsupportedVersion: no function of this name, naming those that there are. kInvalid: one that
-// cannot be used so, with what it expects.
+// cannot be used so, with what it expects; or a tensor without elements.
 Result<HostKernel> PrepareHostFunction(const std::string& name, const HostSignature& signature);
 
 }  // namespace nrtd::runtime

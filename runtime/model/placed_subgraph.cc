@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <set>
+#include <string_view>
 
 #include "base/sizes.h"
 
@@ -30,20 +31,20 @@ bool LivesInSlot(neff::VariableType type) {
 // checks.
 std::vector<uint32_t> CheckedVariables(const neff::Subgraph& subgraph, const TensorLayout& layout) {
   std::vector<uint32_t> ids;
+  std::set<std::string_view> floats;
+  for (const TensorPort& port : layout.outputs)
+    if (port.dtype == DType::kFloat32) floats.insert(port.name);
   for (const neff::EngineProgram& engine : subgraph.engines) {
     for (const neff::DmaTrigger& trigger : engine.dma) {
       const neff::Variable& from = subgraph.variables[trigger.desc.from.variable];
       const neff::Variable& to = subgraph.variables[trigger.desc.to.variable];
-      const bool is_float =
-          std::any_of(layout.outputs.begin(), layout.outputs.end(), [&](const TensorPort& port) {
-            return port.name == to.name && port.dtype == DType::kFloat32;
-          });
       // A variable that holds more than this output may hold other types too: only whole ones are
       // looked at.
       const bool whole = from.size && trigger.desc.from.offset == 0 &&
                          trigger.desc.from.sizes.size() == 1 &&
                          trigger.desc.from.sizes[0] == *from.size;
-      if (to.type == neff::VariableType::kOutput && LivesInDram(from.type) && is_float && whole) {
+      if (to.type == neff::VariableType::kOutput && LivesInDram(from.type) && whole &&
+          floats.contains(to.name)) {
         ids.push_back(from.var_id);
       }
     }
@@ -140,7 +141,7 @@ Result<void> PlacedSubgraph::PlanAndLoad(const neff::Subgraph& subgraph,
     return Fail(Nerr::kInvalid, "{}: DMA cannot reach variable '{}' of type {}", subgraph.name,
                 variable.name, VariableTypeName(variable.type));
   };
-  NRTD_ASSIGN(transfers_, PlanTransfers(subgraph, locate));
+  NRTD_ASSIGN(transfers_, PlanTransfers(subgraph, locate, options_.stop));
 
   ProgramImage image;
   static constexpr std::string_view kNames[kCoreEngines] = {"pe", "act", "pool"};

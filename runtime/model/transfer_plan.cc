@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <unordered_map>
 
+#include "base/wanted.h"
 #include "memory/hugepage_pool.h"
 #include "runtime/model/limits.h"
 
@@ -55,8 +57,8 @@ uint64_t ContiguousBytes(const TransferEnd& end) {
 
 class Planner {
  public:
-  Planner(const neff::Subgraph& subgraph, const LocateVariable& locate)
-      : subgraph_(subgraph), locate_(locate) {}
+  Planner(const neff::Subgraph& subgraph, const LocateVariable& locate, const std::stop_token& stop)
+      : subgraph_(subgraph), locate_(locate), stop_(stop), ends_(subgraph.variables.size()) {}
 
   Result<TransferPlan> Run() {
     for (const neff::EngineProgram& engine : subgraph_.engines) {
@@ -74,16 +76,14 @@ class Planner {
 
  private:
   Result<void> AddEngine(const neff::EngineProgram& program, CoreEngine engine) {
-    const size_t first_binding = plan_.triggers.size();
+    std::unordered_map<uint32_t, size_t> places;  // of ids in plan_.triggers
     for (const neff::DmaTrigger& trigger : program.dma) {
+      NRTD_TRY(CheckWanted(stop_));
       const uint32_t queue = QueueNumber(trigger.queue);
-      const auto known =
-          std::find_if(plan_.triggers.begin() + static_cast<std::ptrdiff_t>(first_binding),
-                       plan_.triggers.end(), [&](const auto& b) { return b.id == trigger.id; });
-      TriggerBinding* binding = known != plan_.triggers.end() ? &*known : nullptr;
-      if (binding == nullptr) {
-        binding = &plan_.triggers.emplace_back(TriggerBinding{engine, trigger.id, queue, 0});
-      } else if (binding != &plan_.triggers.back() || binding->queue != queue) {
+      const auto [place, is_new] = places.emplace(trigger.id, plan_.triggers.size());
+      if (is_new) plan_.triggers.push_back({engine, trigger.id, queue, 0});
+      TriggerBinding* const binding = &plan_.triggers[place->second];
+      if (binding != &plan_.triggers.back() || binding->queue != queue) {
         return Fail(Nerr::kInvalid,
                     "{}: the descriptors of DMA id {} of engine {} are not together on one queue",
                     subgraph_.name, trigger.id, program.engine);
@@ -100,9 +100,24 @@ class Planner {
     return place->second;
   }
 
+  Result<TransferEnd> EndAt(uint32_t variable) {
+    std::optional<TransferEnd>& end = ends_[variable];
+    if (!end) {
+      NRTD_ASSIGN(end, locate_(subgraph_.variables[variable]));
+    }
+    return *end;
+  }
+
   Result<uint32_t> AddDescriptor(const neff::DmaTrigger& trigger, std::vector<Transfer>& queue) {
-    NRTD_ASSIGN(const TransferEnd from, locate_(subgraph_.variables[trigger.desc.from.variable]));
-    NRTD_ASSIGN(const TransferEnd to, locate_(subgraph_.variables[trigger.desc.to.variable]));
+    const neff::Variable& target_variable = subgraph_.variables[trigger.desc.to.variable];
+    if (target_variable.type == neff::VariableType::kFile) {
+      return Fail(Nerr::kInvalid,
+                  "{}: DMA queue '{}' writes variable '{}', a file: those are written once, when "
+                  "the network loads",
+                  subgraph_.name, trigger.queue, target_variable.name);
+    }
+    NRTD_ASSIGN(const TransferEnd from, EndAt(trigger.desc.from.variable));
+    NRTD_ASSIGN(const TransferEnd to, EndAt(trigger.desc.to.variable));
     RunCursor source(trigger.desc.from);
     RunCursor target(trigger.desc.to);
     uint32_t pieces = 0;
@@ -128,14 +143,17 @@ class Planner {
 
   const neff::Subgraph& subgraph_;
   const LocateVariable& locate_;
+  const std::stop_token& stop_;
+  std::vector<std::optional<TransferEnd>> ends_;  // of variables that were asked for
   std::map<std::string, uint32_t> numbers_;
   TransferPlan plan_;
 };
 
 }  // namespace
 
-Result<TransferPlan> PlanTransfers(const neff::Subgraph& subgraph, const LocateVariable& locate) {
-  return Planner(subgraph, locate).Run();
+Result<TransferPlan> PlanTransfers(const neff::Subgraph& subgraph, const LocateVariable& locate,
+                                   const std::stop_token& stop) {
+  return Planner(subgraph, locate, stop).Run();
 }
 
 std::vector<scheduler::CorePlan::Queue> BindToSlot(const TransferPlan& plan,

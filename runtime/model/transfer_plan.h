@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <stop_token>
 #include <vector>
 
 #include "base/error.h"
@@ -38,9 +40,11 @@ struct TransferPlan {
 // Where a variable lies: in the slot or in DRAM. kInvalid for a variable that DMA cannot reach.
 using LocateVariable = std::function<Result<TransferEnd>(const neff::Variable&)>;
 
-// kInvalid: descriptors of one id on several queues, an engine that a NeuronCore of Inferentia 1
-// does not have, more pieces than kMaxTransfers.
-Result<TransferPlan> PlanTransfers(const neff::Subgraph& subgraph, const LocateVariable& locate);
+// Asks `locate` once for each variable. kInvalid: descriptors of one id on several queues, or into
+// a `file` variable (what is made of its values is kept); an engine that a NeuronCore of Inferentia
+// 1 does not have, more pieces than kMaxTransfers. Errors of CheckWanted(stop).
+Result<TransferPlan> PlanTransfers(const neff::Subgraph& subgraph, const LocateVariable& locate,
+                                   const std::stop_token& stop = {});
 
 // The plan's descriptors for a slot whose host memory is `memory`.
 std::vector<scheduler::CorePlan::Queue> BindToSlot(const TransferPlan& plan,

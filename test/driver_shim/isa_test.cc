@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/isa.h"
 
+#include <chrono>
 #include <functional>
 #include <random>
+#include <stop_token>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -283,6 +285,63 @@ TEST(IsaTest, WhatDoesNotFitItsSurroundingsIsRefusedWithTheReason) {
       EXPECT_THAT(valid.error().text, HasSubstr("instruction 0"));
     }
   }
+}
+
+// A pooling once was not counted at all, and an execution is not interrupted within one.
+TEST(IsaTest, APoolingThatTakesForeverIsRefused) {
+  Pool2d pool{Temp({1, 1, 33'791, 33'791}),
+              Temp({1, 1, 1024, 1024}),
+              PoolKind::kMax,
+              {32'768, 32'768},
+              {1, 1}};
+  pool.input.strides = {0, 0, 0, 0};
+  ProgramContext context = Context();
+  for (VariableInfo& variable : context.variables)
+    if (variable.writable) variable.size = uint64_t{1} << 23;
+  const auto refused = Validate({Engine::kPool, {pool, End{}}}, context);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().text, HasSubstr("1125899906842624"));
+  EXPECT_EQ(WorkOf(pool), uint64_t{1} << 50);
+  EXPECT_EQ(MacCount(pool), 0U);
+  pool = {Temp({1, 1, 1026, 1026}), Temp({1, 1, 1024, 1024}), PoolKind::kMax, {3, 3}, {1, 1}};
+  const auto valid = Validate({Engine::kPool, {pool, End{}}}, context);
+  EXPECT_TRUE(valid) << valid.error().text;
+}
+
+TEST(IsaTest, APoolingWindowBehindTheInputIsRefused) {
+  // Windows at -1, 4 and 9, of an input that ends at 9.
+  Pool2d pool{Temp({1, 1, 9, 9}), Temp({1, 1, 3, 3}, 1024), PoolKind::kMax, {2, 2}, {5, 5}};
+  pool.pads = {1, 1, 2, 2};
+  const auto refused = Validate({Engine::kPool, {pool, End{}}}, Context());
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().text, HasSubstr("without an element"));
+  pool.input = Temp({1, 1, 10, 10});
+  pool.pads = {1, 1, 1, 1};
+  const auto valid = Validate({Engine::kPool, {pool, End{}}}, Context());
+  EXPECT_TRUE(valid) << valid.error().text;
+}
+
+// Each operand once was looked for among all variables: some minutes for these.
+TEST(IsaTest, ManyVariablesTakeNoLongerEachThanFew) {
+  constexpr uint32_t kVariables = 65'536;
+  constexpr uint32_t kCopies = 200'000;
+  ProgramContext context;
+  for (uint32_t i = 0; i < kVariables; ++i) context.variables.push_back({i, 64, true, true});
+  Stream stream{Engine::kPool, {}};
+  for (uint32_t i = 0; i < kCopies; ++i) {
+    const Operand last = DenseOperand(kVariables - 1 - i % 8, DType::kFloat32, 0, {1});
+    stream.instructions.emplace_back(Copy{last, last});
+  }
+  stream.instructions.emplace_back(End{});
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_TRUE(Validate(stream, context));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+
+  std::stop_source gone;
+  gone.request_stop();
+  const auto refused = Validate(stream, context, gone.get_token());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Nerr::kInvalidHandle);
 }
 
 TEST(IsaTest, CountsMultiplyAccumulates) {

@@ -4,6 +4,7 @@
 #include "driver_shim/sim/kernels/kernel.h"
 
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <random>
 #include <utility>
@@ -178,6 +179,23 @@ TEST_P(KernelTest, ConvolvesWithWeightsThatChange) {
     conv.weights.var_id = kVar;
     conv.weights.offset = 80000;
     conv.precision = precision;
+    CheckConv(conv);
+  }
+}
+
+// Groups once were read as float32 where they had been converted to bfloat16.
+TEST_P(KernelTest, ConvolvesInGroupsWithWeightsThatChange) {
+  for (Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
+    Conv2d conv = SmallConv();
+    conv.weights = DenseOperand(kVar, DType::kFloat32, 80000, {6, 2, 3, 3});
+    conv.groups = 2;
+    conv.precision = precision;
+    CheckConv(conv);
+    // Depthwise, for which the library has other forms.
+    conv.weights = DenseOperand(kVar, DType::kFloat32, 80000, {4, 1, 3, 3});
+    conv.bias.reset();
+    conv.output = DenseOperand(kVar, DType::kFloat32, 40000, {2, 4, 9, 7});
+    conv.groups = 4;
     CheckConv(conv);
   }
 }
@@ -602,6 +620,84 @@ TEST_P(KernelTest, AnInputThatIsRepeatedBeyondAllBoundsIsNotStaged) {
   EXPECT_EQ(MacCount(conv), UINT64_MAX);
 }
 
+// The library says that a matrix of one value, repeated, takes no bytes: it once got none.
+TEST_P(KernelTest, MultipliesOperandsThatAreRepeated) {
+  constexpr int64_t kRows = 33;
+  constexpr int64_t kDepth = 40;
+  constexpr int64_t kColumns = 48;
+  const std::vector<std::vector<int64_t>> forms = {{0, 0}, {0, 1}, {1, 0}, {64, 0}};
+  for (Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
+    const auto round = [&](float v) {
+      return precision == Precision::kBFloat16 ? BFloat16ToFloat(FloatToBFloat16(v)) : v;
+    };
+    for (const auto& a_strides : forms) {
+      for (const auto& b_strides : forms) {
+        for (uint32_t weights : {kVar, kConst}) {
+          MatMul product;
+          product.a = Temp({kRows, kDepth});
+          product.a.strides = a_strides;
+          product.b = {weights, DType::kFloat32, 20'000, {kDepth, kColumns}, b_strides};
+          product.c = Temp({kRows, kColumns}, 20'000);
+          product.precision = precision;
+          Run(product);
+          if (HasFatalFailure()) return;
+          Expect(
+              product.c,
+              [&](const std::vector<int64_t>& index) {
+                double sum = 0;
+                for (int64_t k = 0; k < kDepth; ++k) {
+                  sum += double{round(Value(product.a, {index[0], k}))} *
+                         round(Value(product.b, {k, index[1]}));
+                }
+                return sum;
+              },
+              1e-4);
+        }
+      }
+    }
+  }
+}
+
+// A few bytes of a NEFF once asked for tens of GiB of packed weights.
+TEST_P(KernelTest, WeightsThatAreRepeatedBeyondAllBoundsAreNotPacked) {
+  constexpr int64_t kMany = 6'144;
+  constexpr uint64_t kHarmless = uint64_t{64} << 20;
+  for (Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
+    MatMul product;
+    product.a = {.var_id = kVar, .dims = {4, kMany}, .strides = {0, 1}};
+    product.b = {.var_id = kConst, .dims = {kMany, kMany}, .strides = {0, 0}};
+    product.c = Temp({4, kMany});
+    product.precision = precision;
+    MatMul column = product;  // which a panel makes sixteen times as large
+    column.b = {.var_id = kConst, .dims = {kMany * 256, 1}, .strides = {0, 1}};
+    column.a = {.var_id = kVar, .dims = {4, kMany * 256}, .strides = {0, 0}};
+    column.c = Temp({4, 1});
+    Conv2d conv;
+    conv.input = {.var_id = kVar, .dims = {1, kMany, 30, 1}, .strides = {kMany, 1, 0, kMany}};
+    conv.weights = {.var_id = kConst, .dims = {kMany, kMany, 1, 1}, .strides = {0, 1, 0, 0}};
+    conv.output = {
+        .var_id = kVar, .dims = {1, kMany, 30, 1}, .strides = {30 * kMany, 1, kMany, kMany}};
+    conv.precision = precision;
+    constexpr int64_t kChannels = 2'048;
+    Conv2d winograd;
+    winograd.input = {
+        .var_id = kVar, .dims = {1, kChannels, 16, 8}, .strides = {kChannels, 1, 0, kChannels}};
+    winograd.weights = {
+        .var_id = kConst, .dims = {kChannels, kChannels, 3, 3}, .strides = {0, 1, 0, 0}};
+    winograd.output = {.var_id = kVar,
+                       .dims = {1, kChannels, 14, 6},
+                       .strides = {14 * 6 * kChannels, 1, 6 * kChannels, kChannels}};
+    winograd.precision = precision;
+    for (const Instruction& instruction :
+         std::initializer_list<Instruction>{product, column, conv, winograd}) {
+      Scratch scratch;
+      // The library may refuse what is so unusual.
+      const auto kernel = MakeKernel(instruction, Context(&scratch));
+      EXPECT_LE(weights_.bytes(), kHarmless) << OpcodeName(OpcodeOf(instruction));
+    }
+  }
+}
+
 TEST_P(KernelTest, CombinesPairsAndRepeats) {
   const std::function<double(double, double)> want[] = {
       [](double a, double b) { return a + b; },
@@ -736,6 +832,38 @@ TEST_P(KernelTest, ReducesOverAnyDimensions) {
   }
 }
 
+// A NaN once was lost at the next number, and with it the extreme found before it.
+TEST_P(KernelTest, ANaNStaysInAReductionWhateverComesBehindIt) {
+  constexpr int64_t kRows = 5;
+  constexpr int64_t kColumns = 19;
+  const Operand rows = Temp({kRows, kColumns});
+  Operand transposed = rows;
+  transposed.strides = {1, kRows};
+  for (Reduction kind : {Reduction::kMaximum, Reduction::kMinimum}) {
+    for (const Operand& in : {rows, transposed}) {
+      for (const std::vector<int64_t>& kept :
+           std::vector<std::vector<int64_t>>{{kRows, 1}, {1, kColumns}, {1, 1}}) {
+        for (const std::vector<int64_t>& place :
+             std::vector<std::vector<int64_t>>{{0, 0}, {2, 9}, {kRows - 1, kColumns - 1}}) {
+          ForEach(in.dims, [&](const auto& index) {
+            Value(in, index) = static_cast<float>(index[0] * 7 % 5 - index[1] * 3 % 11);
+          });
+          Value(in, place) = NAN;
+          const Operand out = Temp(kept, 1000);
+          Run(Reduce{in, out, kind});
+          if (HasFatalFailure()) return;
+          ForEach(kept, [&](const auto& index) {
+            const bool there =
+                (kept[0] == 1 || index[0] == place[0]) && (kept[1] == 1 || index[1] == place[1]);
+            EXPECT_EQ(std::isnan(Value(out, index)), there)
+                << ShapeText(kept) << " at " << ShapeText(index);
+          });
+        }
+      }
+    }
+  }
+}
+
 TEST_P(KernelTest, GathersRowsAndRefusesThoseThatAreNotThere) {
   const Operand table = Temp({2, 5, 3});
   const Operand out = Temp({2, 4, 3}, 1000);
@@ -816,6 +944,29 @@ TEST_P(KernelTest, CastsBetweenAllTypes) {
   Run(Copy{small, out});
   EXPECT_EQ(memory_[1000], 127);
   EXPECT_EQ(memory_[1001], 0);
+}
+
+TEST_P(KernelTest, CastsBetweenIntegersWrapAround) {
+  auto* numbers = reinterpret_cast<std::byte*>(memory_.data());
+  const int64_t wide[] = {300, -1, int64_t{1} << 40, INT64_MIN + 5};
+  std::memcpy(numbers + 2000, wide, sizeof(wide));
+  const auto at = [](DType dtype, uint64_t offset) {
+    return DenseOperand(kVar, dtype, offset, {4});
+  };
+  Run(Copy{at(DType::kInt64, 2000), at(DType::kUInt8, 2400)});
+  Run(Copy{at(DType::kInt64, 2000), at(DType::kInt8, 2500)});
+  Run(Copy{at(DType::kInt64, 2000), at(DType::kInt32, 2600)});
+  for (size_t i = 0; i < std::size(wide); ++i) {
+    uint8_t byte = 0;
+    int8_t small = 0;
+    int32_t middle = 0;
+    std::memcpy(&byte, numbers + 2400 + i, sizeof(byte));
+    std::memcpy(&small, numbers + 2500 + i, sizeof(small));
+    std::memcpy(&middle, numbers + 2600 + 4 * i, sizeof(middle));
+    EXPECT_EQ(byte, static_cast<uint8_t>(wide[i]));
+    EXPECT_EQ(small, static_cast<int8_t>(wide[i]));
+    EXPECT_EQ(middle, static_cast<int32_t>(wide[i]));
+  }
 }
 
 TEST_P(KernelTest, CombinesIntegersWithoutOverflow) {

@@ -31,6 +31,14 @@ TEST_F(MemoryCopierTest, ATransferOutOfDramIsAnErrorAndTheNextOneWorks) {
   EXPECT_TRUE(copier_->Write(DramAddress(0, 0, 0), source));
 }
 
+// The ring once stayed on the device when its memory went, and no other could take its place.
+TEST_F(MemoryCopierTest, AnotherOneCanTakeItsPlace) {
+  EXPECT_FALSE(MemoryCopier::Create(device(), *pool_, clock_));
+  copier_.reset();
+  copier_ = Must(MemoryCopier::Create(device(), *pool_, clock_));
+  EXPECT_TRUE(copier_->Write(DramAddress(0, 0, 0), ByteVector(64)));
+}
+
 TEST_F(MemoryCopierTest, NothingToMoveIsFine) {
   EXPECT_TRUE(copier_->Write(DramAddress(0, 0, 0), {}));
 }

@@ -5,6 +5,7 @@
 #include "driver_shim/sim/kernels/split.h"
 
 #include <cmath>
+#include <cstring>
 #include <deque>
 #include <random>
 
@@ -85,6 +86,18 @@ std::vector<Case> Cases() {
   };
 }
 
+// One image under so much padding that some windows see nothing of it.
+Conv2d MostlyPadding(int64_t height, int64_t window, int64_t stride, std::array<int64_t, 4> pads) {
+  constexpr int64_t kWidth = 64;
+  const int64_t rows = (height + pads[0] + pads[2] - window) / stride + 1;
+  const int64_t columns = (kWidth - window) / stride + 1;
+  Conv2d conv{ChannelsLast(In({1, 8, height, kWidth})), Weights({8, 8, window, window}),
+              std::nullopt, ChannelsLast(Out({1, 8, rows, columns}))};
+  conv.strides = {stride, stride};
+  conv.pads = pads;
+  return conv;
+}
+
 class SplitTest : public ::testing::Test {
  protected:
   SplitTest() : memory_(2 * kOutput), weights_(1 << 18) {
@@ -147,6 +160,32 @@ TEST_F(SplitTest, PartsComputeWhatTheWholeDoes) {
         ASSERT_NEAR(got[i], want[i], 1e-4 * (1 + std::fabs(want[i]))) << i;
       }
     }
+  }
+}
+
+// Parts below the image once got an input of negative height, and wrote in front of their memory.
+TEST_F(SplitTest, PartsThatSeeOnlyPaddingAreNotMade) {
+  const ProgramContext context{{{kVar, memory_.size() * sizeof(float), true, true},
+                                {kConst, weights_.size() * sizeof(float), true, false}},
+                               {}};
+  const std::vector<Case> cases = {
+      {"below the image", MostlyPadding(64, 3, 1, {0, 0, 200, 0})},
+      {"above the image", MostlyPadding(64, 3, 1, {200, 0, 0, 0})},
+      {"both", MostlyPadding(64, 3, 1, {200, 0, 400, 0})},
+      {"a window of 5 in steps of 2", MostlyPadding(64, 5, 2, {0, 0, 400, 0})},
+      {"an image of one row", MostlyPadding(1, 3, 1, {1, 0, 300, 0})},
+      // The second part begins with row 64.
+      {"a part right behind the image", MostlyPadding(64, 2, 1, {0, 0, 65, 0})},
+  };
+  ThreadTeam team(2);
+  for (const Case& test : cases) {
+    SCOPED_TRACE(test.name);
+    const auto valid = Validate({Engine::kPe, {test.whole, End{}}}, context);
+    ASSERT_TRUE(valid) << valid.error().text;
+    EXPECT_EQ(Split(test.whole, 2).size(), 1U);
+    const std::vector<float> want = Run(test.whole, nullptr);
+    EXPECT_EQ(std::memcmp(Run(test.whole, &team).data(), want.data(), want.size() * sizeof(float)),
+              0);
   }
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Whatever instructions a NEFF holds: a program is refused when it is loaded, or its execution
-// ends, well or with an error notification. The input is the three engines' streams, each behind
-// its length (u16).
+// ends, well or with an error notification; on cores of one thread and of two, which take
+// instructions apart. The input is the three engines' streams, each behind its length (u16).
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -17,10 +17,11 @@
 namespace nrtd::sim {
 namespace {
 
-constexpr uint64_t kWorkBytes = 64 * kKiB;
+// Room for outputs that are worth two threads.
+constexpr uint64_t kWorkBytes = 512 * kKiB;
 constexpr uint64_t kWeightBytes = 16 * kKiB;
-// An input that computes for long finds nothing new: those are loaded, but not run.
-constexpr uint64_t kMostElements = 1'000'000;
+// An input that computes for long finds nothing new. More than two threads take to share one.
+constexpr uint64_t kMostElements = 3'000'000;
 
 template <typename T>
 T Must(Result<T> result) {
@@ -37,12 +38,15 @@ struct Machine {
   std::unique_ptr<SimPlatform> platform;
   std::unique_ptr<CoreChannel> channel;
 
-  Machine() {
+  explicit Machine(unsigned threads) {
     memory::PoolOptions options;
     options.pages_per_device = 2;
     options.only_small_pages = true;
     pool = Must(memory::HugePagePool::Create(options));
-    platform = Must(SimPlatform::Create("inf1.xlarge"));
+    PlatformOptions platform_options;
+    platform_options.simulate = "inf1.xlarge";
+    platform_options.sim_threads = threads;
+    platform = Must(SimPlatform::Create(platform_options));
     for (const memory::PoolPage& page : pool->pages()) {
       if (!platform->device(0).MapHostMemory(page.bus_address, page.data, page.length))
         std::abort();
@@ -61,21 +65,7 @@ uint64_t Work(ByteSpan bytes) {
   return work;
 }
 
-void RunOne(ByteSpan input) {
-  static Machine machine;
-  ProgramImage image;
-  image.variables = {{0, kWorkBytes, DramAddress(0, 0, 0), true, true},
-                     {1, kWeightBytes, DramAddress(0, 0, kWorkBytes), true, false}};
-  image.output_var_ids = {0};
-  uint64_t work = 0;
-  for (ByteSpan& stream : image.instructions) {
-    const size_t size =
-        input.size() < 2 ? 0 : std::min<size_t>(LoadAt<uint16_t>(input, 0), input.size() - 2);
-    stream = input.subspan(std::min<size_t>(2, input.size()), size);
-    input = input.subspan(std::min(input.size(), 2 + size));
-    work += Work(stream);
-  }
-  if (work > kMostElements) return;
+void RunOn(Machine& machine, const ProgramImage& image) {
   SimCore& core = machine.platform->device(0).core(0);
   const auto id = core.LoadProgram(image);
   if (!id) return;
@@ -93,6 +83,26 @@ void RunOne(ByteSpan input) {
     machine.channel->Stop(program);
   }
   core.UnloadProgram(*id);
+}
+
+void RunOne(ByteSpan input) {
+  ProgramImage image;
+  image.variables = {{0, kWorkBytes, DramAddress(0, 0, 0), true, true},
+                     {1, kWeightBytes, DramAddress(0, 0, kWorkBytes), true, false}};
+  image.output_var_ids = {0};
+  uint64_t work = 0;
+  for (ByteSpan& stream : image.instructions) {
+    const size_t size =
+        input.size() < 2 ? 0 : std::min<size_t>(LoadAt<uint16_t>(input, 0), input.size() - 2);
+    stream = input.subspan(std::min<size_t>(2, input.size()), size);
+    input = input.subspan(std::min(input.size(), 2 + size));
+    work += Work(stream);
+  }
+  if (work > kMostElements) return;
+  static Machine alone(1);
+  RunOn(alone, image);
+  static Machine pair(2);
+  RunOn(pair, image);
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Writes the seeds of corpus/program_fuzz: program_fuzz_seeds <folder>. Every instruction once, in
-// a program of the form that program_fuzz.cc loads, and two programs whose engines wait for each
-// other.
+// Writes the seeds of corpus/program_fuzz: program_fuzz_seeds <folder>. Every instruction once (a
+// convolution also in parts), in a program of the form that program_fuzz.cc loads, and two programs
+// whose engines wait for each other.
 #include <cstdio>
 
 #include "base/file.h"
@@ -24,6 +24,12 @@ std::vector<std::pair<std::string, Instruction>> Instructions() {
   conv.pads = {1, 1, 1, 1};
   conv.precision = Precision::kBFloat16;
   conv.fused = Fused{Function::kRelu, 0, 0};
+  // Worth two threads, and more of it below the image than in it.
+  Conv2d tall{Work({1, 8, 20, 46}), Weights({8, 8, 3, 3}), std::nullopt,
+              Work({1, 8, 48, 44}, 131'072)};
+  tall.input.strides = {20 * 46 * 8, 1, 46 * 8, 8};
+  tall.output.strides = {48 * 44 * 8, 1, 44 * 8, 8};
+  tall.pads = {0, 0, 30, 0};
   MatMul product{Work({2, 3, 4}), Work({1, 4, 5}, 1024), Work({1, 1, 5}, 4096),
                  Work({2, 3, 5}, 2048)};
   product.fused = Fused{Function::kGeluErf, 0, 0};
@@ -32,6 +38,7 @@ std::vector<std::pair<std::string, Instruction>> Instructions() {
   const Operand numbers = Work({2, 3}, 1024, DType::kInt64);
   return {
       {"conv", conv},
+      {"tall_conv", tall},
       {"product", product},
       {"activation", Activation{Work({7}), Work({7}), Function::kClip, -1, 2}},
       {"softmax", Softmax{Work({2, 9}), Work({2, 9}, 256), 1, 0.5F, Work({1, 9}, 512)}},

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/model/transfer_plan.h"
 
+#include <chrono>
 #include <random>
+#include <stop_token>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -240,6 +242,46 @@ TEST(TransferPlanTest, AQueueTakesExactlyTheLimitOfTransfers) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Nerr::kInvalid);
   EXPECT_THAT(refused.error().text, HasSubstr("more than 16384 transfers"));
+}
+
+// A program went on computing with the weights that were there before.
+TEST(TransferPlanTest, ADescriptorIntoAFileVariableIsRefused) {
+  Scene scene;
+  scene.subgraph.variables[kDevice].type = neff::VariableType::kFile;
+  scene.subgraph.variables[kDevice].name = "conv1.weight";
+  scene.Add(0, 0, "out", Row(kDevice, 0, 4), Row(kHost, 0, 4));
+  EXPECT_TRUE(scene.Plan());
+  scene.Add(0, 1, "in", Row(kHost, 0, 4), Row(kDevice, 0, 4));
+  const auto refused = scene.Plan();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Nerr::kInvalid);
+  EXPECT_THAT(refused.error().text, HasSubstr("queue 'in' writes variable 'conv1.weight', a file"));
+}
+
+// Each id once was compared with all before it: some minutes for these.
+TEST(TransferPlanTest, ManyIdsTakeNoLongerEachThanFew) {
+  constexpr uint32_t kIds = 500'000;
+  Scene scene;
+  scene.subgraph.engines[0].dma.reserve(kIds);
+  for (uint32_t id = 0; id < kIds; ++id) {
+    scene.Add(0, id, std::to_string(id / kMaxTransfers), Row(kDevice, 0, 4),
+              Row(kOtherDevice, 0, 4));
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(Must(scene.Plan()).triggers.size(), kIds);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+}
+
+TEST(TransferPlanTest, PlanningEndsWhenNobodyWantsItAnyMore) {
+  Scene scene;
+  scene.Add(0, 0, "q", Row(kHost, 0, 4), Row(kDevice, 0, 4));
+  std::stop_source gone;
+  gone.request_stop();
+  const auto refused = PlanTransfers(
+      scene.subgraph, [](const neff::Variable&) -> Result<TransferEnd> { return TransferEnd{}; },
+      gone.get_token());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Nerr::kInvalidHandle);
 }
 
 TEST(TransferPlanTest, AVariableThatCannotBeReachedIsRefusedWithItsReason) {

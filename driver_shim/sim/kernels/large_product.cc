@@ -31,6 +31,10 @@ struct Staged {
   int64_t image() const { return (border[0] + dims[1] + border[2]) * row(); }
   uint64_t floats() const { return static_cast<uint64_t>(dims[0] * image()); }
   bool fits() const {
+    const auto negative = [](int64_t value) { return value < 0; };
+    if (std::any_of(dims.begin(), dims.end(), negative) ||
+        std::any_of(border.begin(), border.end(), negative))
+      return false;
     const auto all = ElementCount(Shape{dims[0], border[0] + dims[1] + border[2], row()});
     return all && *all <= kMostStaged;
   }
@@ -206,7 +210,7 @@ std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& co
                       .strides = {in.strides[0], in.strides[2]},
                       .border = {conv.pads[0], conv.pads[1] * shape.channels, below, behind},
                       .round = conv.precision == Precision::kBFloat16};
-  if (!staged.fits()) return nullptr;
+  if (!staged.fits() || PacksTooMuch(w, WinogradWeightWords(shape) * sizeof(Word))) return nullptr;
   auto kernel = std::make_unique<WinogradKernel>(shape, staged, context.scratch);
   auto packed = PackOnce(
       w, fmt::format("winograd/{}", static_cast<int>(conv.precision)), context,
@@ -262,7 +266,8 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
   const auto places = ElementCount(Shape{out.dims[0], out.dims[2], out.dims[3]});
   if (!channels_last || !places || *places > kMostPlaces) return nullptr;
   if (auto kernel = MakeWinograd(conv, context)) return kernel;
-  if (HasAvx512()) return nullptr;
+  const int64_t depth = w.dims[1] * w.dims[2] * w.dims[3];
+  if (HasAvx512() || PacksTooMuch(w, PackedWords(depth, w.dims[0]) * sizeof(Word))) return nullptr;
 
   auto kernel = std::make_unique<LargeProduct>();
   std::vector<int64_t> strides = in.strides;

@@ -6,6 +6,8 @@
 // are converted and oneDNN's bfloat16 primitives run; elsewhere operands are rounded to bfloat16
 // but stay float32 in memory, and the float32 primitive runs. A product of two bfloat16 values is
 // exact in float32, so only the order of additions differs.
+#include <cstring>
+
 #include "driver_shim/sim/kernels/onednn.h"
 #include "driver_shim/sim/kernels/operand_values.h"
 
@@ -72,10 +74,22 @@ DataType ComputeType(Precision precision) {
   return UsesBFloat16(precision) ? DataType::bf16 : DataType::f32;
 }
 
+// The operand's span as it lies, in `type`. Not the library's work: it does not count what a target
+// takes whose elements are repeated.
+void ConvertSpan(const float* from, uint64_t count, DataType type, std::byte* to) {
+  if (type == DataType::f32) {
+    std::memcpy(to, from, count * sizeof(float));
+    return;
+  }
+  auto* halves = reinterpret_cast<uint16_t*>(to);
+  for (uint64_t i = 0; i < count; ++i) halves[i] = FloatToBFloat16(from[i]);
+}
+
 // Constant weights in the layout that the primitive asks for. `plain` describes the operand as
-// float32, in the primitive's number of dimensions.
+// float32, `as_they_lie` in the type to multiply, in the primitive's number of dimensions.
 std::shared_ptr<const PackedWeights> PackConstant(const Operand& operand, Precision precision,
                                                   const memory::desc& plain,
+                                                  const memory::desc& as_they_lie,
                                                   const memory::desc& wanted,
                                                   const KernelContext& context) {
   const auto raw = [](const memory::desc& desc) {
@@ -86,9 +100,15 @@ std::shared_ptr<const PackedWeights> PackConstant(const Operand& operand, Precis
   auto packed = PackOnce(operand, form, context, [&](const std::byte* data) -> Result<PackedWeights> {
     const WeightValues values(operand, precision, data);
     PackedWeights result;
-    result.size = wanted.get_size();
+    const bool lies = wanted == as_they_lie;
+    const uint64_t span = SpanElements(operand);
+    result.size = lies ? span * memory::data_type_size(wanted.data_type()) : wanted.get_size();
     result.data.reset(AllocateAligned(result.size));
-    ReorderNow(plain, values.data(), wanted, result.data.get());
+    if (lies) {
+      ConvertSpan(values.data(), span, wanted.data_type(), result.data.get());
+    } else {
+      ReorderNow(plain, values.data(), wanted, result.data.get());
+    }
     return result;
   });
   return *packed;
@@ -120,13 +140,25 @@ memory::desc GroupedDesc(const Conv2d& conv, DataType type) {
   if (conv.groups == 1) return OperandDesc(w, type);
   const int64_t outputs = w.dims[0] / conv.groups;
   return {
-      memory::dims{conv.groups, outputs, w.dims[1], w.dims[2], w.dims[3]}, DataType::f32,
+      memory::dims{conv.groups, outputs, w.dims[1], w.dims[2], w.dims[3]}, type,
       memory::dims{outputs * w.strides[0], w.strides[0], w.strides[1], w.strides[2], w.strides[3]}};
 }
 
 // A tensor of these dimensions in whatever layout the primitive likes best.
 memory::desc AnyLayout(const memory::desc& like, DataType type) {
   return {like.dims(), type, memory::format_tag::any};
+}
+
+// The primitive for constant weights in the layout that it likes best, if that is not out of
+// proportion; otherwise for weights as they lie.
+template <typename Make>
+auto ChooseLayout(const Operand& weights, bool constant, const Make& primitive_for,
+                  const memory::desc& best, const memory::desc& as_they_lie) {
+  if (constant) {
+    auto primitive = primitive_for(best);
+    if (!PacksTooMuch(weights, primitive.weights_desc().get_size())) return primitive;
+  }
+  return primitive_for(as_they_lie);
 }
 
 // A dimension of 1 steps nowhere, so its stride may be anything; the library takes that of a matrix
@@ -146,16 +178,21 @@ Operand WithPlainSteps(Operand matrix) {
 std::unique_ptr<Kernel> MakeConv2d(const Conv2d& conv, const KernelContext& context) {
   const DataType type = ComputeType(conv.precision);
   const auto plain_weights = GroupedDesc(conv, DataType::f32);
+  const auto weights_as_they_lie = GroupedDesc(conv, type);
   const auto input = OperandDesc(conv.input, type);
   const auto output = OperandDesc(conv.output);
   const auto bias = conv.bias ? OperandDesc(*conv.bias) : memory::desc();
   const bool constant = context.constant(conv.weights.var_id);
-  const auto wanted = constant ? AnyLayout(plain_weights, type) : GroupedDesc(conv, type);
-  const dnnl::convolution_forward::desc desc(
-      dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, input, wanted, bias,
-      output, {conv.strides[0], conv.strides[1]}, {conv.dilations[0] - 1, conv.dilations[1] - 1},
-      {conv.pads[0], conv.pads[1]}, {conv.pads[2], conv.pads[3]});
-  const dnnl::convolution_forward::primitive_desc pd(desc, AttrWith(conv.fused), CpuEngine());
+  const auto primitive_for = [&](const memory::desc& weights) {
+    const dnnl::convolution_forward::desc desc(
+        dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, input, weights,
+        bias, output, {conv.strides[0], conv.strides[1]},
+        {conv.dilations[0] - 1, conv.dilations[1] - 1}, {conv.pads[0], conv.pads[1]},
+        {conv.pads[2], conv.pads[3]});
+    return dnnl::convolution_forward::primitive_desc(desc, AttrWith(conv.fused), CpuEngine());
+  };
+  const auto pd = ChooseLayout(conv.weights, constant, primitive_for,
+                               AnyLayout(plain_weights, type), weights_as_they_lie);
 
   auto kernel = std::make_unique<MatrixKernel>();
   kernel->primitive = BoundPrimitive(dnnl::convolution_forward(pd));
@@ -163,8 +200,8 @@ std::unique_ptr<Kernel> MakeConv2d(const Conv2d& conv, const KernelContext& cont
   kernel->live.emplace_back(conv.input, conv.precision, context, &scratch_at);
   kernel->live.back().BindTo(kernel->primitive, DNNL_ARG_SRC, input);
   if (constant) {
-    kernel->weights =
-        PackConstant(conv.weights, conv.precision, plain_weights, pd.weights_desc(), context);
+    kernel->weights = PackConstant(conv.weights, conv.precision, plain_weights, weights_as_they_lie,
+                                   pd.weights_desc(), context);
     kernel->primitive.Bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), kernel->weights->data.get());
   } else {
     kernel->live.emplace_back(conv.weights, conv.precision, context, &scratch_at);
@@ -184,10 +221,14 @@ std::unique_ptr<Kernel> MakeMatMul(const MatMul& given, const KernelContext& con
   const auto plain_b = OperandDesc(matmul.b);
   const auto c = OperandDesc(matmul.c);
   const bool constant = context.constant(matmul.b.var_id);
-  const auto b = constant ? AnyLayout(plain_b, type) : OperandDesc(matmul.b, type);
+  const auto b = OperandDesc(matmul.b, type);
   const auto bias = matmul.bias ? OperandDesc(*matmul.bias) : memory::desc();
-  const auto desc = matmul.bias ? dnnl::matmul::desc(a, b, bias, c) : dnnl::matmul::desc(a, b, c);
-  const dnnl::matmul::primitive_desc pd(desc, AttrWith(matmul.fused), CpuEngine());
+  const auto primitive_for = [&](const memory::desc& weights) {
+    const auto desc =
+        matmul.bias ? dnnl::matmul::desc(a, weights, bias, c) : dnnl::matmul::desc(a, weights, c);
+    return dnnl::matmul::primitive_desc(desc, AttrWith(matmul.fused), CpuEngine());
+  };
+  const auto pd = ChooseLayout(matmul.b, constant, primitive_for, AnyLayout(plain_b, type), b);
 
   auto kernel = std::make_unique<MatrixKernel>();
   kernel->primitive = BoundPrimitive(dnnl::matmul(pd));
@@ -195,7 +236,8 @@ std::unique_ptr<Kernel> MakeMatMul(const MatMul& given, const KernelContext& con
   kernel->live.emplace_back(matmul.a, matmul.precision, context, &scratch_at);
   kernel->live.back().BindTo(kernel->primitive, DNNL_ARG_SRC, a);
   if (constant) {
-    kernel->weights = PackConstant(matmul.b, matmul.precision, plain_b, pd.weights_desc(), context);
+    kernel->weights =
+        PackConstant(matmul.b, matmul.precision, plain_b, b, pd.weights_desc(), context);
     kernel->primitive.Bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), kernel->weights->data.get());
   } else {
     kernel->live.emplace_back(matmul.b, matmul.precision, context, &scratch_at);

@@ -44,7 +44,8 @@ class BoundPrimitive {
 
   // `data` stays valid as long as this.
   void Bind(int argument, const dnnl::memory::desc& desc, const void* data);
-  // At `offset` into the scratch memory, wherever that is when Run() is called.
+  // At `offset` into the scratch memory, wherever that is when Run() is called. Nothing for a
+  // descriptor without dimensions. One whose strides are all 0 has one, though its size is 0.
   void BindScratch(int argument, const dnnl::memory::desc& desc, Scratch* scratch, uint64_t offset);
 
   bool Run();

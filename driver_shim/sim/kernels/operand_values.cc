@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "base/sizes.h"
+
 namespace nrtd::sim {
 
 uint64_t SpanElements(const Operand& operand) {
@@ -11,6 +13,12 @@ uint64_t SpanElements(const Operand& operand) {
     last += static_cast<uint64_t>((operand.dims[d] - 1) * operand.strides[d]);
   }
   return last + 1;
+}
+
+bool PacksTooMuch(const Operand& operand, uint64_t bytes) {
+  constexpr uint64_t kMostGrowth = 8;  // Winograd's are 3.6 times as many at worst
+  constexpr uint64_t kHarmless = 64 * kMiB;
+  return bytes > kHarmless && bytes / (kMostGrowth * sizeof(float)) > SpanElements(operand);
 }
 
 // Written for the vectoriser: no branch.

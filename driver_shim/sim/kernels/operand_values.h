@@ -15,6 +15,11 @@ namespace nrtd::sim {
 // Elements from the operand's first to its last, gaps included.
 uint64_t SpanElements(const Operand& operand);
 
+// Would packed weights of so many bytes take far more memory than the operand does? Elements may be
+// repeated as often as a NEFF of a few kB likes (strides of 0), and a panel of one column is mostly
+// zeros. Such weights are not packed.
+bool PacksTooMuch(const Operand& operand, uint64_t bytes);
+
 // Rounds a run of floats to bfloat16 (nearest even), keeping them as floats. NaN stays NaN. `from`
 // and `to` are equal or do not overlap.
 void RoundRun(const float* from, float* to, uint64_t count);

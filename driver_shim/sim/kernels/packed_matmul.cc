@@ -243,7 +243,9 @@ std::unique_ptr<Kernel> MakePackedMatMul(const MatMul& matmul, const KernelConte
     return nullptr;
   const int64_t columns = c.dims.back();
   const uint64_t rows = ElementCount(c.dims).value_or(0) / static_cast<uint64_t>(columns);
-  if (rows > kMostRows) return nullptr;
+  if (rows > kMostRows ||
+      PacksTooMuch(b, PackedWords((a.dims.back() + 1) / 2, columns) * sizeof(Word)))
+    return nullptr;
   const unsigned threads = context.team != nullptr ? context.team->size() : 1;
   const bool cut = MacCount(matmul) >= kThreadMacs * threads;
   return std::make_unique<PackedMatMul>(

@@ -282,16 +282,18 @@ class ReduceKernel final : public Kernel {
         RunWith(
             1, [](auto a, auto b) __attribute__((always_inline)) { return a * b; });
         break;
-      // a is what was found so far; a NaN in b stays.
+      // a is what was found so far. It stays if it is NaN, and is taken over if b is.
       case Reduction::kMaximum:
         RunWith(
             -std::numeric_limits<float>::infinity(),
-            [](auto a, auto b) __attribute__((always_inline)) { return a >= b ? a : b; });
+            [](auto a, auto b)
+                __attribute__((always_inline)) { return ((a >= b) | (a != a)) ? a : b; });
         break;
       case Reduction::kMinimum:
         RunWith(
             std::numeric_limits<float>::infinity(),
-            [](auto a, auto b) __attribute__((always_inline)) { return a <= b ? a : b; });
+            [](auto a, auto b)
+                __attribute__((always_inline)) { return ((a <= b) | (a != a)) ? a : b; });
         break;
     }
     return true;

@@ -163,9 +163,25 @@ class Splitter {
     });
   }
 
+  // The rows of the input that the windows of some rows of the output reach.
+  struct Reach {
+    int64_t first = 0, end = 0;  // padding included
+    int64_t from = 0, to = 0;    // inside the image; none if to <= from
+  };
+  template <typename I>
+  static Reach ReachOf(const I& whole, const Range& range, int64_t window) {
+    Reach reach;
+    reach.first = range.begin * whole.strides[0] - whole.pads[0];
+    reach.end = reach.first + (range.count - 1) * whole.strides[0] + window;
+    reach.from = std::max<int64_t>(reach.first, 0);
+    reach.to = std::min(reach.end, whole.input.dims[2]);
+    return reach;
+  }
+
   // Images, if there are enough of them; otherwise rows of the one image, with the rows of the
   // input that their windows reach. Only where rows are runs of pixels with all their channels: the
-  // library is slow for what has gaps.
+  // library is slow for what has gaps. And only where every part reaches the image: padding may be
+  // higher than it, and an instruction without input does not exist.
   template <typename I>
   std::vector<Instruction> Images(const I& whole, int64_t window) const {
     const int64_t count = whole.output.dims[0];
@@ -178,16 +194,17 @@ class Splitter {
     const bool channels_last = whole.input.strides[1] == 1 && whole.output.strides[1] == 1;
     if (count != 1 || !channels_last || whole.output.dims[2] < 2 * static_cast<int64_t>(parts_))
       return {whole};
-    return Along(whole, whole.output.dims[2], 1, [&](I& part, const Range& range) {
-      const int64_t height = whole.input.dims[2];
-      const int64_t first = range.begin * whole.strides[0] - whole.pads[0];
-      const int64_t end =
-          (range.begin + range.count - 1) * whole.strides[0] - whole.pads[0] + window;
-      const int64_t from = std::max<int64_t>(first, 0);
-      Narrow(part.input, 2, {from, std::min(end, height) - from});
+    const int64_t rows = whole.output.dims[2];
+    for (const Range& range : Ranges(rows, parts_, 1)) {
+      const Reach reach = ReachOf(whole, range, window);
+      if (reach.to <= reach.from) return {whole};
+    }
+    return Along(whole, rows, 1, [&](I& part, const Range& range) {
+      const Reach reach = ReachOf(whole, range, window);
+      Narrow(part.input, 2, {reach.from, reach.to - reach.from});
       Narrow(part.output, 2, range);
-      part.pads[0] = from - first;
-      part.pads[2] = std::max<int64_t>(end - height, 0);
+      part.pads[0] = reach.from - reach.first;
+      part.pads[2] = reach.end - reach.to;
       // One image: the step to the next one is as good as any, and best if there is no gap.
       for (Operand* operand : {&part.input, &part.output})
         operand->strides[0] = operand->dims[1] * operand->dims[2] * operand->dims[3];

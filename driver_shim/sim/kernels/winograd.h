@@ -2,8 +2,10 @@
 //
 // Convolutions of 3 x 3 with 4/9 of the multiplications: F(2 x 2, 3 x 3) of Lavin and Gray, "Fast
 // Algorithms for Convolutional Neural Networks" (2015). A tile of 4 x 4 inputs gives 2 x 2 outputs;
-// transformed, it takes 16 products instead of 36. The transforms only add and halve: the error is
-// that of a few more float32 additions.
+// transformed, it takes 16 products instead of 36. The transforms only add and halve. Products are
+// not those of the plain form: an output's error is that of a few more float32 additions of the
+// tile's largest input, also where that is not under its window, and an infinity in the tile may
+// give NaN (docs/sim-isa.md, Precision).
 #pragma once
 
 #include <cstdint>
