@@ -229,6 +229,36 @@ TEST(PlaceActivations, PutsThemBehindTheirProducers) {
   EXPECT_THAT(NodeNames(graph), ElementsAre("a", "d", "e", "f", "b", "c"));
 }
 
+// A transpose of [N,C,1,1] has the strides of its input.
+TEST(PutChannelsLast, ATransposeOfOnePixelIsNoBlock) {
+  struct Turned {
+    Shape from, to, strides;
+  };
+  const Turned kTurned[] = {{{1, 3, 1, 1}, {1, 1, 1, 3}, {3, 1, 1, 1}},
+                            {{1, 3, 1, 2}, {1, 1, 3, 2}, {6, 2, 2, 1}}};
+  for (const Turned& turned : kTurned) {
+    GraphWriter w;
+    const ValueId x = w.Input("x", {1, 16, 64, 64});
+    // What makes it worth it to put channels last.
+    const ValueId large =
+        w.Node("large", Conv{}, {x, w.Constant("weights", {32, 16, 3, 3})}, {1, 32, 64, 64});
+    const ValueId pixel = w.Input("pixel", turned.from);
+    const ValueId conv =
+        w.Node("conv", Conv{}, {pixel, w.Constant("ones", {3, 3, 1, 1})}, turned.from);
+    const Rearrange transpose{{{0, turned.to, 0, turned.strides, 0, DenseStrides(turned.to)}}};
+    const ValueId y = w.Node("y", transpose, {conv}, turned.to);
+    Graph graph = w.Finish({large, y});
+    PutChannelsLast(graph);
+    EXPECT_TRUE(graph.Check());
+    const auto kept = std::find_if(graph.nodes.begin(), graph.nodes.end(),
+                                   [](const Node& node) { return node.name == "y"; });
+    ASSERT_NE(kept, graph.nodes.end());
+    EXPECT_EQ(kept->inputs[0], conv) << ShapeText(turned.from);
+    EXPECT_EQ(kept->output, y);
+    EXPECT_EQ(std::get<Rearrange>(kept->operation).parts[0].dims, turned.to);
+  }
+}
+
 TEST(GraphCheck, FindsTheMistakesOfAPass) {
   Biased b;
   Graph good = b.w.Finish({b.product});
