@@ -131,6 +131,42 @@ TEST(Recognise, LeavesWhatIsOnlySimilar) {
   EXPECT_EQ(graph.nodes.size(), 1U);
 }
 
+// One number has no last dimension.
+TEST(RecogniseLayerNorm, LeavesProductsOfScalars) {
+  GraphWriter w;
+  const ValueId x = w.Input("x", {});
+  const ValueId factor = w.Constant("factor", {}, {3});
+  const ValueId one = w.Constant("one", {1}, {1});
+  const ValueId scaled = w.Node("scaled", Binary{sim::BinaryFunction::kMultiply}, {x, factor}, {});
+  const ValueId y = w.Node("y", kAdd, {scaled, factor}, {});
+  const ValueId z = w.Node("z", Binary{sim::BinaryFunction::kMultiply}, {y, one}, {1});
+  Graph graph = w.Finish({z});
+  RecogniseLayerNorm(graph);
+  EXPECT_THAT(NodeNames(graph), ElementsAre("scaled", "y", "z"));
+}
+
+TEST(FuseScale, LeavesAProductOfOneColumnWhoseBiasIsAScalar) {
+  GraphWriter w;
+  const ValueId x = w.Input("x", {2, 3});
+  const ValueId product = w.Node(
+      "product", MatMul{}, {x, w.Constant("weights", {3, 1}), w.Constant("bias", {})}, {2, 1});
+  const ValueId y = w.Node("y", Activation{sim::Function::kLinear, 2, 0}, {product}, {2, 1});
+  Graph graph = w.Finish({y});
+  FuseScale(graph);
+  EXPECT_THAT(NodeNames(graph), ElementsAre("product", "y"));
+}
+
+TEST(FuseBias, LeavesAProductOfOneColumnWhoseBiasIsAScalar) {
+  GraphWriter w;
+  const ValueId x = w.Input("x", {2, 3});
+  const ValueId product = w.Node(
+      "product", MatMul{}, {x, w.Constant("weights", {3, 1}), w.Constant("bias", {})}, {2, 1});
+  const ValueId y = w.Node("y", kAdd, {product, w.Constant("more", {1})}, {2, 1});
+  Graph graph = w.Finish({y});
+  FuseBias(graph);
+  EXPECT_THAT(NodeNames(graph), ElementsAre("product", "y"));
+}
+
 TEST(RemoveDeadCode, RemovesWhatNoOutputNeedsAndKeepsInputs) {
   GraphWriter w;
   const ValueId x = w.Input("x", {2});
