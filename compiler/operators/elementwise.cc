@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "compiler/operators/operator.h"
 
@@ -46,6 +47,14 @@ Activation Linear(float factor, float addend) {
   return {sim::Function::kLinear, factor, addend};
 }
 
+// Of a power of two: by others a product may differ from the quotient in the last bit, which is all
+// the difference behind a Floor.
+bool HasExactReciprocal(float scalar) {
+  int exponent = 0;
+  return std::isnormal(scalar) && std::isnormal(1 / scalar) &&
+         std::fabs(std::frexp(scalar, &exponent)) == 0.5F;
+}
+
 // What a pair is to x when the other one is this number; nothing where it stays a pair.
 std::optional<Activation> WithScalar(sim::BinaryFunction function, float scalar,
                                      bool scalar_first) {
@@ -57,7 +66,7 @@ std::optional<Activation> WithScalar(sim::BinaryFunction function, float scalar,
     case sim::BinaryFunction::kMultiply:
       return Linear(scalar, 0);
     case sim::BinaryFunction::kDivide:
-      if (!scalar_first && scalar != 0) return Linear(1 / scalar, 0);
+      if (!scalar_first && HasExactReciprocal(scalar)) return Linear(1 / scalar, 0);
       if (scalar_first && scalar == 1) return Activation{sim::Function::kReciprocal, 0, 0};
       return std::nullopt;
     case sim::BinaryFunction::kPower:
