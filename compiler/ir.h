@@ -148,10 +148,11 @@ struct Reduce {
 };
 
 // What no engine has: a result of a function of the host's CPUs (docs/host-nodes.md), inputs as
-// that wants them. Nodes that are equal but for `result` are one call.
+// that wants them. The results of one call are nodes with the same `call`, which no other has.
 struct HostCall {
   std::string function;
   std::map<std::string, std::string> attributes;
+  size_t call = 0;
   size_t result = 0;
 };
 

@@ -15,12 +15,12 @@ bool IsCall(const Node& node) {
   return std::holds_alternative<HostCall>(node.operation);
 }
 
-// Does it do the same as the other, but for which result it takes?
+// Is it another result of the same call?
 bool IsSameCall(const Node& a, const Node& b) {
   const auto* left = std::get_if<HostCall>(&a.operation);
   const auto* right = std::get_if<HostCall>(&b.operation);
-  return left != nullptr && right != nullptr && left->function == right->function &&
-         left->attributes == right->attributes && a.inputs == b.inputs;
+  return left != nullptr && right != nullptr && left->call == right->call &&
+         left->function == right->function && a.inputs == b.inputs;
 }
 
 class Partitioner {
@@ -263,8 +263,7 @@ class Partitioner {
       std::erase_if(left, [&](size_t n) {
         const Node& node = graph_.nodes[n];
         if (!IsSameCall(first, node)) return false;
-        outputs.emplace(std::get<HostCall>(node.operation).result, node.output);
-        return true;
+        return outputs.emplace(std::get<HostCall>(node.operation).result, node.output).second;
       });
       for (const auto& [result, value] : outputs) stage.outputs.push_back(value);
       stages_.push_back(std::move(stage));

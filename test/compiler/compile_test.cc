@@ -198,6 +198,33 @@ TEST_F(CompileTest, BothResultsOfACallAreOneNode) {
   EXPECT_EQ(calls, 1U);
 }
 
+// They would be one call if only what they do counted, and the network would lose an output.
+TEST_F(CompileTest, EqualCallsOfTwoNodesAreTwoCalls) {
+  GraphWriter w;
+  const ValueId x = w.Input("x", {2, 5});
+  const auto call = [&](const std::string& name, const std::string& function, size_t number,
+                        size_t result, Shape shape) {
+    HostCall operation{function, {{"axis", "1"}}, number, result};
+    operation.attributes[function == "nrt_topk" ? "largest" : "select_last_index"] = "1";
+    const ValueId id = w.Node(name, std::move(operation), {x}, std::move(shape));
+    if (function != "nrt_topk" || result == 1) w.graph.values[id].dtype = DType::kInt64;
+    return id;
+  };
+  const ValueId first = call("first", "nrt_argmax", 1, 0, {2, 1});
+  const ValueId same = call("same", "nrt_argmax", 2, 0, {2, 1});
+  const ValueId best = call("best", "nrt_topk", 3, 0, {2, 1});
+  const ValueId place = call("place", "nrt_topk", 3, 1, {2, 1});
+  const ValueId five = call("five", "nrt_topk", 4, 0, {2, 5});
+  const ValueId places = call("places", "nrt_topk", 4, 1, {2, 5});
+  const Graph graph = w.Finish({first, same, best, place, five, places});
+  const Compiled compiled = Must(CompileGraph(graph));
+  ASSERT_EQ(compiled.contents.graph.outputs.size(), 6U);
+  std::vector<size_t> results;
+  for (const neff::Node& node : compiled.contents.graph.nodes)
+    if (node.kind == neff::NodeKind::kHostFunction) results.push_back(node.outputs.size());
+  EXPECT_THAT(results, ::testing::ElementsAre(1, 1, 2, 2));
+}
+
 TEST_F(CompileTest, ARefusedModelLeavesTheOldNeffAlone) {
   const std::string path = folder_.File("model.neff");
   Must(WriteFileAtomically(path, AsBytes("old")));

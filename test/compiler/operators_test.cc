@@ -120,5 +120,17 @@ TEST(Divide, ByAConstantIsStillRecognisedInGeluAndAttention) {
   EXPECT_FLOAT_EQ(std::get<Softmax>(graph.nodes[1].operation).scale, 0.40824829F);
 }
 
+// Equal but for their names.
+TEST(HostCalls, OfTwoNodesAreTwo) {
+  ModelWriter w;
+  w.Input("x", {2, 5});
+  w.Node("ArgMax", {"x"}, "y", {{"axis", int64_t{1}}});
+  w.Node("ArgMax", {"x"}, "z", {{"axis", int64_t{1}}});
+  const Graph graph = Must(w.Build({"y", "z"}));
+  ASSERT_EQ(graph.nodes.size(), 2U);
+  EXPECT_NE(std::get<HostCall>(graph.nodes[0].operation).call,
+            std::get<HostCall>(graph.nodes[1].operation).call);
+}
+
 }  // namespace
 }  // namespace nrtd::compiler
