@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/sizes.h"
+#include "compiler/emit.h"
 #include "compiler/lower/lower.h"
 #include "compiler/memory_plan.h"
 #include "driver_shim/sim/kernels/kernel.h"
@@ -99,7 +100,9 @@ std::optional<ByteVector> Evaluate(const Graph& graph, const Node& node) {
   if (!program) return std::nullopt;
   sim::UseOneThread();
   Runner runner(alone, plan);
+  const sim::ProgramContext context = ContextOf(plan, Schedule{});
   for (const TensorInstruction& step : *program) {
+    if (!sim::Validate({step.engine, {step.instruction}}, context)) return std::nullopt;
     if (!runner.Run(step.instruction)) return std::nullopt;
   }
   const ValueId output = alone.outputs[0];

@@ -237,9 +237,52 @@ Result<void> BuildIdentity(const OnnxNode& node, GraphBuilder& builder) {
   return {};
 }
 
+namespace {
+
+// A type that the core compares and that holds every number of `dtype`, in its order.
+std::optional<DType> ComparedAs(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+    case DType::kInt32:
+    case DType::kInt64:
+    case DType::kBool:
+      return dtype;
+    case DType::kFloat16:
+    case DType::kBFloat16:
+      return DType::kFloat32;
+    case DType::kInt8:
+    case DType::kUInt8:
+      return DType::kInt32;
+    default:
+      return std::nullopt;
+  }
+}
+
+Result<ValueId> ComparedInput(const OnnxNode& node, size_t index, GraphBuilder& builder) {
+  NRTD_ASSIGN(const ValueId x, builder.Input(node, index));
+  const Value& from = builder.at(x);
+  const auto dtype = ComparedAs(from.dtype);
+  if (!dtype) {
+    return Fail(Nerr::kInvalid,
+                "{}: tensor '{}' is {}, which cannot be compared; cast it to float32 or int64 "
+                "before",
+                Describe(node), from.name, DTypeName(from.dtype));
+  }
+  if (*dtype == from.dtype) return x;
+  const ValueId cast = builder.Between(node, fmt::format("compared{}", index), from.shape, *dtype);
+  builder.Append(node, Cast{}, {x}, cast);
+  return cast;
+}
+
+}  // namespace
+
 Result<void> BuildComparison(const OnnxNode& node, GraphBuilder& builder) {
-  NRTD_ASSIGN(ValueId a, builder.Input(node, 0));
-  NRTD_ASSIGN(ValueId b, builder.Input(node, 1));
+  NRTD_ASSIGN(ValueId a, ComparedInput(node, 0, builder));
+  NRTD_ASSIGN(ValueId b, ComparedInput(node, 1, builder));
+  if (builder.at(a).dtype != builder.at(b).dtype) {
+    return Fail(Nerr::kInvalid, "{}: it compares {} with {}", Describe(node),
+                DTypeName(builder.at(a).dtype), DTypeName(builder.at(b).dtype));
+  }
   NRTD_ASSIGN(Shape shape, Broadcast(node, builder.at(a).shape, builder.at(b).shape));
   NRTD_ASSIGN(const ValueId output, builder.Output(node, DType::kBool, std::move(shape)));
   const bool swapped = node.op_type.starts_with("Greater");

@@ -120,6 +120,30 @@ TEST(Divide, ByAConstantIsStillRecognisedInGeluAndAttention) {
   EXPECT_FLOAT_EQ(std::get<Softmax>(graph.nodes[1].operation).scale, 0.40824829F);
 }
 
+template <typename T>
+ModelWriter LessOf(const std::vector<T>& a, const std::vector<T>& b) {
+  ModelWriter w;
+  w.Constant<T>("a", {2}, a);
+  w.Constant<T>("b", {2}, b);
+  w.Constant<float>("one", {}, {1});
+  w.Constant<float>("zero", {}, {0});
+  w.Node("Less", {"a", "b"}, "less");
+  w.Node("Where", {"less", "one", "zero"}, "y");
+  return w;
+}
+
+TEST(Comparison, OfSmallIntegersIsThatOfTheirNumbers) {
+  EXPECT_THAT(LessOf<int8_t>({-128, 3}, {127, 2}).Folded<float>(), ElementsAre(1, 0));
+  EXPECT_THAT(LessOf<uint8_t>({255, 3}, {1, 200}).Folded<float>(), ElementsAre(0, 1));
+}
+
+TEST(Comparison, OfWhatTheCoreCannotCompareIsRefused) {
+  EXPECT_THAT(LessOf<double>({1, 2}, {2, 1}).Refusal(),
+              AllOf(HasSubstr("Less 'the_less'"), HasSubstr("'a' is float64")));
+  EXPECT_THAT(LessOf<int16_t>({1, 2}, {2, 1}).Refusal(), HasSubstr("'a' is int16"));
+  EXPECT_THAT(LessOf<uint64_t>({1, 2}, {2, 1}).Refusal(), HasSubstr("'a' is uint64"));
+}
+
 // Equal but for their names.
 TEST(HostCalls, OfTwoNodesAreTwo) {
   ModelWriter w;

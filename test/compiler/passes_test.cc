@@ -57,6 +57,19 @@ TEST(FoldConstants, LeavesToTheCoreWhatItCannotCompute) {
   EXPECT_FALSE(graph.at(y).IsConstant());
 }
 
+// Kernels trust that the instruction was checked.
+TEST(FoldConstants, LeavesWhatTheInstructionSetRefuses) {
+  GraphWriter w;
+  const ValueId p = w.Constant("p", {2});
+  w.graph.values[p].dtype = DType::kFloat64;
+  w.graph.values[p].data->resize(2 * sizeof(double));
+  const ValueId y = w.Node("y", Compare{sim::Comparison::kLess}, {p, p}, {2});
+  w.graph.values[y].dtype = DType::kBool;
+  Graph graph = w.Finish({y});
+  FoldConstants(graph);
+  EXPECT_THAT(NodeNames(graph), ElementsAre("y"));
+}
+
 // Three inputs and two constants are no product yet.
 TEST(FuseBias, LeavesWhatIsNoProduct) {
   GraphWriter w;
