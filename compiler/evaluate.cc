@@ -85,6 +85,8 @@ std::optional<ByteVector> EvaluateCall(const Graph& graph, const Node& node, con
 }  // namespace
 
 std::optional<ByteVector> Evaluate(const Graph& graph, const Node& node) {
+  const auto elements = ElementCount(graph.at(node.output).shape);
+  if (!elements || *elements > sim::kMaxElements) return std::nullopt;
   uint64_t input_bytes = 0;
   for (ValueId input : node.inputs) {
     if (!graph.at(input).IsConstant()) return std::nullopt;

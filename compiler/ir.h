@@ -26,7 +26,8 @@ using ValueId = uint32_t;  // index into Graph::values
 struct Value {
   std::string name;  // ONNX's; unique among inputs, outputs and constants
   DType dtype = DType::kFloat32;
-  Shape shape;                     // static, every dimension >= 1; [] is a scalar
+  // Static, every dimension >= 1, at most sim::kMaxElements elements; [] is a scalar.
+  Shape shape;
   std::optional<ByteVector> data;  // of a constant: row-major elements
 
   bool IsConstant() const { return data.has_value(); }

@@ -51,6 +51,10 @@ Result<double> Round(const OnnxNode& node, const Form& form, double at) {
 Result<std::vector<float>> Weights(const OnnxNode& node, const Form& form, int64_t from, int64_t to,
                                    double scale) {
   NRTD_ASSIGN(const Place place, PlaceOf(node, form));
+  constexpr int64_t kMostWeights = int64_t{1} << 26;  // 8,192 x 8,192
+  if (from > kMostWeights / to)
+    return Fail(Nerr::kInvalid, "{}: from {} to {} elements takes more than {} weights",
+                Describe(node), from, to, kMostWeights);
   std::vector<float> weights(static_cast<size_t>(from * to), 0.0F);
   const auto add = [&](int64_t row, double column, double weight) {
     const auto at = std::clamp<int64_t>(static_cast<int64_t>(column), 0, from - 1);
@@ -153,6 +157,7 @@ Result<void> BuildResize(const OnnxNode& node, GraphBuilder& builder) {
     }
     Shape shape = from;
     shape[last] = to[last];
+    NRTD_TRY(CheckSize(node, node.name + ".columns", shape));
     value = changes(last - 1) ? builder.Between(node, "columns", std::move(shape)) : output;
     builder.Append(node, MatMul{},
                    {x, builder.Constant(node, "right", {from[last], to[last]}, turned)}, value);

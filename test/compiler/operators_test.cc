@@ -120,6 +120,87 @@ TEST(Divide, ByAConstantIsStillRecognisedInGeluAndAttention) {
   EXPECT_FLOAT_EQ(std::get<Softmax>(graph.nodes[1].operation).scale, 0.40824829F);
 }
 
+// Models that ask for more than there can be must end with an error.
+TEST(Sizes, BeyondTheLimitAreRefusedByName) {
+  constexpr int64_t kHuge = int64_t{1} << 40;
+  ModelWriter input;
+  input.Input("x", {kHuge, kHuge});
+  input.Node("Relu", {"x"}, "y");
+  EXPECT_THAT(input.Refusal(), AllOf(HasSubstr("tensor 'x'"), HasSubstr("2147483648")));
+  ModelWriter resize;
+  resize.Input("x", {1, 1, 2, 2});
+  resize.Type("y", {1, 1, kHuge, kHuge});
+  resize.Constant<float>("s", {4}, {1, 1, 1e12F, 1e12F});
+  resize.Node("Resize", {"x", "", "s"}, "y");
+  EXPECT_THAT(resize.Refusal(), AllOf(HasSubstr("Resize 'the_y'"), HasSubstr("tensor 'y'")));
+  ModelWriter wide;
+  wide.Input("x", {1, 1, 1, 1 << 15});
+  wide.Type("y", {1, 1, 1, 1 << 15});
+  wide.Constant<float>("s", {4}, {1, 1, 1, 1.00001F});
+  wide.Node("Resize", {"x", "", "s"}, "y", {{"mode", "linear"}});
+  EXPECT_THAT(wide.Refusal(), AllOf(HasSubstr("Resize 'the_y'"), HasSubstr("weights")));
+  for (const int64_t repeats : {int64_t{1} << 31, (int64_t{1} << 62) + 1}) {
+    ModelWriter tile;
+    tile.Input("x", {2, 2});
+    tile.Constant<int64_t>("r", {2}, {repeats, 2});
+    tile.Node("Tile", {"x", "r"}, "y");
+    EXPECT_THAT(tile.Refusal(), HasSubstr("'the_y'")) << repeats;
+  }
+  ModelWriter expand;
+  expand.Constant<float>("x", {1}, {1});
+  expand.Constant<int64_t>("s", {3}, {kHuge, kHuge, kHuge});
+  expand.Node("Expand", {"x", "s"}, "y");
+  EXPECT_THAT(expand.Refusal(), HasSubstr("tensor 'y'"));
+  for (const int64_t block : {int64_t{1} << 32, int64_t{1} << 16}) {
+    for (const char* op : {"DepthToSpace", "SpaceToDepth"}) {
+      ModelWriter blocks;
+      blocks.Input("x", {1, 4, 4, 4});
+      blocks.Node(op, {"x"}, "y", {{"blocksize", block}});
+      EXPECT_THAT(blocks.Refusal(), HasSubstr("do not fit shape")) << block;
+    }
+  }
+  for (const int64_t stride : {int64_t{1} << 62, int64_t{1} << 29}) {
+    ModelWriter up;
+    up.Input("x", {1, 1, 1 << 10});
+    up.Type("y", {1, 1, 4});
+    up.Constant<float>("w", {1, 1, 1}, {1});
+    up.Node("ConvTranspose", {"x", "w"}, "y", {{"strides", Shape{stride}}});
+    EXPECT_THAT(up.Refusal(), HasSubstr("ConvTranspose 'the_y'")) << stride;
+  }
+  ModelWriter pad;
+  pad.Input("x", {2, 2});
+  pad.Constant<int64_t>("p", {4}, {INT64_MAX, 0, INT64_MAX, INT64_MIN});
+  pad.Node("Pad", {"x", "p"}, "y");
+  EXPECT_THAT(pad.Refusal(), HasSubstr("Pad 'the_y'"));
+  ModelWriter split;
+  split.Input("x", {4});
+  split.Constant<int64_t>("n", {1}, {INT64_MAX});
+  split.Node("Split", {"x", "n"}, "y");
+  EXPECT_THAT(split.Refusal(), HasSubstr("Split 'the_y'"));
+}
+
+TEST(Slice, OfOneElementMayStepAnyDistance) {
+  for (const int64_t step : {INT64_MAX, INT64_MIN}) {
+    ModelWriter w;
+    w.Constant<float>("x", {2, 3}, {1, 2, 3, 4, 5, 6});
+    w.Constant<int64_t>("start", {1}, {1});
+    w.Constant<int64_t>("end", {1}, {step > 0 ? INT64_MAX : INT64_MIN});
+    w.Constant<int64_t>("axis", {1}, {0});
+    w.Constant<int64_t>("step", {1}, {step});
+    w.Node("Slice", {"x", "start", "end", "axis", "step"}, "y");
+    EXPECT_THAT(w.Folded<float>(), ElementsAre(4, 5, 6)) << step;
+  }
+}
+
+TEST(Range, EndsWhereTheNumbersDo) {
+  ModelWriter w;
+  w.Constant<int64_t>("start", {}, {INT64_MAX - 3});
+  w.Constant<int64_t>("limit", {}, {INT64_MAX});
+  w.Constant<int64_t>("delta", {}, {2});
+  w.Node("Range", {"start", "limit", "delta"}, "y");
+  EXPECT_THAT(w.Folded<int64_t>(), ElementsAre(INT64_MAX - 3, INT64_MAX - 1));
+}
+
 template <typename T>
 ModelWriter LessOf(const std::vector<T>& a, const std::vector<T>& b) {
   ModelWriter w;
