@@ -130,10 +130,25 @@ TEST(OnnxImport, RefusesWhatItCannotCompileNamingTheNode) {
       {"reshape_to_an_input", "Reshape 'reshape_y': its input 's' is not known"},
       {"opset_7", "operator set 7; 11 to 17"},
       {"missing_tensor", "nowhere"},
+      {"short_initializer", "initializer 's' of shape [2] has 13 bytes of data, expected 16"},
+      {"short_constant", "Constant 'constant_s'"},
       {"wrong_output_shape", "differ in dimension 0"},
   };
   for (const auto& [model, text] : kRefusals)
     EXPECT_THAT(RefusalOf(RefusedModel(model)), HasSubstr(text));
+}
+
+// Shape inference reads them.
+TEST(ExternalData, LargeIntegersAreThereForShapes) {
+  const TemporaryFolder folder;
+  std::filesystem::copy(DataFolder() / "outside" / "large_indices.onnx", folder.File("model.onnx"));
+  std::vector<int64_t> numbers(1 << 18, 1);
+  numbers.back() = 3;
+  std::ofstream(folder.File("numbers.bin"), std::ios::binary)
+      .write(reinterpret_cast<const char*>(numbers.data()),
+             static_cast<std::streamsize>(numbers.size() * sizeof(int64_t)));
+  const Graph graph = Must(ImportOnnx(folder.File("model.onnx")));
+  EXPECT_EQ(graph.at(graph.outputs[0]).shape, Shape{3});
 }
 
 TEST(ExternalData, RangesAreThoseOfTheFile) {
