@@ -163,6 +163,24 @@ TEST(ExternalData, RangesAreThoseOfTheFile) {
   EXPECT_THAT(data.Read("weights.bin", UINT64_MAX, 2).error().text, HasSubstr("but it has 10"));
   std::filesystem::create_symlink("weights.bin", folder.File("link.bin"));
   EXPECT_THAT(data.Read("link.bin", 0, 1).error().text, HasSubstr("symbolic link"));
+  EXPECT_THAT(data.Read("missing.bin", 0, 1).error().text, HasSubstr("No such file"));
+  std::filesystem::create_directories(folder.File("a/b"));
+  std::ofstream(folder.File("a/b/weights.bin"), std::ios::binary) << "deep";
+  EXPECT_EQ(AsText(Must(data.Read("a/b/weights.bin", 0, 0))), "deep");
+  EXPECT_EQ(AsText(Must(data.Read("./a/./b/weights.bin", 0, 0))), "deep");
+  EXPECT_FALSE(data.Read("a/b", 0, 0));
+  EXPECT_FALSE(data.Read("a/b/", 0, 0));
+}
+
+TEST(ExternalData, ALinkedFolderIsRefusedLikeALinkedFile) {
+  const TemporaryFolder folder;
+  const TemporaryFolder elsewhere;
+  std::ofstream(elsewhere.File("secret"), std::ios::binary) << "0123456789";
+  std::filesystem::create_directory_symlink(elsewhere.File(""), folder.File("weights"));
+  ExternalData data(folder.File("model.onnx"));
+  const auto read = data.Read("weights/secret", 0, 0);
+  ASSERT_FALSE(read);
+  EXPECT_THAT(read.error().text, HasSubstr("'weights' is a symbolic link"));
 }
 
 class BadFiles : public ::testing::Test {
