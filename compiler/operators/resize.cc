@@ -85,16 +85,26 @@ Result<std::vector<double>> Scales(const OnnxNode& node, const Shape& from, cons
   const size_t index = node.op_type == "Upsample" || builder.opset() < 11 ? 1 : 2;
   if (!node.HasInput(index) || node.HasInput(3)) return scales;
   NRTD_ASSIGN(const ValueId given, builder.FloatInput(node, index));
-  if (!builder.at(given).IsConstant()) return scales;
-  const std::vector<float> floats = FloatsOf(builder.at(given));
-  if (floats.size() == scales.size()) scales.assign(floats.begin(), floats.end());
+  const Value& value = builder.at(given);
+  if (!value.IsConstant() || value.Elements() != scales.size()) {
+    return Fail(Nerr::kInvalid, "{}: its scales '{}' are not {} constants", Describe(node),
+                value.name, scales.size());
+  }
+  const std::vector<float> floats = FloatsOf(value);
+  if (std::any_of(floats.begin(), floats.end(), [](float scale) { return !(scale > 0); }))
+    return Fail(Nerr::kInvalid, "{}: a scale is not above 0", Describe(node));
+  scales.assign(floats.begin(), floats.end());
   return scales;
 }
 
 // Is it every element again and again?
-bool Repeats(const OnnxNode& node, const Form& form, const Shape& from, const Shape& to) {
-  for (size_t d = 0; d < from.size(); ++d)
-    if (to[d] % from[d] != 0) return false;
+bool Repeats(const OnnxNode& node, const Form& form, const Shape& from, const Shape& to,
+             const std::vector<double>& scales) {
+  for (size_t d = 0; d < from.size(); ++d) {
+    if (from[d] == 1) continue;
+    // A scale of 1.1 may give as many elements, but others.
+    if (to[d] % from[d] != 0 || scales[d] != static_cast<double>(to[d] / from[d])) return false;
+  }
   return form.mode == "nearest" &&
          (node.op_type == "Upsample" || (form.place == "asymmetric" && form.rounding == "floor") ||
           ((form.place == "half_pixel" || form.place == "pytorch_half_pixel") &&
@@ -127,24 +137,30 @@ Result<void> BuildResize(const OnnxNode& node, GraphBuilder& builder) {
       node.Attribute<std::string>("coordinate_transformation_mode",
                                   is_old ? "asymmetric" : "half_pixel"),
       node.Attribute<std::string>("nearest_mode", is_old ? "floor" : "round_prefer_floor")};
-  if (to.size() == from.size() && Repeats(node, form, from, to)) {
+  if (to.size() != from.size())
+    return Fail(Nerr::kInvalid, "{}: from {} to {} changes the rank", Describe(node),
+                ShapeText(from), ShapeText(to));
+  NRTD_ASSIGN(const std::vector<double> scales, Scales(node, from, to, builder));
+  if (Repeats(node, form, from, to, scales)) {
     AppendRepeated(node, x, output, builder);
     return {};
   }
   const size_t rank = from.size();
   const bool is_linear = form.mode == "linear" || form.mode == "bilinear";
-  if ((form.mode != "nearest" && !is_linear) || to.size() != rank || rank < 2 ||
-      !std::equal(from.begin(), from.end() - 2, to.begin()) ||
+  const auto changes = [&](size_t axis) {
+    return to[axis] != from[axis] || (scales[axis] != 1.0 && from[axis] != 1);
+  };
+  bool leads = false;  // does a dimension before the last two change?
+  for (size_t d = 0; d + 2 < rank; ++d) leads = leads || changes(d);
+  if ((form.mode != "nearest" && !is_linear) || rank < 2 || leads ||
       builder.at(x).dtype != DType::kFloat32) {
     return Fail(Nerr::kInvalid,
                 "{}: from {} to {} by '{}' is not supported: nearest and linear along the last two "
                 "dimensions of float32 are",
                 Describe(node), ShapeText(from), ShapeText(to), form.mode);
   }
-  NRTD_ASSIGN(const std::vector<double> scales, Scales(node, from, to, builder));
   // Columns, then rows; what does not change is left out, but for one of them.
   const size_t last = rank - 1;
-  const auto changes = [&](size_t axis) { return to[axis] != from[axis] || scales[axis] != 1.0; };
   ValueId value = x;
   if (changes(last)) {
     NRTD_ASSIGN(const std::vector<float> weights,

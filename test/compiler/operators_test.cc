@@ -201,6 +201,35 @@ TEST(Range, EndsWhereTheNumbersDo) {
   EXPECT_THAT(w.Folded<int64_t>(), ElementsAre(INT64_MAX - 3, INT64_MAX - 1));
 }
 
+std::vector<float> Resized(float scale, int64_t to, const std::string& rounding) {
+  ModelWriter w;
+  w.Constant<float>("x", {1, 3}, {1, 2, 3});
+  w.Constant<float>("s", {2}, {1, scale});
+  w.Type("y", {1, to});
+  w.Node("Resize", {"x", "", "s"}, "y",
+         {{"mode", std::string("nearest")},
+          {"coordinate_transformation_mode", std::string("asymmetric")},
+          {"nearest_mode", rounding}});
+  return w.Folded<float>();
+}
+
+// 3 elements by 1.1 are 3, but not the same ones.
+TEST(Resize, TakesTheScaleNotTheSizes) {
+  EXPECT_THAT(Resized(1.1F, 3, "floor"), ElementsAre(1, 1, 2));
+  EXPECT_THAT(Resized(1, 3, "floor"), ElementsAre(1, 2, 3));
+  EXPECT_THAT(Resized(2, 6, "floor"), ElementsAre(1, 1, 2, 2, 3, 3));
+  EXPECT_THAT(Resized(2.3F, 6, "floor"), ElementsAre(1, 1, 1, 2, 2, 3));
+}
+
+TEST(Resize, AlongAnotherDimensionThanTheLastTwoIsRefused) {
+  ModelWriter w;
+  w.Input("x", {3, 2, 2});
+  w.Constant<float>("s", {3}, {1.1F, 1, 2});
+  w.Type("y", {3, 2, 4});
+  w.Node("Resize", {"x", "", "s"}, "y", {{"mode", std::string("linear")}});
+  EXPECT_THAT(w.Refusal(), HasSubstr("Resize 'the_y'"));
+}
+
 template <typename T>
 ModelWriter LessOf(const std::vector<T>& a, const std::vector<T>& b) {
   ModelWriter w;
