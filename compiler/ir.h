@@ -67,6 +67,7 @@ struct MatMul {
   std::optional<StridedView> view_b = {};
   std::optional<StridedView> view_c = {};
   sim::Precision precision = sim::Precision::kFloat32;
+  bool exact = false;  // stays in float32: not the model's product, but how something else is done
 };
 
 // Input x; element by element.

@@ -111,6 +111,13 @@ bool Repeats(const OnnxNode& node, const Form& form, const Shape& from, const Sh
            (form.rounding == "round_prefer_floor" || form.rounding == "round_prefer_ceil")));
 }
 
+// Elements are moved and mixed: no reason to round them.
+MatMul Exact() {
+  MatMul product;
+  product.exact = true;
+  return product;
+}
+
 void AppendRepeated(const OnnxNode& node, ValueId x, ValueId output, GraphBuilder& builder) {
   const Shape& from = builder.at(x).shape;
   const Shape& to = builder.at(output).shape;
@@ -175,13 +182,13 @@ Result<void> BuildResize(const OnnxNode& node, GraphBuilder& builder) {
     shape[last] = to[last];
     NRTD_TRY(CheckSize(node, node.name + ".columns", shape));
     value = changes(last - 1) ? builder.Between(node, "columns", std::move(shape)) : output;
-    builder.Append(node, MatMul{},
+    builder.Append(node, Exact(),
                    {x, builder.Constant(node, "right", {from[last], to[last]}, turned)}, value);
     if (value == output) return {};
   }
   NRTD_ASSIGN(const std::vector<float> weights,
               Weights(node, form, from[last - 1], to[last - 1], scales[last - 1]));
-  builder.Append(node, MatMul{},
+  builder.Append(node, Exact(),
                  {builder.Constant(node, "left", {to[last - 1], from[last - 1]}, weights), value},
                  output);
   return {};

@@ -221,6 +221,18 @@ TEST(Resize, TakesTheScaleNotTheSizes) {
   EXPECT_THAT(Resized(2.3F, 6, "floor"), ElementsAre(1, 1, 1, 2, 2, 3));
 }
 
+TEST(Resize, IsNotRounded) {
+  ModelWriter w;
+  w.Input("x", {1, 3});
+  w.Constant<float>("s", {2}, {1, 1.7F});
+  w.Type("y", {1, 5});
+  w.Node("Resize", {"x", "", "s"}, "y", {{"mode", std::string("linear")}});
+  Graph graph = Must(w.Build());
+  CastProducts(graph);
+  ASSERT_EQ(graph.nodes.size(), 1U);
+  EXPECT_EQ(std::get<MatMul>(graph.nodes[0].operation).precision, sim::Precision::kFloat32);
+}
+
 TEST(Resize, AlongAnotherDimensionThanTheLastTwoIsRefused) {
   ModelWriter w;
   w.Input("x", {3, 2, 2});
