@@ -6,6 +6,14 @@
 
 namespace nrtd::compiler {
 
+namespace {
+Result<void> CheckBias(const OnnxNode& node, const Shape& bias, int64_t channels) {
+  if (bias == Shape{channels}) return {};
+  return Fail(Nerr::kInvalid, "{}: a bias of shape {} does not fit {} output channels",
+              Describe(node), ShapeText(bias), channels);
+}
+}  // namespace
+
 Result<void> BuildConv(const OnnxNode& node, GraphBuilder& builder) {
   NRTD_ASSIGN(const ValueId x, builder.FloatInput(node, 0));
   NRTD_ASSIGN(const ValueId weights, builder.FloatInput(node, 1));
@@ -23,9 +31,8 @@ Result<void> BuildConv(const OnnxNode& node, GraphBuilder& builder) {
     return Fail(Nerr::kInvalid, "{}: weights {} in {} groups do not fit an input of shape {}",
                 Describe(node), ShapeText(w), groups, ShapeText(in));
   }
-  if (inputs.size() == 3 && builder.at(inputs[2]).shape != Shape{w[0]}) {
-    return Fail(Nerr::kInvalid, "{}: a bias of shape {} does not fit {} output channels",
-                Describe(node), ShapeText(builder.at(inputs[2]).shape), w[0]);
+  if (inputs.size() == 3) {
+    NRTD_TRY(CheckBias(node, builder.at(inputs[2]).shape, w[0]));
   }
   NRTD_ASSIGN(const Windows windows,
               ReadWindows(node, in, builder.at(output).shape, Shape(w.begin() + 2, w.end())));
@@ -152,6 +159,7 @@ Result<void> BuildConvTranspose(const OnnxNode& node, GraphBuilder& builder) {
                                TurnWeights(FloatsOf(builder.at(weights)), w, groups))};
   if (node.HasInput(2)) {
     NRTD_ASSIGN(const ValueId bias, builder.FloatInput(node, 2));
+    NRTD_TRY(CheckBias(node, builder.at(bias).shape, w[1] * groups));
     inputs.push_back(bias);
   }
   Conv conv;

@@ -219,13 +219,29 @@ Result<void> BuildHardActivation(const OnnxNode& node, GraphBuilder& builder) {
   return {};
 }
 
+namespace {
+// As Copy has it (driver_shim/sim/isa.h).
+bool IsCastable(DType dtype) {
+  return dtype != DType::kInt16 && dtype != DType::kUInt16 && dtype != DType::kUInt32 &&
+         dtype != DType::kUInt64;
+}
+}  // namespace
+
 Result<void> BuildCast(const OnnxNode& node, GraphBuilder& builder) {
   NRTD_ASSIGN(const ValueId x, builder.Input(node, 0));
   NRTD_ASSIGN(const ValueId output, builder.Output(node));
-  if (builder.at(x).dtype == builder.at(output).dtype)
+  const DType from = builder.at(x).dtype;
+  const DType to = builder.at(output).dtype;
+  if (from == to) {
     builder.Append(node, Reshape{}, {x}, output);
-  else
-    builder.Append(node, Cast{}, {x}, output);
+    return {};
+  }
+  if (!IsCastable(from) || !IsCastable(to)) {
+    return Fail(Nerr::kInvalid,
+                "{}: from {} to {} is not supported; integers of 8 bits, int32 and int64 are",
+                Describe(node), DTypeName(from), DTypeName(to));
+  }
+  builder.Append(node, Cast{}, {x}, output);
   return {};
 }
 

@@ -266,6 +266,29 @@ TEST(Comparison, OfWhatTheCoreCannotCompareIsRefused) {
   EXPECT_THAT(LessOf<uint64_t>({1, 2}, {2, 1}).Refusal(), HasSubstr("'a' is uint64"));
 }
 
+TEST(Cast, OfTypesThatTheCoreDoesNotHaveIsRefusedByName) {
+  for (const DType dtype : {DType::kInt16, DType::kUInt16, DType::kUInt32, DType::kUInt64}) {
+    for (const bool from : {true, false}) {
+      ModelWriter w;
+      w.Input("x", {2}, from ? dtype : DType::kFloat32);
+      w.Type("y", {2}, from ? DType::kFloat32 : dtype);
+      w.Node("Cast", {"x"}, "y");
+      EXPECT_THAT(w.Refusal(),
+                  AllOf(HasSubstr("Cast 'the_y'"), HasSubstr(std::string(DTypeName(dtype)))));
+    }
+  }
+}
+
+TEST(ConvTranspose, ABiasOfAnotherLengthIsRefusedByName) {
+  ModelWriter w;
+  w.Input("x", {1, 2, 3, 3});
+  w.Type("y", {1, 2, 3, 3});
+  w.Constant<float>("w", {2, 1, 1, 1}, {1, 2});
+  w.Constant<float>("b", {3}, {1, 2, 3});
+  w.Node("ConvTranspose", {"x", "w", "b"}, "y", {{"group", int64_t{2}}});
+  EXPECT_THAT(w.Refusal(), AllOf(HasSubstr("ConvTranspose 'the_y'"), HasSubstr("2 output")));
+}
+
 // Equal but for their names.
 TEST(HostCalls, OfTwoNodesAreTwo) {
   ModelWriter w;
