@@ -107,8 +107,16 @@ TEST_F(CompileTest, TheNeffTellsTheBatchOfItsPorts) {
             (std::map<std::string, uint32_t>{{"input:0", 1}, {"output:0", 1}}));
   const neff::Neff two = CompileAndRead(ModelOf("host_topk_between_products"));
   EXPECT_EQ(two.info().batches, (std::map<std::string, uint32_t>{{"x", 4}, {"y", 4}}));
-  // Neither of transposed outputs.
-  EXPECT_TRUE(CompileAndRead(ModelOf("transpose_2d")).info().batches.empty());
+  // A batch behind convolutions, attention, and what is put in front of the rows.
+  EXPECT_EQ(CompileAndRead(ModelOf("residual")).info().batches.at("y"), 1U);
+  EXPECT_EQ(CompileAndRead(ModelOf("conv_batch2")).info().batches,
+            (std::map<std::string, uint32_t>{{"x", 2}, {"y", 2}}));
+  EXPECT_EQ(CompileAndRead(ModelOf("concat_axis1")).info().batches,
+            (std::map<std::string, uint32_t>{{"a", 2}, {"b", 2}, {"y", 2}}));
+  // None of transposed outputs, of steps, of rows that meet.
+  for (const char* name : {"transpose_2d", "lstm_forward", "gru_both_ways", "softmax_axis0_opset11",
+                           "slice_backwards", "expand"})
+    EXPECT_TRUE(CompileAndRead(ModelOf(name)).info().batches.empty()) << name;
 }
 
 TEST_F(CompileTest, TheSameModelAndOptionsGiveTheSameBytes) {
