@@ -289,6 +289,25 @@ TEST(ConvTranspose, ABiasOfAnotherLengthIsRefusedByName) {
   EXPECT_THAT(w.Refusal(), AllOf(HasSubstr("ConvTranspose 'the_y'"), HasSubstr("2 output")));
 }
 
+TEST(Pool, AWindowOfPaddingAloneIsRefused) {
+  for (const char* op : {"MaxPool", "AveragePool"}) {
+    for (const bool images : {false, true}) {
+      ModelWriter w;
+      w.Input("x", images ? Shape{1, 1, 4, 3} : Shape{1, 1, 3});
+      w.Type("y", images ? Shape{1, 1, 4, 3} : Shape{1, 1, 3});
+      const Shape kernel = images ? Shape{1, 2} : Shape{2};
+      const Shape strides = images ? Shape{1, 2} : Shape{2};
+      const Shape pads = images ? Shape{0, 1, 0, 1} : Shape{1, 1};
+      w.Node(op, {"x"}, "y",
+             {{"kernel_shape", kernel},
+              {"strides", strides},
+              {"pads", pads},
+              {"ceil_mode", int64_t{1}}});
+      EXPECT_THAT(w.Refusal(), AllOf(HasSubstr("'the_y'"), HasSubstr("in the padding"))) << op;
+    }
+  }
+}
+
 // Equal but for their names.
 TEST(HostCalls, OfTwoNodesAreTwo) {
   ModelWriter w;
