@@ -125,6 +125,27 @@ Result<void> CheckArithmetic(const OnnxNode& node, const Value& value) {
               Describe(node), value.name, DTypeName(value.dtype));
 }
 
+// Numbers that an integer holds and that do not divide.
+bool IsWhole(const Value& exponent) {
+  if (!exponent.IsConstant()) return false;
+  const std::vector<float> floats = FloatsOf(exponent);
+  return std::all_of(floats.begin(), floats.end(), [](float v) {
+    return v >= 0 && v <= static_cast<float>(1 << 30) && v == std::floor(v);
+  });
+}
+
+// An integer to the power of a float, in float32.
+Result<void> BuildRoot(const OnnxNode& node, ValueId base, ValueId exponent, Shape shape,
+                       GraphBuilder& builder) {
+  NRTD_ASSIGN(const ValueId output, builder.Output(node, builder.at(base).dtype, Shape(shape)));
+  const ValueId floats = builder.Between(node, "base", builder.at(base).shape);
+  builder.Append(node, Cast{}, {base}, floats);
+  const ValueId power = builder.Between(node, "power", std::move(shape));
+  AppendPair(node, sim::BinaryFunction::kPower, floats, exponent, power, builder);
+  builder.Append(node, Cast{}, {power}, output);
+  return {};
+}
+
 }  // namespace
 
 Result<void> BuildArithmetic(const OnnxNode& node, GraphBuilder& builder) {
@@ -140,6 +161,9 @@ Result<void> BuildArithmetic(const OnnxNode& node, GraphBuilder& builder) {
   if (inputs.empty()) return Fail(Nerr::kInvalid, "{} has no inputs", Describe(node));
   const DType dtype = builder.at(inputs[0]).dtype;
   // An exponent may be of another type.
+  if (inputs.size() == 2 && dtype != DType::kFloat32 &&
+      builder.at(inputs[1]).dtype == DType::kFloat32 && !IsWhole(builder.at(inputs[1])))
+    return BuildRoot(node, inputs[0], inputs[1], std::move(shape), builder);
   if (inputs.size() == 2 && builder.at(inputs[1]).dtype != dtype) {
     const ValueId cast = builder.Between(node, "cast", builder.at(inputs[1]).shape, dtype);
     builder.Append(node, Cast{}, {inputs[1]}, cast);

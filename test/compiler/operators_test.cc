@@ -308,6 +308,27 @@ TEST(Pool, AWindowOfPaddingAloneIsRefused) {
   }
 }
 
+TEST(Pow, OfIntegersToAFractionIsARoot) {
+  ModelWriter w;
+  w.Constant<int64_t>("x", {2}, {4, 9});
+  w.Constant<float>("e", {}, {0.5F});
+  w.Node("Pow", {"x", "e"}, "y");
+  EXPECT_THAT(w.Folded<int64_t>(), ElementsAre(2, 3));
+  ModelWriter runtime;
+  runtime.Constant<int64_t>("x", {2}, {4, 9});
+  runtime.Input("e", {2});
+  runtime.Node("Pow", {"x", "e"}, "y");
+  EXPECT_EQ(Must(runtime.Build()).nodes.size(), 2U);  // the power, and back to integers
+}
+
+TEST(Pow, OfIntegersToAWholeNumberIsExact) {
+  ModelWriter w;
+  w.Constant<int64_t>("x", {2}, {94906267, 3});
+  w.Constant<float>("e", {}, {2});
+  w.Node("Pow", {"x", "e"}, "y");
+  EXPECT_THAT(w.Folded<int64_t>(), ElementsAre(94906267LL * 94906267LL, 9));
+}
+
 // Equal but for their names.
 TEST(HostCalls, OfTwoNodesAreTwo) {
   ModelWriter w;
