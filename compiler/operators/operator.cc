@@ -99,7 +99,6 @@ constexpr Row kOperators[] = {
     {"TopK", BuildTopK},
     {"Transpose", BuildTranspose},
     {"Unsqueeze", BuildReshape},
-    {"Upsample", BuildResize},
     {"Where", BuildWhere},
 };
 

@@ -118,7 +118,7 @@ BuildOperator BuildSplit;
 BuildOperator BuildExpand;
 BuildOperator BuildTile;
 BuildOperator BuildPad;
-BuildOperator BuildResize;      // and Upsample
+BuildOperator BuildResize;
 BuildOperator BuildSpaceDepth;  // DepthToSpace, SpaceToDepth
 BuildOperator BuildGather;
 BuildOperator BuildLstm;

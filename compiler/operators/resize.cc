@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Resize and Upsample. Nearest neighbours by whole factors are elements again and again; everything
-// else is a product with a constant matrix along each axis that changes: one 1 in a row for the
-// nearest, the weights of both neighbours for linear.
+// Resize. Nearest neighbours by whole factors are elements again and again; everything else is a
+// product with a constant matrix along each axis that changes: one 1 in a row for the nearest, the
+// weights of both neighbours for linear.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -82,9 +82,8 @@ Result<std::vector<double>> Scales(const OnnxNode& node, const Shape& from, cons
   std::vector<double> scales;
   for (size_t d = 0; d < from.size(); ++d)
     scales.push_back(static_cast<double>(to[d]) / static_cast<double>(from[d]));
-  const size_t index = node.op_type == "Upsample" || builder.opset() < 11 ? 1 : 2;
-  if (!node.HasInput(index) || node.HasInput(3)) return scales;
-  NRTD_ASSIGN(const ValueId given, builder.FloatInput(node, index));
+  if (!node.HasInput(2) || node.HasInput(3)) return scales;
+  NRTD_ASSIGN(const ValueId given, builder.FloatInput(node, 2));
   const Value& value = builder.at(given);
   if (!value.IsConstant() || value.Elements() != scales.size()) {
     return Fail(Nerr::kInvalid, "{}: its scales '{}' are not {} constants", Describe(node),
@@ -98,7 +97,7 @@ Result<std::vector<double>> Scales(const OnnxNode& node, const Shape& from, cons
 }
 
 // Is it every element again and again?
-bool Repeats(const OnnxNode& node, const Form& form, const Shape& from, const Shape& to,
+bool Repeats(const Form& form, const Shape& from, const Shape& to,
              const std::vector<double>& scales) {
   for (size_t d = 0; d < from.size(); ++d) {
     if (from[d] == 1) continue;
@@ -106,7 +105,7 @@ bool Repeats(const OnnxNode& node, const Form& form, const Shape& from, const Sh
     if (to[d] % from[d] != 0 || scales[d] != static_cast<double>(to[d] / from[d])) return false;
   }
   return form.mode == "nearest" &&
-         (node.op_type == "Upsample" || (form.place == "asymmetric" && form.rounding == "floor") ||
+         ((form.place == "asymmetric" && form.rounding == "floor") ||
           ((form.place == "half_pixel" || form.place == "pytorch_half_pixel") &&
            (form.rounding == "round_prefer_floor" || form.rounding == "round_prefer_ceil")));
 }
@@ -138,22 +137,19 @@ Result<void> BuildResize(const OnnxNode& node, GraphBuilder& builder) {
   const Shape from = builder.at(x).shape;
   NRTD_ASSIGN(const ValueId output, builder.Output(node));
   const Shape to = builder.at(output).shape;
-  const bool is_old = node.op_type == "Upsample" || builder.opset() < 11;
-  const Form form{
-      node.Attribute<std::string>("mode", "nearest"),
-      node.Attribute<std::string>("coordinate_transformation_mode",
-                                  is_old ? "asymmetric" : "half_pixel"),
-      node.Attribute<std::string>("nearest_mode", is_old ? "floor" : "round_prefer_floor")};
+  const Form form{node.Attribute<std::string>("mode", "nearest"),
+                  node.Attribute<std::string>("coordinate_transformation_mode", "half_pixel"),
+                  node.Attribute<std::string>("nearest_mode", "round_prefer_floor")};
   if (to.size() != from.size())
     return Fail(Nerr::kInvalid, "{}: from {} to {} changes the rank", Describe(node),
                 ShapeText(from), ShapeText(to));
   NRTD_ASSIGN(const std::vector<double> scales, Scales(node, from, to, builder));
-  if (Repeats(node, form, from, to, scales)) {
+  if (Repeats(form, from, to, scales)) {
     AppendRepeated(node, x, output, builder);
     return {};
   }
   const size_t rank = from.size();
-  const bool is_linear = form.mode == "linear" || form.mode == "bilinear";
+  const bool is_linear = form.mode == "linear";
   const auto changes = [&](size_t axis) {
     return to[axis] != from[axis] || (scales[axis] != 1.0 && from[axis] != 1);
   };

@@ -638,6 +638,8 @@ def refused(folder):
             value = model.graph.initializer.pop()
             model.graph.node.insert(0, helper.make_node("Constant", [], ["s"], name="constant_s", value=value))
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
+    save("upsample", [node("Upsample", "x s")], [("x", f, [1, 1, 2, 2])], {"s": np.array([1, 1, 2, 2], np.float32)},
+         output=("y", f, [1, 1, 4, 4]))
     save("wrong_output_shape", [node("Relu", "x")], [("x", f, [2])], output=("y", f, [3]))
 
 

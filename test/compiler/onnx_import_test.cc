@@ -132,6 +132,7 @@ TEST(OnnxImport, RefusesWhatItCannotCompileNamingTheNode) {
       {"missing_tensor", "nowhere"},
       {"short_initializer", "initializer 's' of shape [2] has 13 bytes of data, expected 16"},
       {"short_constant", "Constant 'constant_s'"},
+      {"upsample", "Upsample (1): upsample_y"},
       {"wrong_output_shape", "differ in dimension 0"},
   };
   for (const auto& [model, text] : kRefusals)
