@@ -174,6 +174,25 @@ TEST_F(CompileTest, APipelineHasAPieceForEachCoreAndLosesNothing) {
   }
 }
 
+// Two stages of the same cost, with a call of the host between, cannot both have half of three.
+TEST_F(CompileTest, StagesHaveNoMorePiecesTogetherThanCores) {
+  GraphWriter w;
+  const ValueId x = w.Input("x", {4, 8});
+  const ValueId a = w.Node("a", kRelu, {x}, {4, 8});
+  const ValueId b = w.Node("b", Softmax{1, 2}, {a}, {4, 8});
+  const HostCall call{"nrt_cumsum", {{"axis", "1"}, {"exclusive", "0"}, {"reverse", "0"}}};
+  const ValueId sum = w.Node("sum", call, {b}, {4, 8});
+  const ValueId c = w.Node("c", kRelu, {sum}, {4, 8});
+  const Graph graph = w.Finish({w.Node("d", Softmax{1, 2}, {c}, {4, 8})});
+  const std::pair<uint32_t, size_t> kPieces[] = {{1, 2}, {2, 2}, {3, 3}, {4, 4}};
+  for (const auto& [cores, pieces] : kPieces) {
+    const Compiled compiled = Must(CompileGraph(graph, {Fp32Cast::kAll, cores}));
+    size_t count = 0;
+    for (const StageReport& stage : compiled.report.stages) count += stage.pieces.size();
+    EXPECT_EQ(count, pieces) << cores << " cores";
+  }
+}
+
 TEST_F(CompileTest, PipelinesOfMoreCoresThanNodesAreRefused) {
   for (const uint32_t cores : {0U, 100U}) {
     const auto report = CompileOnnx(kDigits, folder_.File("x.neff"), {Fp32Cast::kAll, cores});
