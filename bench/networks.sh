@@ -38,13 +38,26 @@ goal_of() {
     mobilenetv2/all) echo 0.90 ;; mobilenetv2/none) echo 1.10 ;;
   esac
 }
-make_model() {
+script_of() {
   case $1 in
-    bert-large) models/bert/make_bert.py -o "$2" ;;
-    bert-base) models/bert/make_bert.py --layers 12 --hidden 768 --heads 12 -o "$2" ;;
-    resnet50) models/resnet/make_resnet50.py -o "$2" ;;
-    mobilenetv2) models/mobilenet/make_mobilenetv2.py -o "$2" ;;
+    bert-large | bert-base) echo models/bert/make_bert.py ;;
+    resnet50) echo models/resnet/make_resnet50.py ;;
+    mobilenetv2) echo models/mobilenet/make_mobilenetv2.py ;;
     *) echo "bench/networks.sh: no network '$1': bert-large, bert-base, resnet50 or mobilenetv2" >&2; return 2 ;;
+  esac
+}
+# Is the model $2 of network $1 missing, or older than what writes it?
+is_old() {
+  local script
+  script=$(script_of "$1") || exit 2
+  [ ! -s "$2" ] || [ "$script" -nt "$2" ] || [ models/onnx_writer.py -nt "$2" ]
+}
+make_model() {
+  local script
+  script=$(script_of "$1")
+  case $1 in
+    bert-base) "$script" --layers 12 --hidden 768 --heads 12 -o "$2" ;;
+    *) "$script" -o "$2" ;;
   esac
 }
 
@@ -52,7 +65,10 @@ printf '%-12s %-5s %7s %10s %10s %7s %6s  %-10s %s\n' network cast threads ours_
 : >build/networks.json
 for network in "${networks[@]}"; do
   model=$models/$network.onnx
-  [ -s "$model" ] || { make_model "$network" "$model.part"; mv "$model.part" "$model"; }
+  if is_old "$network" "$model"; then
+    make_model "$network" "$model.part"
+    mv "$model.part" "$model"
+  fi
   models/make_inputs.py "$model" "$dir/$network"
   inputs=()
   for file in "$dir/$network"/*.npy; do inputs+=(--input "$(basename "$file" .npy)=$file"); done

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The throughput of a network on one core with one CPU, and cut in two, a CPU for each piece, in turn: eight clients keep
+# The throughput of a network on one core with one CPU, and cut in two, a CPU for each piece, in turn: four clients keep
 # all slots full. Prints inferences a second, and how many times as many the pipeline makes (goal: 1.8).
 #
 #   bench/pipeline.sh [NETWORK] [SECONDS] [ROUNDS]     bert-base, 10 s and 3 by default; build/models/NETWORK.onnx
@@ -33,7 +33,7 @@ measure() {
   id=$("$bin/neuron-cli" load --json --enable-direct-file-load --timeout 60 "$dir/$1.neff" | sed -n 's/.*"model_id": *\([0-9][0-9]*\).*/\1/p')
   done_so_far() { "$bin/neuron-cli" list-model --json | sed -n 's/.*"inferences_done": *\([0-9][0-9]*\).*/\1/p'; }
   for client in 1 2 3 4; do
-    yes '' 2>/dev/null | head -100000 | "$bin/infer-loop" --model-id "$id" "${inputs[@]}" >/dev/null 2>&1 &
+    yes '' 2>/dev/null | head -100000 | "$bin/infer-loop" --model-id "$id" "${inputs[@]}" >/dev/null 2>"$dir/client-$client.log" &
     clients+=($!)
   done
   sleep 2
@@ -43,6 +43,11 @@ measure() {
   kill "${clients[@]}" 2>/dev/null || true
   wait "${clients[@]}" 2>/dev/null || true
   stop
+  if [ "${after:-0}" -le "${before:-0}" ]; then
+    echo "bench/pipeline.sh: $1 pieces made no inference in $seconds s; the clients and the daemon say:" >&2
+    tail -n 3 "$dir"/client-*.log "$dir/neuron-rtd.log" >&2
+    return 1
+  fi
   awk -v n=$((after - before)) -v s="$seconds" 'BEGIN {printf "%.2f\n", n / s}'
 }
 

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "base/digest.h"
+#include "compiler/batches.h"
 #include "compiler/emit.h"
 #include "compiler/lower/lower.h"
 #include "compiler/memory_plan.h"
@@ -95,25 +96,6 @@ Result<void> CheckCall(const Stage& stage, const Graph& graph) {
               kernel.error().text);
 }
 
-// Ports whose first dimension counts requests: all outputs have the same one, and so do some
-// inputs.
-std::map<std::string, uint32_t> BatchesOf(const Graph& graph) {
-  std::map<std::string, uint32_t> batches;
-  const auto first = [&](ValueId id) {
-    const Shape& shape = graph.at(id).shape;
-    return shape.empty() ? int64_t{0} : shape[0];
-  };
-  const int64_t batch = first(graph.outputs.front());
-  for (ValueId id : graph.outputs) {
-    if (first(id) != batch || batch == 0 || batch > UINT32_MAX) return {};
-    batches[graph.at(id).name] = static_cast<uint32_t>(batch);
-  }
-  const size_t outputs = batches.size();
-  for (ValueId id : graph.inputs)
-    if (first(id) == batch) batches[graph.at(id).name] = static_cast<uint32_t>(batch);
-  return batches.size() > outputs ? batches : std::map<std::string, uint32_t>{};
-}
-
 }  // namespace
 
 PieceReport CompileReport::Total() const {
@@ -136,6 +118,7 @@ PieceReport CompileReport::Total() const {
 }
 
 Result<Compiled> CompileGraph(Graph graph, const CompileOptions& options) {
+  const std::map<std::string, uint32_t> batches = BatchesOf(graph);
   RunPasses(graph);
   if (options.fp32_cast != Fp32Cast::kNone) CastProducts(graph);
   NRTD_TRY(graph.Check());
@@ -160,7 +143,7 @@ Result<Compiled> CompileGraph(Graph graph, const CompileOptions& options) {
     }
   }
   NRTD_ASSIGN(compiled.contents, Emit(graph, stages, programs, report.name));
-  compiled.contents.info.batches = BatchesOf(graph);
+  compiled.contents.info.batches = batches;
   report.uuid = Hex(compiled.contents.header.uuid);
   for (ValueId id : graph.inputs) report.inputs.push_back(PortOf(graph.at(id), read.contains(id)));
   for (ValueId id : graph.outputs) report.outputs.push_back(PortOf(graph.at(id), true));

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/sizes.h"
+#include "compiler/emit.h"
 #include "compiler/lower/lower.h"
 #include "compiler/memory_plan.h"
 #include "driver_shim/sim/kernels/kernel.h"
@@ -84,6 +85,8 @@ std::optional<ByteVector> EvaluateCall(const Graph& graph, const Node& node, con
 }  // namespace
 
 std::optional<ByteVector> Evaluate(const Graph& graph, const Node& node) {
+  const auto elements = ElementCount(graph.at(node.output).shape);
+  if (!elements || *elements > sim::kMaxElements) return std::nullopt;
   uint64_t input_bytes = 0;
   for (ValueId input : node.inputs) {
     if (!graph.at(input).IsConstant()) return std::nullopt;
@@ -99,7 +102,9 @@ std::optional<ByteVector> Evaluate(const Graph& graph, const Node& node) {
   if (!program) return std::nullopt;
   sim::UseOneThread();
   Runner runner(alone, plan);
+  const sim::ProgramContext context = ContextOf(plan, Schedule{});
   for (const TensorInstruction& step : *program) {
+    if (!sim::Validate({step.engine, {step.instruction}}, context)) return std::nullopt;
     if (!runner.Run(step.instruction)) return std::nullopt;
   }
   const ValueId output = alone.outputs[0];

@@ -2,10 +2,47 @@
 #include "compiler/external_data.h"
 
 #include <algorithm>
+#include <cerrno>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/sizes.h"
+#include "base/unique_fd.h"
 
 namespace nrtd::compiler {
+namespace {
+
+// One step down; a symbolic link may lead anywhere.
+Result<UniqueFd> OpenIn(const UniqueFd& folder, const std::string& name, int flags) {
+  struct stat info {};
+  if (::fstatat(folder.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+      S_ISLNK(info.st_mode))
+    return Fail(Nerr::kInvalid, "'{}' is a symbolic link; put the file itself there", name);
+  UniqueFd opened(::openat(folder.get(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
+  if (!opened) return Fail(Nerr::kInvalid, "cannot open '{}': {}", name, ErrnoText(errno));
+  return opened;
+}
+
+// Component by component, so that each of them is looked at, and what was looked at is opened.
+Result<MappedRegion> MapBeneath(const std::filesystem::path& folder,
+                                const std::filesystem::path& path) {
+  const std::string top = folder.empty() ? "." : folder.string();
+  UniqueFd at(::open(top.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!at) return Fail(Nerr::kInvalid, "cannot open {}: {}", top, ErrnoText(errno));
+  for (const auto& name : path.parent_path()) {
+    NRTD_ASSIGN(at, OpenIn(at, name.string(), O_PATH | O_DIRECTORY));
+  }
+  // Without O_NONBLOCK the open of a FIFO waits for its writer.
+  NRTD_ASSIGN(const UniqueFd file, OpenIn(at, path.filename().string(), O_RDONLY | O_NONBLOCK));
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) return Fail(Nerr::kFail, "stat: {}", ErrnoText(errno));
+  if (!S_ISREG(info.st_mode)) return Fail(Nerr::kInvalid, "it is no regular file");
+  return MappedRegion::Map(static_cast<uint64_t>(info.st_size), PROT_READ, MAP_PRIVATE, &file);
+}
+
+}  // namespace
 
 Result<ByteSpan> ExternalData::Read(const std::string& location, uint64_t offset, uint64_t length) {
   const std::filesystem::path path(location);
@@ -17,12 +54,11 @@ Result<ByteSpan> ExternalData::Read(const std::string& location, uint64_t offset
   }
   auto file = files_.find(location);
   if (file == files_.end()) {
-    const std::filesystem::path whole = folder_ / path;
-    std::error_code error;
-    if (std::filesystem::is_symlink(whole, error))
-      return Fail(Nerr::kInvalid, "external data in '{}': it is a symbolic link", location);
-    NRTD_ASSIGN(MappedRegion region, MappedRegion::MapFile(whole.string()));
-    file = files_.emplace(location, std::move(region)).first;
+    auto region = MapBeneath(folder_, path);
+    if (!region)
+      return tl::unexpected<Error>(
+          std::move(region.error()).In(fmt::format("external data in '{}'", location)));
+    file = files_.emplace(location, std::move(*region)).first;
   }
   const ByteSpan bytes = file->second.bytes();
   const uint64_t wanted = length != 0 || offset > bytes.size() ? length : bytes.size() - offset;

@@ -21,8 +21,9 @@ class ExternalData {
       : folder_(std::filesystem::path(model_path).parent_path()) {}
 
   // `length` bytes (0: all that follow) from `offset` on of the file `location`, relative to the
-  // model's folder; valid while this lives. kInvalid: a path that leads out of the folder, no
-  // regular file, a range beyond its end. The file must not shrink meanwhile.
+  // model's folder; valid while this lives. kInvalid: a path that leads out of the folder, or
+  // over a symbolic link below it, no regular file, a range beyond its end. The file must not
+  // shrink meanwhile.
   Result<ByteSpan> Read(const std::string& location, uint64_t offset, uint64_t length);
 
  private:

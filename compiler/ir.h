@@ -26,7 +26,8 @@ using ValueId = uint32_t;  // index into Graph::values
 struct Value {
   std::string name;  // ONNX's; unique among inputs, outputs and constants
   DType dtype = DType::kFloat32;
-  Shape shape;                     // static, every dimension >= 1; [] is a scalar
+  // Static, every dimension >= 1, at most sim::kMaxElements elements; [] is a scalar.
+  Shape shape;
   std::optional<ByteVector> data;  // of a constant: row-major elements
 
   bool IsConstant() const { return data.has_value(); }
@@ -66,6 +67,7 @@ struct MatMul {
   std::optional<StridedView> view_b = {};
   std::optional<StridedView> view_c = {};
   sim::Precision precision = sim::Precision::kFloat32;
+  bool exact = false;  // stays in float32: not the model's product, but how something else is done
 };
 
 // Input x; element by element.
@@ -148,10 +150,11 @@ struct Reduce {
 };
 
 // What no engine has: a result of a function of the host's CPUs (docs/host-nodes.md), inputs as
-// that wants them. Nodes that are equal but for `result` are one call.
+// that wants them. The results of one call are nodes with the same `call`, which no other has.
 struct HostCall {
   std::string function;
   std::map<std::string, std::string> attributes;
+  size_t call = 0;
   size_t result = 0;
 };
 

@@ -322,8 +322,14 @@ Result<Location> LocationOf(const onnx::TensorProto& tensor) {
   return location;
 }
 
-// Brings external tensors in: small ones (shapes among them, which inference must see) into the
-// model, of large ones only a mark.
+// What ONNX's shape inference may look into: shapes and indices.
+bool IsIntegers(const onnx::TensorProto& tensor) {
+  return tensor.data_type() == onnx::TensorProto::INT64 ||
+         tensor.data_type() == onnx::TensorProto::INT32;
+}
+
+// Brings external tensors in: small ones, and integers, into the model; of others only a mark,
+// which is long enough for one element of any type.
 Result<LargeTensors> LoadExternal(onnx::GraphProto& graph, ExternalData& data) {
   constexpr uint64_t kSmall = 1 * kMiB;
   LargeTensors large;
@@ -336,14 +342,46 @@ Result<LargeTensors> LoadExternal(onnx::GraphProto& graph, ExternalData& data) {
           std::move(bytes.error()).In(fmt::format("initializer '{}'", tensor.name())));
     tensor.clear_external_data();
     tensor.set_data_location(onnx::TensorProto::DEFAULT);
-    if (bytes->size() <= kSmall) {
+    if (bytes->size() <= kSmall || IsIntegers(tensor)) {
       tensor.set_raw_data(bytes->data(), bytes->size());
     } else {
-      tensor.set_raw_data("large");
+      tensor.set_raw_data(std::string(sizeof(uint64_t), '\0'));
       large[tensor.name()] = *bytes;
     }
   }
   return large;
+}
+
+Result<void> CheckBytes(const onnx::TensorProto& tensor, uint64_t bytes) {
+  NRTD_ASSIGN(const DType dtype, DTypeOf(tensor.data_type(), tensor.name()));
+  const Shape shape(tensor.dims().begin(), tensor.dims().end());
+  const auto count = ElementCount(shape);
+  const auto expected = count ? CheckedMultiply(*count, DTypeSize(dtype)) : std::nullopt;
+  if (expected == bytes) return {};
+  return Fail(Nerr::kInvalid, "initializer '{}' of shape {} has {} bytes of data, expected {}",
+              tensor.name(), ShapeText(shape), bytes, expected.value_or(0));
+}
+
+// ONNX 1.12 copies raw data into as many whole elements as it has, all of its bytes.
+Result<void> CheckRawData(const onnx::GraphProto& graph, const LargeTensors& large) {
+  for (const auto& tensor : graph.initializer()) {
+    const auto outside = large.find(tensor.name());
+    if (outside != large.end()) {
+      NRTD_TRY(CheckBytes(tensor, outside->second.size()));
+    } else if (tensor.has_raw_data()) {
+      NRTD_TRY(CheckBytes(tensor, tensor.raw_data().size()));
+    }
+  }
+  for (const auto& node : graph.node()) {
+    for (const auto& attribute : node.attribute()) {
+      if (!attribute.has_t() || !attribute.t().has_raw_data()) continue;
+      auto fits = CheckBytes(attribute.t(), attribute.t().raw_data().size());
+      if (!fits)
+        return tl::unexpected<Error>(
+            std::move(fits.error()).In(fmt::format("{} '{}'", node.op_type(), NodeName(node))));
+    }
+  }
+  return {};
 }
 
 Result<OnnxTensor> TakeTensor(const onnx::TensorProto& tensor, const LargeTensors& large = {}) {
@@ -355,12 +393,7 @@ Result<OnnxTensor> TakeTensor(const onnx::TensorProto& tensor, const LargeTensor
   const auto outside = large.find(tensor.name());
   taken.data = outside == large.end() ? ElementsOf(tensor, taken.type.dtype)
                                       : ByteVector(outside->second.begin(), outside->second.end());
-  const auto count = ElementCount(taken.type.shape);
-  const auto bytes = count ? CheckedMultiply(*count, DTypeSize(taken.type.dtype)) : std::nullopt;
-  if (!bytes || *bytes != taken.data.size()) {
-    return Fail(Nerr::kInvalid, "initializer '{}' of shape {} has {} bytes of data, expected {}",
-                tensor.name(), ShapeText(taken.type.shape), taken.data.size(), bytes.value_or(0));
-  }
+  NRTD_TRY(CheckBytes(tensor, taken.data.size()));
   return taken;
 }
 
@@ -437,6 +470,7 @@ Result<OnnxModel> ReadOrThrow(const std::string& path) {
   NRTD_TRY(CheckInputShapes(proto.graph()));
   ExternalData data(path);
   NRTD_ASSIGN(const LargeTensors large, LoadExternal(*proto.mutable_graph(), data));
+  NRTD_TRY(CheckRawData(proto.graph(), large));
   onnx::checker::check_model(proto);
   NRTD_TRY(HoistConstants(proto));
   NRTD_TRY(GuardWindows(*proto.mutable_graph()));

@@ -15,12 +15,12 @@ bool IsCall(const Node& node) {
   return std::holds_alternative<HostCall>(node.operation);
 }
 
-// Does it do the same as the other, but for which result it takes?
+// Is it another result of the same call?
 bool IsSameCall(const Node& a, const Node& b) {
   const auto* left = std::get_if<HostCall>(&a.operation);
   const auto* right = std::get_if<HostCall>(&b.operation);
-  return left != nullptr && right != nullptr && left->function == right->function &&
-         left->attributes == right->attributes && a.inputs == b.inputs;
+  return left != nullptr && right != nullptr && left->call == right->call &&
+         left->function == right->function && a.inputs == b.inputs;
 }
 
 class Partitioner {
@@ -93,14 +93,12 @@ class Partitioner {
 
   Result<void> ShareCores() {
     if (cores_ == 0) return Fail(Nerr::kInvalid, "a pipeline of 0 NeuronCores runs nothing");
-    uint64_t total = 0;
     size_t nodes = 0;
     std::vector<uint64_t> costs;
     for (const auto& level : on_cores_) {
       uint64_t cost = 0;
       for (size_t n : level) cost += CostOf(graph_, graph_.nodes[n]);
       costs.push_back(cost);
-      total += cost;
       nodes += level.size();
     }
     if (cores_ > 1 && cores_ > nodes) {
@@ -109,13 +107,19 @@ class Partitioner {
                   "has {} nodes; use --neuroncore-pipeline-cores {}",
                   cores_, nodes, std::max<size_t>(nodes, 1));
     }
-    for (size_t level = 0; level < on_cores_.size(); ++level) {
-      const double share = total == 0
-                               ? 0
-                               : static_cast<double>(cores_) * static_cast<double>(costs[level]) /
-                                     static_cast<double>(total);
-      pieces_.push_back(std::clamp<size_t>(static_cast<size_t>(share + 0.5), 1,
-                                           std::max<size_t>(on_cores_[level].size(), 1)));
+    // Each stage has one, and each core that is left goes where a piece is dearest.
+    pieces_.assign(on_cores_.size(), 1);
+    size_t shared = on_cores_[0].empty() && !PassedOn().empty() ? 1 : 0;
+    for (const auto& level : on_cores_) shared += level.empty() ? 0 : 1;
+    for (; shared < cores_; ++shared) {
+      std::optional<size_t> dearest;
+      const auto piece = [&](size_t level) { return costs[level] / pieces_[level]; };
+      for (size_t level = 0; level < on_cores_.size(); ++level) {
+        if (pieces_[level] >= on_cores_[level].size()) continue;
+        if (!dearest || piece(level) > piece(*dearest)) dearest = level;
+      }
+      if (!dearest) break;
+      ++pieces_[*dearest];
     }
     return {};
   }
@@ -263,8 +267,7 @@ class Partitioner {
       std::erase_if(left, [&](size_t n) {
         const Node& node = graph_.nodes[n];
         if (!IsSameCall(first, node)) return false;
-        outputs.emplace(std::get<HostCall>(node.operation).result, node.output);
-        return true;
+        return outputs.emplace(std::get<HostCall>(node.operation).result, node.output).second;
       });
       for (const auto& [result, value] : outputs) stage.outputs.push_back(value);
       stages_.push_back(std::move(stage));

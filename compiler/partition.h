@@ -28,8 +28,9 @@ struct Stage {
 };
 
 // The stages in an order in which they can run; as few as the host's functions allow. Stages of
-// cores share `cores` by what they cost, with one each at least. Gives values that pass between
-// stages or pieces names of their own. kInvalid: `cores` is 0, or more than the network has nodes.
+// cores share `cores` by what they cost, with one each at least: no more pieces than `cores`,
+// unless there are more stages. Gives values that pass between stages or pieces names of their own.
+// kInvalid: `cores` is 0, or more than the network has nodes.
 Result<std::vector<Stage>> Partition(Graph& graph, uint32_t cores);
 
 // What a node costs, to balance pieces: multiply-accumulates, with an element that is read or

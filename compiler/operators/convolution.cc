@@ -6,6 +6,14 @@
 
 namespace nrtd::compiler {
 
+namespace {
+Result<void> CheckBias(const OnnxNode& node, const Shape& bias, int64_t channels) {
+  if (bias == Shape{channels}) return {};
+  return Fail(Nerr::kInvalid, "{}: a bias of shape {} does not fit {} output channels",
+              Describe(node), ShapeText(bias), channels);
+}
+}  // namespace
+
 Result<void> BuildConv(const OnnxNode& node, GraphBuilder& builder) {
   NRTD_ASSIGN(const ValueId x, builder.FloatInput(node, 0));
   NRTD_ASSIGN(const ValueId weights, builder.FloatInput(node, 1));
@@ -23,9 +31,8 @@ Result<void> BuildConv(const OnnxNode& node, GraphBuilder& builder) {
     return Fail(Nerr::kInvalid, "{}: weights {} in {} groups do not fit an input of shape {}",
                 Describe(node), ShapeText(w), groups, ShapeText(in));
   }
-  if (inputs.size() == 3 && builder.at(inputs[2]).shape != Shape{w[0]}) {
-    return Fail(Nerr::kInvalid, "{}: a bias of shape {} does not fit {} output channels",
-                Describe(node), ShapeText(builder.at(inputs[2]).shape), w[0]);
+  if (inputs.size() == 3) {
+    NRTD_TRY(CheckBias(node, builder.at(inputs[2]).shape, w[0]));
   }
   NRTD_ASSIGN(const Windows windows,
               ReadWindows(node, in, builder.at(output).shape, Shape(w.begin() + 2, w.end())));
@@ -57,6 +64,14 @@ Result<std::vector<UpAxis>> ReadUpAxes(const OnnxNode& node, const Shape& in, co
       pads.size() != 2 * spatial)
     return Fail(Nerr::kInvalid, "{}: its lists do not have {} spatial dimensions", Describe(node),
                 spatial);
+  for (const Shape* list :
+       std::initializer_list<const Shape*>{&strides, &dilations, &extra, &pads}) {
+    const bool fits = std::all_of(list->begin(), list->end(),
+                                  [](int64_t v) { return v >= -kMaxExtent && v <= kMaxExtent; });
+    if (!fits)
+      return Fail(Nerr::kInvalid, "{}: {} is beyond {}", Describe(node), ShapeText(*list),
+                  kMaxExtent);
+  }
   const auto mode = node.Attribute<std::string>("auto_pad", "NOTSET");
   const bool automatic = mode.starts_with("SAME") || node.attributes.contains("output_shape");
   std::vector<UpAxis> axes;
@@ -83,12 +98,13 @@ Result<std::vector<UpAxis>> ReadUpAxes(const OnnxNode& node, const Shape& in, co
 }
 
 // The input with strides - 1 zeros between its elements.
-ValueId Spread(const OnnxNode& node, ValueId x, const std::vector<UpAxis>& axes,
-               GraphBuilder& builder) {
+Result<ValueId> Spread(const OnnxNode& node, ValueId x, const std::vector<UpAxis>& axes,
+                       GraphBuilder& builder) {
   const Shape from = builder.at(x).shape;
   Shape to = from;
   for (size_t d = 0; d < axes.size(); ++d) to[d + 2] = (from[d + 2] - 1) * axes[d].stride + 1;
   if (to == from) return x;
+  NRTD_TRY(CheckSize(node, node.name + ".spread", to));
   const Shape strides = DenseStrides(to);
   Shape steps = strides;
   for (size_t d = 0; d < axes.size(); ++d) steps[d + 2] *= axes[d].stride;
@@ -137,12 +153,13 @@ Result<void> BuildConvTranspose(const OnnxNode& node, GraphBuilder& builder) {
   Shape shape = w;
   shape[0] = w[1] * groups;
   shape[1] = w[0] / groups;
+  NRTD_ASSIGN(const ValueId spread, Spread(node, x, axes, builder));
   std::vector<ValueId> inputs{
-      Spread(node, x, axes, builder),
-      builder.Constant(node, "turned", std::move(shape),
-                       TurnWeights(FloatsOf(builder.at(weights)), w, groups))};
+      spread, builder.Constant(node, "turned", std::move(shape),
+                               TurnWeights(FloatsOf(builder.at(weights)), w, groups))};
   if (node.HasInput(2)) {
     NRTD_ASSIGN(const ValueId bias, builder.FloatInput(node, 2));
+    NRTD_TRY(CheckBias(node, builder.at(bias).shape, w[1] * groups));
     inputs.push_back(bias);
   }
   Conv conv;

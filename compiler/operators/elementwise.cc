@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "compiler/operators/operator.h"
 
@@ -46,6 +47,14 @@ Activation Linear(float factor, float addend) {
   return {sim::Function::kLinear, factor, addend};
 }
 
+// Of a power of two: by others a product may differ from the quotient in the last bit, which is all
+// the difference behind a Floor.
+bool HasExactReciprocal(float scalar) {
+  int exponent = 0;
+  return std::isnormal(scalar) && std::isnormal(1 / scalar) &&
+         std::fabs(std::frexp(scalar, &exponent)) == 0.5F;
+}
+
 // What a pair is to x when the other one is this number; nothing where it stays a pair.
 std::optional<Activation> WithScalar(sim::BinaryFunction function, float scalar,
                                      bool scalar_first) {
@@ -57,7 +66,7 @@ std::optional<Activation> WithScalar(sim::BinaryFunction function, float scalar,
     case sim::BinaryFunction::kMultiply:
       return Linear(scalar, 0);
     case sim::BinaryFunction::kDivide:
-      if (!scalar_first && scalar != 0) return Linear(1 / scalar, 0);
+      if (!scalar_first && HasExactReciprocal(scalar)) return Linear(1 / scalar, 0);
       if (scalar_first && scalar == 1) return Activation{sim::Function::kReciprocal, 0, 0};
       return std::nullopt;
     case sim::BinaryFunction::kPower:
@@ -116,6 +125,27 @@ Result<void> CheckArithmetic(const OnnxNode& node, const Value& value) {
               Describe(node), value.name, DTypeName(value.dtype));
 }
 
+// Numbers that an integer holds and that do not divide.
+bool IsWhole(const Value& exponent) {
+  if (!exponent.IsConstant()) return false;
+  const std::vector<float> floats = FloatsOf(exponent);
+  return std::all_of(floats.begin(), floats.end(), [](float v) {
+    return v >= 0 && v <= static_cast<float>(1 << 30) && v == std::floor(v);
+  });
+}
+
+// An integer to the power of a float, in float32.
+Result<void> BuildRoot(const OnnxNode& node, ValueId base, ValueId exponent, Shape shape,
+                       GraphBuilder& builder) {
+  NRTD_ASSIGN(const ValueId output, builder.Output(node, builder.at(base).dtype, Shape(shape)));
+  const ValueId floats = builder.Between(node, "base", builder.at(base).shape);
+  builder.Append(node, Cast{}, {base}, floats);
+  const ValueId power = builder.Between(node, "power", std::move(shape));
+  AppendPair(node, sim::BinaryFunction::kPower, floats, exponent, power, builder);
+  builder.Append(node, Cast{}, {power}, output);
+  return {};
+}
+
 }  // namespace
 
 Result<void> BuildArithmetic(const OnnxNode& node, GraphBuilder& builder) {
@@ -131,6 +161,9 @@ Result<void> BuildArithmetic(const OnnxNode& node, GraphBuilder& builder) {
   if (inputs.empty()) return Fail(Nerr::kInvalid, "{} has no inputs", Describe(node));
   const DType dtype = builder.at(inputs[0]).dtype;
   // An exponent may be of another type.
+  if (inputs.size() == 2 && dtype != DType::kFloat32 &&
+      builder.at(inputs[1]).dtype == DType::kFloat32 && !IsWhole(builder.at(inputs[1])))
+    return BuildRoot(node, inputs[0], inputs[1], std::move(shape), builder);
   if (inputs.size() == 2 && builder.at(inputs[1]).dtype != dtype) {
     const ValueId cast = builder.Between(node, "cast", builder.at(inputs[1]).shape, dtype);
     builder.Append(node, Cast{}, {inputs[1]}, cast);
@@ -210,13 +243,29 @@ Result<void> BuildHardActivation(const OnnxNode& node, GraphBuilder& builder) {
   return {};
 }
 
+namespace {
+// As Copy has it (driver_shim/sim/isa.h).
+bool IsCastable(DType dtype) {
+  return dtype != DType::kInt16 && dtype != DType::kUInt16 && dtype != DType::kUInt32 &&
+         dtype != DType::kUInt64;
+}
+}  // namespace
+
 Result<void> BuildCast(const OnnxNode& node, GraphBuilder& builder) {
   NRTD_ASSIGN(const ValueId x, builder.Input(node, 0));
   NRTD_ASSIGN(const ValueId output, builder.Output(node));
-  if (builder.at(x).dtype == builder.at(output).dtype)
+  const DType from = builder.at(x).dtype;
+  const DType to = builder.at(output).dtype;
+  if (from == to) {
     builder.Append(node, Reshape{}, {x}, output);
-  else
-    builder.Append(node, Cast{}, {x}, output);
+    return {};
+  }
+  if (!IsCastable(from) || !IsCastable(to)) {
+    return Fail(Nerr::kInvalid,
+                "{}: from {} to {} is not supported; integers of 8 bits, int32 and int64 are",
+                Describe(node), DTypeName(from), DTypeName(to));
+  }
+  builder.Append(node, Cast{}, {x}, output);
   return {};
 }
 
@@ -228,9 +277,52 @@ Result<void> BuildIdentity(const OnnxNode& node, GraphBuilder& builder) {
   return {};
 }
 
+namespace {
+
+// A type that the core compares and that holds every number of `dtype`, in its order.
+std::optional<DType> ComparedAs(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+    case DType::kInt32:
+    case DType::kInt64:
+    case DType::kBool:
+      return dtype;
+    case DType::kFloat16:
+    case DType::kBFloat16:
+      return DType::kFloat32;
+    case DType::kInt8:
+    case DType::kUInt8:
+      return DType::kInt32;
+    default:
+      return std::nullopt;
+  }
+}
+
+Result<ValueId> ComparedInput(const OnnxNode& node, size_t index, GraphBuilder& builder) {
+  NRTD_ASSIGN(const ValueId x, builder.Input(node, index));
+  const Value& from = builder.at(x);
+  const auto dtype = ComparedAs(from.dtype);
+  if (!dtype) {
+    return Fail(Nerr::kInvalid,
+                "{}: tensor '{}' is {}, which cannot be compared; cast it to float32 or int64 "
+                "before",
+                Describe(node), from.name, DTypeName(from.dtype));
+  }
+  if (*dtype == from.dtype) return x;
+  const ValueId cast = builder.Between(node, fmt::format("compared{}", index), from.shape, *dtype);
+  builder.Append(node, Cast{}, {x}, cast);
+  return cast;
+}
+
+}  // namespace
+
 Result<void> BuildComparison(const OnnxNode& node, GraphBuilder& builder) {
-  NRTD_ASSIGN(ValueId a, builder.Input(node, 0));
-  NRTD_ASSIGN(ValueId b, builder.Input(node, 1));
+  NRTD_ASSIGN(ValueId a, ComparedInput(node, 0, builder));
+  NRTD_ASSIGN(ValueId b, ComparedInput(node, 1, builder));
+  if (builder.at(a).dtype != builder.at(b).dtype) {
+    return Fail(Nerr::kInvalid, "{}: it compares {} with {}", Describe(node),
+                DTypeName(builder.at(a).dtype), DTypeName(builder.at(b).dtype));
+  }
   NRTD_ASSIGN(Shape shape, Broadcast(node, builder.at(a).shape, builder.at(b).shape));
   NRTD_ASSIGN(const ValueId output, builder.Output(node, DType::kBool, std::move(shape)));
   const bool swapped = node.op_type.starts_with("Greater");

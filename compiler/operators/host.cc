@@ -33,7 +33,8 @@ Result<void> BuildArgExtremum(const OnnxNode& node, GraphBuilder& builder) {
   builder.Append(node,
                  HostCall{node.op_type == "ArgMax" ? "nrt_argmax" : "nrt_argmin",
                           {{"axis", fmt::to_string(axis)},
-                           {"select_last_index", Flag(node, "select_last_index", 0)}}},
+                           {"select_last_index", Flag(node, "select_last_index", 0)}},
+                          output},
                  {x}, output);
   return {};
 }
@@ -55,10 +56,12 @@ Result<void> BuildTopK(const OnnxNode& node, GraphBuilder& builder) {
   const Attributes attributes{{"axis", fmt::to_string(axis)},
                               {"largest", Flag(node, "largest", 1)}};
   const DType types[] = {dtype, DType::kInt64};
+  std::optional<ValueId> call;  // the first of its outputs
   for (size_t result = 0; result < 2; ++result) {
     if (!node.HasOutput(result)) continue;
     NRTD_ASSIGN(const ValueId output, builder.Output(node, types[result], shape, result));
-    builder.Append(node, HostCall{"nrt_topk", attributes, result}, {x}, output);
+    if (!call) call = output;
+    builder.Append(node, HostCall{"nrt_topk", attributes, *call, result}, {x}, output);
   }
   return {};
 }
@@ -75,7 +78,8 @@ Result<void> BuildCumSum(const OnnxNode& node, GraphBuilder& builder) {
                  HostCall{"nrt_cumsum",
                           {{"axis", fmt::to_string(axis)},
                            {"exclusive", Flag(node, "exclusive", 0)},
-                           {"reverse", Flag(node, "reverse", 0)}}},
+                           {"reverse", Flag(node, "reverse", 0)}},
+                          output},
                  {x}, output);
   return {};
 }
@@ -86,7 +90,8 @@ Result<void> BuildHostFunction(const OnnxNode& node, GraphBuilder& builder) {
   NRTD_ASSIGN(const ValueId x, builder.FloatInput(node, 0));
   NRTD_ASSIGN(const ValueId output,
               builder.Output(node, DType::kFloat32, Shape(builder.at(x).shape)));
-  builder.Append(node, HostCall{"nrt_elementwise", {{"function", kFunctions.at(node.op_type)}}},
+  builder.Append(node,
+                 HostCall{"nrt_elementwise", {{"function", kFunctions.at(node.op_type)}}, output},
                  {x}, output);
   return {};
 }

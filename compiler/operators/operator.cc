@@ -99,7 +99,6 @@ constexpr Row kOperators[] = {
     {"TopK", BuildTopK},
     {"Transpose", BuildTranspose},
     {"Unsqueeze", BuildReshape},
-    {"Upsample", BuildResize},
     {"Where", BuildWhere},
 };
 
@@ -125,6 +124,21 @@ std::string Describe(const OnnxNode& node) {
   return fmt::format("{} '{}'", node.op_type, node.name);
 }
 
+namespace {
+Result<void> CheckSize(std::string_view tensor, const Shape& shape) {
+  const auto count = ElementCount(shape);
+  if (count && *count <= sim::kMaxElements) return {};
+  return Fail(Nerr::kInvalid, "tensor '{}' of shape {} has more than the {} elements that may be",
+              tensor, ShapeText(shape), sim::kMaxElements);
+}
+}  // namespace
+
+Result<void> CheckSize(const OnnxNode& node, std::string_view tensor, const Shape& shape) {
+  auto fits = CheckSize(tensor, shape);
+  if (!fits) return tl::unexpected<Error>(std::move(fits.error()).In(Describe(node)));
+  return fits;
+}
+
 GraphBuilder::GraphBuilder(OnnxModel& model) : model_(model) {
   graph_.name = model.graph_name;
 }
@@ -137,6 +151,7 @@ Result<ValueId> GraphBuilder::Declare(const std::string& name) {
                 "runs; make it constant",
                 name);
   }
+  NRTD_TRY(CheckSize(name, type->second.shape));
   const ValueId id = graph_.Add({name, type->second.dtype, type->second.shape, std::nullopt});
   by_name_[name] = id;
   return id;
@@ -187,11 +202,11 @@ Result<ValueId> GraphBuilder::Output(const OnnxNode& node, DType dtype, Shape sh
                 DTypeName(dtype), ShapeText(shape), DTypeName(type->second.dtype),
                 ShapeText(type->second.shape));
   }
-  const auto count = ElementCount(shape);
-  if (!count || *count == 0) {
+  if (std::any_of(shape.begin(), shape.end(), [](int64_t d) { return d < 1; })) {
     return Fail(Nerr::kInvalid, "{}: output '{}' of shape {} has no elements", Describe(node), name,
                 ShapeText(shape));
   }
+  NRTD_TRY(CheckSize(node, name, shape));
   const ValueId id = graph_.Add({name, dtype, std::move(shape), std::nullopt});
   by_name_[name] = id;
   return id;
@@ -288,6 +303,7 @@ Result<Graph> GraphBuilder::Finish() && {
     NRTD_ASSIGN(const ValueId id, Input(reader, 0));
     graph_.outputs.push_back(id);
   }
+  for (const Value& value : graph_.values) NRTD_TRY(CheckSize(value.name, value.shape));
   if (graph_.outputs.empty()) return Fail(Nerr::kInvalid, "the model has no outputs");
   NRTD_TRY(graph_.Check());
   return std::move(graph_);

@@ -52,7 +52,8 @@ class GraphBuilder {
   // The output is known now.
   void Set(ValueId output, ByteVector data) { graph_.values[output].data = std::move(data); }
 
-  // A value between two nodes that one ONNX node becomes.
+  // A value between two nodes that one ONNX node becomes. Where it may be larger than all inputs
+  // and outputs, CheckSize() comes before.
   ValueId Between(const OnnxNode& node, std::string_view what, Shape shape,
                   DType dtype = DType::kFloat32);
 
@@ -74,6 +75,10 @@ class GraphBuilder {
 
 // "Conv 'conv1'"
 std::string Describe(const OnnxNode& node);
+
+// kInvalid, with the node and the tensor, for more elements than an operand may have (sim::kMaxElements).
+// Comes before any arithmetic with the strides of a shape that the model's numbers make.
+Result<void> CheckSize(const OnnxNode& node, std::string_view tensor, const Shape& shape);
 
 // An axis counted from the front, of `rank` of them. kInvalid: there is none.
 Result<size_t> AxisOf(const OnnxNode& node, int64_t axis, size_t rank);
@@ -113,7 +118,7 @@ BuildOperator BuildSplit;
 BuildOperator BuildExpand;
 BuildOperator BuildTile;
 BuildOperator BuildPad;
-BuildOperator BuildResize;      // and Upsample
+BuildOperator BuildResize;
 BuildOperator BuildSpaceDepth;  // DepthToSpace, SpaceToDepth
 BuildOperator BuildGather;
 BuildOperator BuildLstm;

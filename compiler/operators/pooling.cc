@@ -11,6 +11,18 @@ Result<void> BuildPool(const OnnxNode& node, GraphBuilder& builder) {
               ReadWindows(node, builder.at(x).shape, builder.at(output).shape, {}));
   if (windows.dilations != std::array<int64_t, 2>{1, 1})
     return Fail(Nerr::kInvalid, "{}: dilations are not supported", Describe(node));
+  const Shape& in = builder.at(x).shape;
+  const Shape& out = builder.at(output).shape;
+  for (size_t d = 0; d + 2 < in.size(); ++d) {
+    const size_t at = 2 - (in.size() - 2) + d;  // one dimension is the second
+    const int64_t last = (out[d + 2] - 1) * windows.strides[at] - windows.pads[at];
+    if (last < in[d + 2]) continue;
+    // Versions of ONNX and of its runtimes disagree whether that window is there.
+    return Fail(Nerr::kInvalid,
+                "{}: its last window of dimension {} begins at {} of {} elements, in the padding: "
+                "use less padding or no ceil_mode",
+                Describe(node), d + 2, last, in[d + 2]);
+  }
   for (size_t d = 0; d < 2; ++d) {
     if (windows.pads[d] >= windows.kernel[d] ||
         windows.pads[2 + d] >= windows.kernel[d] + windows.strides[d]) {

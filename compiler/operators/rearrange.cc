@@ -11,6 +11,9 @@ namespace {
 
 using Part = Rearrange::Part;
 
+// Of repeats, pads and blocks: a product with a dimension still fits.
+constexpr int64_t kMost = sim::kMaxElements;
+
 // The whole input, behind `to` elements of an output of shape `full`.
 Part PartAt(size_t input, const Shape& shape, const Shape& full, int64_t to) {
   return {input, shape, 0, DenseStrides(shape), to, DenseStrides(full)};
@@ -37,10 +40,12 @@ Steps StepsOf(int64_t dimension, int64_t start, int64_t end, int64_t step) {
     if (at < 0) at += dimension;
     return std::clamp<int64_t>(at, forward ? 0 : -1, forward ? dimension : dimension - 1);
   };
-  Steps steps{bound(start), step, 0};
+  Steps steps{bound(start), std::max(step, -INT64_MAX), 0};
   const int64_t last = bound(end);
   if (forward && last > steps.start) steps.count = (last - steps.start - 1) / step + 1;
-  if (!forward && last < steps.start) steps.count = (steps.start - last - 1) / -step + 1;
+  if (!forward && last < steps.start) steps.count = (steps.start - last - 1) / -steps.step + 1;
+  // One element steps nowhere, however far that would be.
+  if (steps.count <= 1) steps.step = 1;
   return steps;
 }
 
@@ -166,7 +171,8 @@ Result<void> BuildSplit(const OnnxNode& node, GraphBuilder& builder) {
   if (sizes.size() == node.outputs.size() && !sizes.empty() && !node.HasInput(1) &&
       !node.attributes.contains("split"))
     sizes.back() = from[axis] - sizes[0] * (count - 1);
-  if (sizes.size() != node.outputs.size() ||
+  const auto is_part = [&](int64_t size) { return size >= 1 && size <= from[axis]; };
+  if (sizes.size() != node.outputs.size() || !std::all_of(sizes.begin(), sizes.end(), is_part) ||
       std::accumulate(sizes.begin(), sizes.end(), int64_t{0}) != from[axis]) {
     return Fail(Nerr::kInvalid, "{}: parts of {} do not make {} outputs of dimension {} of {}",
                 Describe(node), ShapeText(sizes), node.outputs.size(), axis, ShapeText(from));
@@ -195,6 +201,7 @@ Result<void> BuildExpand(const OnnxNode& node, GraphBuilder& builder) {
     return Fail(Nerr::kInvalid, "{}: shape {} cannot be expanded to {}", Describe(node),
                 ShapeText(from), ShapeText(wanted));
   }
+  NRTD_TRY(CheckSize(node, node.outputs.at(0), *full));
   const size_t missing = full->size() - from.size();
   Shape strides = DenseStrides(from);
   for (size_t d = 0; d < from.size(); ++d) {
@@ -210,7 +217,7 @@ Result<void> BuildTile(const OnnxNode& node, GraphBuilder& builder) {
   const Shape from = builder.at(x).shape;
   NRTD_ASSIGN(const auto repeats, builder.Integers(node, 1));
   if (repeats.size() != from.size() ||
-      std::any_of(repeats.begin(), repeats.end(), [](int64_t r) { return r < 1; })) {
+      std::any_of(repeats.begin(), repeats.end(), [](int64_t r) { return r < 1 || r > kMost; })) {
     return Fail(Nerr::kInvalid, "{}: repeats {} do not fit shape {}", Describe(node),
                 ShapeText(repeats), ShapeText(from));
   }
@@ -222,6 +229,7 @@ Result<void> BuildTile(const OnnxNode& node, GraphBuilder& builder) {
     part.dims.insert(part.dims.end(), {repeats[d], from[d]});
     part.from_strides.insert(part.from_strides.end(), {0, strides[d]});
   }
+  NRTD_TRY(CheckSize(node, node.outputs.at(0), to));
   part.to_strides = DenseStrides(part.dims);
   return AppendOne(node, builder, x, std::move(to), std::move(part));
 }
@@ -245,10 +253,14 @@ Result<void> BuildPad(const OnnxNode& node, GraphBuilder& builder) {
   for (size_t d = 0; d < from.size(); ++d) {
     const int64_t before = pads[d];
     const int64_t after = pads[from.size() + d];
+    if (std::min(before, after) < -from[d] || std::max(before, after) > kMost)
+      return Fail(Nerr::kInvalid, "{}: pads {} and {} do not fit dimension {} of {}",
+                  Describe(node), before, after, d, ShapeText(from));
     full.push_back(from[d] + before + after);
     inner.dims.push_back(from[d] + std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0));
     inner.from += std::max<int64_t>(-before, 0) * inner.from_strides[d];
   }
+  NRTD_TRY(CheckSize(node, node.outputs.at(0), full));
   inner.to_strides = DenseStrides(full);
   for (size_t d = 0; d < from.size(); ++d)
     inner.to += std::max<int64_t>(pads[d], 0) * inner.to_strides[d];
@@ -279,7 +291,7 @@ Result<void> BuildSpaceDepth(const OnnxNode& node, GraphBuilder& builder) {
   const Shape from = builder.at(x).shape;
   const int64_t block = node.Attribute<int64_t>("blocksize", 0);
   const bool to_space = node.op_type == "DepthToSpace";
-  if (from.size() != 4 || block < 1 ||
+  if (from.size() != 4 || block < 1 || block > kMost ||
       (to_space ? from[1] % (block * block) != 0 : from[2] % block != 0 || from[3] % block != 0)) {
     return Fail(Nerr::kInvalid, "{}: blocks of {} do not fit shape {}", Describe(node), block,
                 ShapeText(from));

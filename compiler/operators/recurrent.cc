@@ -47,6 +47,10 @@ Result<Recurrence> Read(const OnnxNode& node, int64_t gates, GraphBuilder& build
   if (shape.size() != 3 || r.hidden < 1 || node.Attribute<int64_t>("layout", 0) != 0)
     return Fail(Nerr::kInvalid, "{}: it takes [steps, batch, inputs], layout 0 and hidden_size",
                 Describe(node));
+  constexpr int64_t kMostSteps = 1 << 16;  // each becomes some ten nodes
+  if (shape[0] > kMostSteps || r.hidden > static_cast<int64_t>(sim::kMaxElements))
+    return Fail(Nerr::kInvalid, "{}: {} steps of {} hidden numbers are too many, {} steps may be",
+                Describe(node), shape[0], r.hidden, kMostSteps);
   r.steps = shape[0];
   r.batch = shape[1];
   r.inputs = shape[2];

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Resize and Upsample. Nearest neighbours by whole factors are elements again and again; everything
-// else is a product with a constant matrix along each axis that changes: one 1 in a row for the
-// nearest, the weights of both neighbours for linear.
+// Resize. Nearest neighbours by whole factors are elements again and again; everything else is a
+// product with a constant matrix along each axis that changes: one 1 in a row for the nearest, the
+// weights of both neighbours for linear.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -51,6 +51,10 @@ Result<double> Round(const OnnxNode& node, const Form& form, double at) {
 Result<std::vector<float>> Weights(const OnnxNode& node, const Form& form, int64_t from, int64_t to,
                                    double scale) {
   NRTD_ASSIGN(const Place place, PlaceOf(node, form));
+  constexpr int64_t kMostWeights = int64_t{1} << 26;  // 8,192 x 8,192
+  if (from > kMostWeights / to)
+    return Fail(Nerr::kInvalid, "{}: from {} to {} elements takes more than {} weights",
+                Describe(node), from, to, kMostWeights);
   std::vector<float> weights(static_cast<size_t>(from * to), 0.0F);
   const auto add = [&](int64_t row, double column, double weight) {
     const auto at = std::clamp<int64_t>(static_cast<int64_t>(column), 0, from - 1);
@@ -78,23 +82,39 @@ Result<std::vector<double>> Scales(const OnnxNode& node, const Shape& from, cons
   std::vector<double> scales;
   for (size_t d = 0; d < from.size(); ++d)
     scales.push_back(static_cast<double>(to[d]) / static_cast<double>(from[d]));
-  const size_t index = node.op_type == "Upsample" || builder.opset() < 11 ? 1 : 2;
-  if (!node.HasInput(index) || node.HasInput(3)) return scales;
-  NRTD_ASSIGN(const ValueId given, builder.FloatInput(node, index));
-  if (!builder.at(given).IsConstant()) return scales;
-  const std::vector<float> floats = FloatsOf(builder.at(given));
-  if (floats.size() == scales.size()) scales.assign(floats.begin(), floats.end());
+  if (!node.HasInput(2) || node.HasInput(3)) return scales;
+  NRTD_ASSIGN(const ValueId given, builder.FloatInput(node, 2));
+  const Value& value = builder.at(given);
+  if (!value.IsConstant() || value.Elements() != scales.size()) {
+    return Fail(Nerr::kInvalid, "{}: its scales '{}' are not {} constants", Describe(node),
+                value.name, scales.size());
+  }
+  const std::vector<float> floats = FloatsOf(value);
+  if (std::any_of(floats.begin(), floats.end(), [](float scale) { return !(scale > 0); }))
+    return Fail(Nerr::kInvalid, "{}: a scale is not above 0", Describe(node));
+  scales.assign(floats.begin(), floats.end());
   return scales;
 }
 
 // Is it every element again and again?
-bool Repeats(const OnnxNode& node, const Form& form, const Shape& from, const Shape& to) {
-  for (size_t d = 0; d < from.size(); ++d)
-    if (to[d] % from[d] != 0) return false;
+bool Repeats(const Form& form, const Shape& from, const Shape& to,
+             const std::vector<double>& scales) {
+  for (size_t d = 0; d < from.size(); ++d) {
+    if (from[d] == 1) continue;
+    // A scale of 1.1 may give as many elements, but others.
+    if (to[d] % from[d] != 0 || scales[d] != static_cast<double>(to[d] / from[d])) return false;
+  }
   return form.mode == "nearest" &&
-         (node.op_type == "Upsample" || (form.place == "asymmetric" && form.rounding == "floor") ||
+         ((form.place == "asymmetric" && form.rounding == "floor") ||
           ((form.place == "half_pixel" || form.place == "pytorch_half_pixel") &&
            (form.rounding == "round_prefer_floor" || form.rounding == "round_prefer_ceil")));
+}
+
+// Elements are moved and mixed: no reason to round them.
+MatMul Exact() {
+  MatMul product;
+  product.exact = true;
+  return product;
 }
 
 void AppendRepeated(const OnnxNode& node, ValueId x, ValueId output, GraphBuilder& builder) {
@@ -117,30 +137,33 @@ Result<void> BuildResize(const OnnxNode& node, GraphBuilder& builder) {
   const Shape from = builder.at(x).shape;
   NRTD_ASSIGN(const ValueId output, builder.Output(node));
   const Shape to = builder.at(output).shape;
-  const bool is_old = node.op_type == "Upsample" || builder.opset() < 11;
-  const Form form{
-      node.Attribute<std::string>("mode", "nearest"),
-      node.Attribute<std::string>("coordinate_transformation_mode",
-                                  is_old ? "asymmetric" : "half_pixel"),
-      node.Attribute<std::string>("nearest_mode", is_old ? "floor" : "round_prefer_floor")};
-  if (to.size() == from.size() && Repeats(node, form, from, to)) {
+  const Form form{node.Attribute<std::string>("mode", "nearest"),
+                  node.Attribute<std::string>("coordinate_transformation_mode", "half_pixel"),
+                  node.Attribute<std::string>("nearest_mode", "round_prefer_floor")};
+  if (to.size() != from.size())
+    return Fail(Nerr::kInvalid, "{}: from {} to {} changes the rank", Describe(node),
+                ShapeText(from), ShapeText(to));
+  NRTD_ASSIGN(const std::vector<double> scales, Scales(node, from, to, builder));
+  if (Repeats(form, from, to, scales)) {
     AppendRepeated(node, x, output, builder);
     return {};
   }
   const size_t rank = from.size();
-  const bool is_linear = form.mode == "linear" || form.mode == "bilinear";
-  if ((form.mode != "nearest" && !is_linear) || to.size() != rank || rank < 2 ||
-      !std::equal(from.begin(), from.end() - 2, to.begin()) ||
+  const bool is_linear = form.mode == "linear";
+  const auto changes = [&](size_t axis) {
+    return to[axis] != from[axis] || (scales[axis] != 1.0 && from[axis] != 1);
+  };
+  bool leads = false;  // does a dimension before the last two change?
+  for (size_t d = 0; d + 2 < rank; ++d) leads = leads || changes(d);
+  if ((form.mode != "nearest" && !is_linear) || rank < 2 || leads ||
       builder.at(x).dtype != DType::kFloat32) {
     return Fail(Nerr::kInvalid,
                 "{}: from {} to {} by '{}' is not supported: nearest and linear along the last two "
                 "dimensions of float32 are",
                 Describe(node), ShapeText(from), ShapeText(to), form.mode);
   }
-  NRTD_ASSIGN(const std::vector<double> scales, Scales(node, from, to, builder));
   // Columns, then rows; what does not change is left out, but for one of them.
   const size_t last = rank - 1;
-  const auto changes = [&](size_t axis) { return to[axis] != from[axis] || scales[axis] != 1.0; };
   ValueId value = x;
   if (changes(last)) {
     NRTD_ASSIGN(const std::vector<float> weights,
@@ -153,14 +176,15 @@ Result<void> BuildResize(const OnnxNode& node, GraphBuilder& builder) {
     }
     Shape shape = from;
     shape[last] = to[last];
+    NRTD_TRY(CheckSize(node, node.name + ".columns", shape));
     value = changes(last - 1) ? builder.Between(node, "columns", std::move(shape)) : output;
-    builder.Append(node, MatMul{},
+    builder.Append(node, Exact(),
                    {x, builder.Constant(node, "right", {from[last], to[last]}, turned)}, value);
     if (value == output) return {};
   }
   NRTD_ASSIGN(const std::vector<float> weights,
               Weights(node, form, from[last - 1], to[last - 1], scales[last - 1]));
-  builder.Append(node, MatMul{},
+  builder.Append(node, Exact(),
                  {builder.Constant(node, "left", {to[last - 1], from[last - 1]}, weights), value},
                  output);
   return {};

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <set>
 
+#include "base/sizes.h"
 #include "compiler/operators/operator.h"
 
 namespace nrtd::compiler {
@@ -176,6 +177,7 @@ Result<void> BuildRange(const OnnxNode& node, GraphBuilder& builder) {
     if (numbers.size() == kMost)
       return Fail(Nerr::kInvalid, "{} has more than {} numbers", Describe(node), kMost);
     numbers.push_back(number);
+    if (!CheckedAdd(number, delta)) break;
   }
   NRTD_ASSIGN(const ValueId first, builder.Input(node, 0));
   const DType dtype = builder.at(first).dtype;

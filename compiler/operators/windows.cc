@@ -9,9 +9,6 @@
 namespace nrtd::compiler {
 namespace {
 
-// Far beyond any image, and small enough that no sum or product below overflows.
-constexpr int64_t kMaxExtent = int64_t{1} << 30;
-
 Result<Shape> ReadList(const OnnxNode& node, const std::string& key, const Shape& otherwise,
                        int64_t least) {
   Shape list = node.Attribute<std::vector<int64_t>>(key, otherwise);

@@ -11,6 +11,10 @@
 
 namespace nrtd::compiler {
 
+// Of windows, strides, dilations and pads: far beyond any image, and small enough that no sum or
+// product of them and of dimensions overflows.
+inline constexpr int64_t kMaxExtent = int64_t{1} << 30;
+
 // Always two dimensions; an operator of one spatial dimension has it second, the first is trivial.
 struct Windows {
   std::array<int64_t, 2> kernel{1, 1};

@@ -70,8 +70,8 @@ class Fuser {
       return false;
     const bool fits = std::holds_alternative<Conv>(node.operation)
                           ? IsChannelBias(more, output)
-                          : bias.shape.back() == output.back() && !more.shape.empty() &&
-                                more.shape.back() == output.back() &&
+                          : !bias.shape.empty() && bias.shape.back() == output.back() &&
+                                !more.shape.empty() && more.shape.back() == output.back() &&
                                 bias.Elements() == static_cast<uint64_t>(output.back());
     if (!fits) return false;
     std::vector<float> elements = FloatsOf(bias);

@@ -77,7 +77,7 @@ class ScaleFuser {
     // A bias that is not constant, or not one number a channel, would have to be scaled by itself.
     if (node.inputs.size() == 3) {
       const Value& bias = links_.at(node.inputs[2]);
-      if (!bias.IsConstant() || bias.Elements() != factors->size() ||
+      if (!bias.IsConstant() || bias.shape.empty() || bias.Elements() != factors->size() ||
           bias.shape.back() != static_cast<int64_t>(factors->size()))
         return false;
       node.inputs[2] = Scaled(node.inputs[2], bias.shape.size() - 1, *factors);

@@ -3,6 +3,7 @@
 // Who makes and who reads the values of a graph, for passes that look for patterns.
 #pragma once
 
+#include <cmath>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -50,13 +51,19 @@ class Links {
     std::erase_if(graph_.nodes, [&](const Node&) { return gone_[at++]; });
   }
 
-  // Of an activation alpha x + beta.
+  // Of an activation alpha x + beta, or of a division by a constant number.
   struct Line {
     ValueId x;
     float alpha;
     float beta;
   };
   std::optional<Line> LineOf(ValueId id) {
+    if (const auto quotient = PairOf(id, sim::BinaryFunction::kDivide)) {
+      const auto divisor = ScalarOf(at(quotient->second));
+      if (!divisor || !std::isnormal(1 / *divisor) || at(quotient->first).shape != at(id).shape)
+        return std::nullopt;
+      return Line{quotient->first, 1 / *divisor, 0};
+    }
     const auto [node, activation] = Made<Activation>(id);
     if (node == nullptr || activation->function != sim::Function::kLinear) return std::nullopt;
     return Line{node->inputs[0], activation->alpha, activation->beta};

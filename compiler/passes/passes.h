@@ -54,7 +54,7 @@ void PlaceActivations(Graph& graph);
 // All of those above, in the order that they need.
 void RunPasses(Graph& graph);
 
-// Products and convolutions multiply in bfloat16.
+// Products and convolutions multiply in bfloat16, but for products that are exact.
 void CastProducts(Graph& graph);
 
 }  // namespace nrtd::compiler

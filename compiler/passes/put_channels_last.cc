@@ -161,8 +161,7 @@ class ChannelsLast {
       const ValueId input = node.inputs[part.input];
       const bool is_fill = graph_.at(input).Elements() == 1;
       if (part.dims.size() != 4 || part.to_strides != DenseStrides(full)) return false;
-      if (!is_fill && (!IsImage(input) || part.from_strides != DenseStrides(ShapeOf(input))))
-        return false;
+      if (!is_fill && !IsBlock(part, input)) return false;
     }
     for (Rearrange::Part& part : rearrange.parts) {
       const Shape shape = ShapeOf(node.inputs[part.input]);
@@ -181,6 +180,16 @@ class ChannelsLast {
     }
     node.output = NewLast(node.output);
     Append(node);
+    return true;
+  }
+
+  // A block of the images, in their own order. Strides alone do not tell: those of [N,C,1,1] are
+  // the same when it is transposed.
+  bool IsBlock(const Rearrange::Part& part, ValueId input) const {
+    if (!IsImage(input) || part.from_strides != DenseStrides(ShapeOf(input))) return false;
+    const Shape& shape = ShapeOf(input);
+    for (size_t d = 0; d < shape.size(); ++d)
+      if (part.dims[d] > shape[d]) return false;
     return true;
   }
 

@@ -7,8 +7,9 @@ namespace {
 
 // A factor or addend of a layer normalisation: one number for each element of the last dimension.
 bool IsRow(const Value& value, const Shape& shape) {
-  return value.IsConstant() && value.Elements() == static_cast<uint64_t>(shape.back()) &&
-         !value.shape.empty() && value.shape.back() == shape.back();
+  return value.IsConstant() && value.dtype == DType::kFloat32 && !shape.empty() &&
+         !value.shape.empty() && value.shape.back() == shape.back() &&
+         value.Elements() == static_cast<uint64_t>(shape.back());
 }
 
 // As exporters write it: d = x - mean(x); y = d / sqrt(mean(d d) + epsilon), then times a row, plus

@@ -646,6 +646,17 @@ def refused(folder):
     save("maxpool_dilated", [node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2])],
          [("x", f, [1, 1, 4, 4])], output=("y", f, [1, 1, 2, 2]))
     save("opset_7", [node("Relu", "x")], [("x", f, [2])], output=("y", f, [2]), opset=7)
+    for name, attribute in {"short_initializer": False, "short_constant": True}.items():
+        save(name, [node("Reshape", "x s")], [("x", f, [2, 3])], {"s": np.array([3, 2], np.int64)},
+             output=("y", f, [3, 2]))
+        model = onnx.load(folder / f"{name}.onnx")
+        model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:13]
+        if attribute:
+            value = model.graph.initializer.pop()
+            model.graph.node.insert(0, helper.make_node("Constant", [], ["s"], name="constant_s", value=value))
+        (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
+    save("upsample", [node("Upsample", "x s")], [("x", f, [1, 1, 2, 2])], {"s": np.array([1, 1, 2, 2], np.float32)},
+         output=("y", f, [1, 1, 4, 4]))
     save("wrong_output_shape", [node("Relu", "x")], [("x", f, [2])], output=("y", f, [3]))
 
 
@@ -653,6 +664,23 @@ def outside(cases):
     """Weights in a file beside the model."""
     cases.add("external_weights", [node("MatMul", "x w", "m"), node("Add", "m b", "a"), node("Reshape", "a s")],
               {"x": [2, 3]}, {"w": [3, 4], "b": [4], "s": np.array([4, 2], np.int64)}, external=True)
+
+
+def large_indices(folder):
+    """A shape that is the last element of more than 1 MiB of int64 in numbers.bin, which the test writes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    count = 1 << 18
+    last = numpy_helper.from_array(np.array([count - 1], np.int64), "last")
+    numbers = TensorProto(name="numbers", data_type=TensorProto.INT64, dims=[count],
+                          data_location=TensorProto.EXTERNAL)
+    numbers.external_data.add(key="location", value="numbers.bin")
+    graph = helper.make_graph(
+        [node("Gather", "numbers last", "s"), node("Expand", "x s")], "large_indices",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3])], [numbers, last])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8,
+                              producer_name="make_op_models.py")
+    (folder / "large_indices.onnx").write_bytes(model.SerializeToString())
 
 
 def recurrent(cases):
@@ -779,6 +807,7 @@ def main():
                    on_the_host):
         family(cases)
     refused(folder / "refused")
+    large_indices(folder / "outside")
     print(f"{len(cases.names)} cases in {folder}")
 
 

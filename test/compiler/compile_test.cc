@@ -107,8 +107,16 @@ TEST_F(CompileTest, TheNeffTellsTheBatchOfItsPorts) {
             (std::map<std::string, uint32_t>{{"input:0", 1}, {"output:0", 1}}));
   const neff::Neff two = CompileAndRead(ModelOf("host_topk_between_products"));
   EXPECT_EQ(two.info().batches, (std::map<std::string, uint32_t>{{"x", 4}, {"y", 4}}));
-  // Neither of transposed outputs.
-  EXPECT_TRUE(CompileAndRead(ModelOf("transpose_2d")).info().batches.empty());
+  // A batch behind convolutions, attention, and what is put in front of the rows.
+  EXPECT_EQ(CompileAndRead(ModelOf("residual")).info().batches.at("y"), 1U);
+  EXPECT_EQ(CompileAndRead(ModelOf("conv_batch2")).info().batches,
+            (std::map<std::string, uint32_t>{{"x", 2}, {"y", 2}}));
+  EXPECT_EQ(CompileAndRead(ModelOf("concat_axis1")).info().batches,
+            (std::map<std::string, uint32_t>{{"a", 2}, {"b", 2}, {"y", 2}}));
+  // None of transposed outputs, of steps, of rows that meet.
+  for (const char* name : {"transpose_2d", "lstm_forward", "gru_both_ways", "softmax_axis0_opset11",
+                           "slice_backwards", "expand"})
+    EXPECT_TRUE(CompileAndRead(ModelOf(name)).info().batches.empty()) << name;
 }
 
 TEST_F(CompileTest, TheSameModelAndOptionsGiveTheSameBytes) {
@@ -166,6 +174,25 @@ TEST_F(CompileTest, APipelineHasAPieceForEachCoreAndLosesNothing) {
   }
 }
 
+// Two stages of the same cost, with a call of the host between, cannot both have half of three.
+TEST_F(CompileTest, StagesHaveNoMorePiecesTogetherThanCores) {
+  GraphWriter w;
+  const ValueId x = w.Input("x", {4, 8});
+  const ValueId a = w.Node("a", kRelu, {x}, {4, 8});
+  const ValueId b = w.Node("b", Softmax{1, 2}, {a}, {4, 8});
+  const HostCall call{"nrt_cumsum", {{"axis", "1"}, {"exclusive", "0"}, {"reverse", "0"}}};
+  const ValueId sum = w.Node("sum", call, {b}, {4, 8});
+  const ValueId c = w.Node("c", kRelu, {sum}, {4, 8});
+  const Graph graph = w.Finish({w.Node("d", Softmax{1, 2}, {c}, {4, 8})});
+  const std::pair<uint32_t, size_t> kPieces[] = {{1, 2}, {2, 2}, {3, 3}, {4, 4}};
+  for (const auto& [cores, pieces] : kPieces) {
+    const Compiled compiled = Must(CompileGraph(graph, {Fp32Cast::kAll, cores}));
+    size_t count = 0;
+    for (const StageReport& stage : compiled.report.stages) count += stage.pieces.size();
+    EXPECT_EQ(count, pieces) << cores << " cores";
+  }
+}
+
 TEST_F(CompileTest, PipelinesOfMoreCoresThanNodesAreRefused) {
   for (const uint32_t cores : {0U, 100U}) {
     const auto report = CompileOnnx(kDigits, folder_.File("x.neff"), {Fp32Cast::kAll, cores});
@@ -196,6 +223,33 @@ TEST_F(CompileTest, BothResultsOfACallAreOneNode) {
     EXPECT_EQ(node.outputs.size(), 2U);
   }
   EXPECT_EQ(calls, 1U);
+}
+
+// They would be one call if only what they do counted, and the network would lose an output.
+TEST_F(CompileTest, EqualCallsOfTwoNodesAreTwoCalls) {
+  GraphWriter w;
+  const ValueId x = w.Input("x", {2, 5});
+  const auto call = [&](const std::string& name, const std::string& function, size_t number,
+                        size_t result, Shape shape) {
+    HostCall operation{function, {{"axis", "1"}}, number, result};
+    operation.attributes[function == "nrt_topk" ? "largest" : "select_last_index"] = "1";
+    const ValueId id = w.Node(name, std::move(operation), {x}, std::move(shape));
+    if (function != "nrt_topk" || result == 1) w.graph.values[id].dtype = DType::kInt64;
+    return id;
+  };
+  const ValueId first = call("first", "nrt_argmax", 1, 0, {2, 1});
+  const ValueId same = call("same", "nrt_argmax", 2, 0, {2, 1});
+  const ValueId best = call("best", "nrt_topk", 3, 0, {2, 1});
+  const ValueId place = call("place", "nrt_topk", 3, 1, {2, 1});
+  const ValueId five = call("five", "nrt_topk", 4, 0, {2, 5});
+  const ValueId places = call("places", "nrt_topk", 4, 1, {2, 5});
+  const Graph graph = w.Finish({first, same, best, place, five, places});
+  const Compiled compiled = Must(CompileGraph(graph));
+  ASSERT_EQ(compiled.contents.graph.outputs.size(), 6U);
+  std::vector<size_t> results;
+  for (const neff::Node& node : compiled.contents.graph.nodes)
+    if (node.kind == neff::NodeKind::kHostFunction) results.push_back(node.outputs.size());
+  EXPECT_THAT(results, ::testing::ElementsAre(1, 1, 2, 2));
 }
 
 TEST_F(CompileTest, ARefusedModelLeavesTheOldNeffAlone) {

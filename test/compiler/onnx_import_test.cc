@@ -130,10 +130,26 @@ TEST(OnnxImport, RefusesWhatItCannotCompileNamingTheNode) {
       {"reshape_to_an_input", "Reshape 'reshape_y': its input 's' is not known"},
       {"opset_7", "operator set 7; 11 to 17"},
       {"missing_tensor", "nowhere"},
+      {"short_initializer", "initializer 's' of shape [2] has 13 bytes of data, expected 16"},
+      {"short_constant", "Constant 'constant_s'"},
+      {"upsample", "Upsample (1): upsample_y"},
       {"wrong_output_shape", "differ in dimension 0"},
   };
   for (const auto& [model, text] : kRefusals)
     EXPECT_THAT(RefusalOf(RefusedModel(model)), HasSubstr(text));
+}
+
+// Shape inference reads them.
+TEST(ExternalData, LargeIntegersAreThereForShapes) {
+  const TemporaryFolder folder;
+  std::filesystem::copy(DataFolder() / "outside" / "large_indices.onnx", folder.File("model.onnx"));
+  std::vector<int64_t> numbers(1 << 18, 1);
+  numbers.back() = 3;
+  std::ofstream(folder.File("numbers.bin"), std::ios::binary)
+      .write(reinterpret_cast<const char*>(numbers.data()),
+             static_cast<std::streamsize>(numbers.size() * sizeof(int64_t)));
+  const Graph graph = Must(ImportOnnx(folder.File("model.onnx")));
+  EXPECT_EQ(graph.at(graph.outputs[0]).shape, Shape{3});
 }
 
 TEST(ExternalData, RangesAreThoseOfTheFile) {
@@ -148,6 +164,24 @@ TEST(ExternalData, RangesAreThoseOfTheFile) {
   EXPECT_THAT(data.Read("weights.bin", UINT64_MAX, 2).error().text, HasSubstr("but it has 10"));
   std::filesystem::create_symlink("weights.bin", folder.File("link.bin"));
   EXPECT_THAT(data.Read("link.bin", 0, 1).error().text, HasSubstr("symbolic link"));
+  EXPECT_THAT(data.Read("missing.bin", 0, 1).error().text, HasSubstr("No such file"));
+  std::filesystem::create_directories(folder.File("a/b"));
+  std::ofstream(folder.File("a/b/weights.bin"), std::ios::binary) << "deep";
+  EXPECT_EQ(AsText(Must(data.Read("a/b/weights.bin", 0, 0))), "deep");
+  EXPECT_EQ(AsText(Must(data.Read("./a/./b/weights.bin", 0, 0))), "deep");
+  EXPECT_FALSE(data.Read("a/b", 0, 0));
+  EXPECT_FALSE(data.Read("a/b/", 0, 0));
+}
+
+TEST(ExternalData, ALinkedFolderIsRefusedLikeALinkedFile) {
+  const TemporaryFolder folder;
+  const TemporaryFolder elsewhere;
+  std::ofstream(elsewhere.File("secret"), std::ios::binary) << "0123456789";
+  std::filesystem::create_directory_symlink(elsewhere.File(""), folder.File("weights"));
+  ExternalData data(folder.File("model.onnx"));
+  const auto read = data.Read("weights/secret", 0, 0);
+  ASSERT_FALSE(read);
+  EXPECT_THAT(read.error().text, HasSubstr("'weights' is a symbolic link"));
 }
 
 class BadFiles : public ::testing::Test {

@@ -57,6 +57,19 @@ TEST(FoldConstants, LeavesToTheCoreWhatItCannotCompute) {
   EXPECT_FALSE(graph.at(y).IsConstant());
 }
 
+// Kernels trust that the instruction was checked.
+TEST(FoldConstants, LeavesWhatTheInstructionSetRefuses) {
+  GraphWriter w;
+  const ValueId p = w.Constant("p", {2});
+  w.graph.values[p].dtype = DType::kFloat64;
+  w.graph.values[p].data->resize(2 * sizeof(double));
+  const ValueId y = w.Node("y", Compare{sim::Comparison::kLess}, {p, p}, {2});
+  w.graph.values[y].dtype = DType::kBool;
+  Graph graph = w.Finish({y});
+  FoldConstants(graph);
+  EXPECT_THAT(NodeNames(graph), ElementsAre("y"));
+}
+
 // Three inputs and two constants are no product yet.
 TEST(FuseBias, LeavesWhatIsNoProduct) {
   GraphWriter w;
@@ -129,6 +142,42 @@ TEST(Recognise, LeavesWhatIsOnlySimilar) {
   graph.nodes.back().operation = line(0.5F, 0);
   RecogniseGelu(graph);
   EXPECT_EQ(graph.nodes.size(), 1U);
+}
+
+// One number has no last dimension.
+TEST(RecogniseLayerNorm, LeavesProductsOfScalars) {
+  GraphWriter w;
+  const ValueId x = w.Input("x", {});
+  const ValueId factor = w.Constant("factor", {}, {3});
+  const ValueId one = w.Constant("one", {1}, {1});
+  const ValueId scaled = w.Node("scaled", Binary{sim::BinaryFunction::kMultiply}, {x, factor}, {});
+  const ValueId y = w.Node("y", kAdd, {scaled, factor}, {});
+  const ValueId z = w.Node("z", Binary{sim::BinaryFunction::kMultiply}, {y, one}, {1});
+  Graph graph = w.Finish({z});
+  RecogniseLayerNorm(graph);
+  EXPECT_THAT(NodeNames(graph), ElementsAre("scaled", "y", "z"));
+}
+
+TEST(FuseScale, LeavesAProductOfOneColumnWhoseBiasIsAScalar) {
+  GraphWriter w;
+  const ValueId x = w.Input("x", {2, 3});
+  const ValueId product = w.Node(
+      "product", MatMul{}, {x, w.Constant("weights", {3, 1}), w.Constant("bias", {})}, {2, 1});
+  const ValueId y = w.Node("y", Activation{sim::Function::kLinear, 2, 0}, {product}, {2, 1});
+  Graph graph = w.Finish({y});
+  FuseScale(graph);
+  EXPECT_THAT(NodeNames(graph), ElementsAre("product", "y"));
+}
+
+TEST(FuseBias, LeavesAProductOfOneColumnWhoseBiasIsAScalar) {
+  GraphWriter w;
+  const ValueId x = w.Input("x", {2, 3});
+  const ValueId product = w.Node(
+      "product", MatMul{}, {x, w.Constant("weights", {3, 1}), w.Constant("bias", {})}, {2, 1});
+  const ValueId y = w.Node("y", kAdd, {product, w.Constant("more", {1})}, {2, 1});
+  Graph graph = w.Finish({y});
+  FuseBias(graph);
+  EXPECT_THAT(NodeNames(graph), ElementsAre("product", "y"));
 }
 
 TEST(RemoveDeadCode, RemovesWhatNoOutputNeedsAndKeepsInputs) {
@@ -227,6 +276,36 @@ TEST(PlaceActivations, PutsThemBehindTheirProducers) {
   EXPECT_TRUE(graph.Check());
   PlaceActivations(graph);
   EXPECT_THAT(NodeNames(graph), ElementsAre("a", "d", "e", "f", "b", "c"));
+}
+
+// A transpose of [N,C,1,1] has the strides of its input.
+TEST(PutChannelsLast, ATransposeOfOnePixelIsNoBlock) {
+  struct Turned {
+    Shape from, to, strides;
+  };
+  const Turned kTurned[] = {{{1, 3, 1, 1}, {1, 1, 1, 3}, {3, 1, 1, 1}},
+                            {{1, 3, 1, 2}, {1, 1, 3, 2}, {6, 2, 2, 1}}};
+  for (const Turned& turned : kTurned) {
+    GraphWriter w;
+    const ValueId x = w.Input("x", {1, 16, 64, 64});
+    // What makes it worth it to put channels last.
+    const ValueId large =
+        w.Node("large", Conv{}, {x, w.Constant("weights", {32, 16, 3, 3})}, {1, 32, 64, 64});
+    const ValueId pixel = w.Input("pixel", turned.from);
+    const ValueId conv =
+        w.Node("conv", Conv{}, {pixel, w.Constant("ones", {3, 3, 1, 1})}, turned.from);
+    const Rearrange transpose{{{0, turned.to, 0, turned.strides, 0, DenseStrides(turned.to)}}};
+    const ValueId y = w.Node("y", transpose, {conv}, turned.to);
+    Graph graph = w.Finish({large, y});
+    PutChannelsLast(graph);
+    EXPECT_TRUE(graph.Check());
+    const auto kept = std::find_if(graph.nodes.begin(), graph.nodes.end(),
+                                   [](const Node& node) { return node.name == "y"; });
+    ASSERT_NE(kept, graph.nodes.end());
+    EXPECT_EQ(kept->inputs[0], conv) << ShapeText(turned.from);
+    EXPECT_EQ(kept->output, y);
+    EXPECT_EQ(std::get<Rearrange>(kept->operation).parts[0].dims, turned.to);
+  }
 }
 
 TEST(GraphCheck, FindsTheMistakesOfAPass) {
