@@ -76,8 +76,9 @@ class GraphBuilder {
 // "Conv 'conv1'"
 std::string Describe(const OnnxNode& node);
 
-// kInvalid, with the node and the tensor, for more elements than an operand may have (sim::kMaxElements).
-// Comes before any arithmetic with the strides of a shape that the model's numbers make.
+// kInvalid, with the node and the tensor, for more elements than an operand may have
+// (sim::kMaxElements). Comes before any arithmetic with the strides of a shape that the model's
+// numbers make.
 Result<void> CheckSize(const OnnxNode& node, std::string_view tensor, const Shape& shape);
 
 // An axis counted from the front, of `rank` of them. kInvalid: there is none.

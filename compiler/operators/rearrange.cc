@@ -12,7 +12,7 @@ namespace {
 using Part = Rearrange::Part;
 
 // Of repeats, pads and blocks: a product with a dimension still fits.
-constexpr int64_t kMost = sim::kMaxElements;
+constexpr int64_t kMostAlong = sim::kMaxElements;
 
 // The whole input, behind `to` elements of an output of shape `full`.
 Part PartAt(size_t input, const Shape& shape, const Shape& full, int64_t to) {
@@ -216,8 +216,9 @@ Result<void> BuildTile(const OnnxNode& node, GraphBuilder& builder) {
   NRTD_ASSIGN(const ValueId x, builder.Input(node, 0));
   const Shape from = builder.at(x).shape;
   NRTD_ASSIGN(const auto repeats, builder.Integers(node, 1));
-  if (repeats.size() != from.size() ||
-      std::any_of(repeats.begin(), repeats.end(), [](int64_t r) { return r < 1 || r > kMost; })) {
+  if (repeats.size() != from.size() || std::any_of(repeats.begin(), repeats.end(), [](int64_t r) {
+        return r < 1 || r > kMostAlong;
+      })) {
     return Fail(Nerr::kInvalid, "{}: repeats {} do not fit shape {}", Describe(node),
                 ShapeText(repeats), ShapeText(from));
   }
@@ -253,7 +254,7 @@ Result<void> BuildPad(const OnnxNode& node, GraphBuilder& builder) {
   for (size_t d = 0; d < from.size(); ++d) {
     const int64_t before = pads[d];
     const int64_t after = pads[from.size() + d];
-    if (std::min(before, after) < -from[d] || std::max(before, after) > kMost)
+    if (std::min(before, after) < -from[d] || std::max(before, after) > kMostAlong)
       return Fail(Nerr::kInvalid, "{}: pads {} and {} do not fit dimension {} of {}",
                   Describe(node), before, after, d, ShapeText(from));
     full.push_back(from[d] + before + after);
@@ -291,7 +292,7 @@ Result<void> BuildSpaceDepth(const OnnxNode& node, GraphBuilder& builder) {
   const Shape from = builder.at(x).shape;
   const int64_t block = node.Attribute<int64_t>("blocksize", 0);
   const bool to_space = node.op_type == "DepthToSpace";
-  if (from.size() != 4 || block < 1 || block > kMost ||
+  if (from.size() != 4 || block < 1 || block > kMostAlong ||
       (to_space ? from[1] % (block * block) != 0 : from[2] % block != 0 || from[3] % block != 0)) {
     return Fail(Nerr::kInvalid, "{}: blocks of {} do not fit shape {}", Describe(node), block,
                 ShapeText(from));
