@@ -15,7 +15,8 @@
 namespace nrtd {
 
 // Constant bytes in an anonymous file that nobody can change through fd(), us included: what they
-// are mapped into shares their pages. Movable; bytes() does not move. Threadsafe once it is in place.
+// are mapped into shares their pages. Movable; bytes() does not move. Threadsafe once it is in
+// place.
 class SealedFile {
  public:
   // The parts one behind the other, each beginning with a page. kResource: no memory. Errors of
@@ -34,11 +35,11 @@ class SealedFile {
   // Of this file alone, as long as the process lives; 0 for none.
   uint64_t id() const { return id_; }
   // What somebody made of the content, `size` bytes of it, lives as long as the file: the next one
-  // finds it made. Once is enough for each. False: not kept, because it would be more than twice the
-  // size of the file.
+  // finds it made. Once is enough for each. False: not kept, because it would be more than twice
+  // the size of the file.
   bool Keep(std::shared_ptr<const void> made, uint64_t size) const;
-  // Gives the pages of a range back that nobody will read any more, because everything that was made
-  // of them is kept. They are 0 from then on, wherever they are mapped.
+  // Gives the pages of a range back that nobody will read any more, because everything that was
+  // made of them is kept. They are 0 from then on, wherever they are mapped.
   void Release(uint64_t offset, uint64_t size) const;
 
  private:

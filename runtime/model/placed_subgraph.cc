@@ -183,8 +183,8 @@ std::vector<PlacedSubgraph::Weights> PlacedSubgraph::weights() const {
     if (variable.file == nullptr) continue;
     // Smaller ones are copied, again by whoever loads them next.
     const bool is_mapped = variable.size >= kLeastMapped;
-    weights.push_back({variable.file_offset, variable.size,
-                       is_mapped && taken_over.contains(variable.var_id)});
+    weights.push_back(
+        {variable.file_offset, variable.size, is_mapped && taken_over.contains(variable.var_id)});
   }
   return weights;
 }

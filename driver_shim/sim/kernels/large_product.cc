@@ -109,19 +109,18 @@ class LargeProduct final : public Kernel {
             const KernelContext& context, const Weight& weight) {
     int64_t depth = 0;
     for (const DepthBlock& block : blocks) depth += block.depth;
-    auto packed =
-        PackOnce(operand, fmt::format("{}/{}", form, static_cast<int>(precision)), context,
-                 [&](const std::byte* data) -> Result<PackedWeights> {
-                   const WeightValues values(operand, precision, data);
-                   PackedWeights result;
-                   result.size = PackedWords(depth, columns) * sizeof(Word);
-                   result.data.reset(AllocateAligned(result.size));
-                   PackFloats(
-                       *Float32Form(), blocks, columns,
-                       [&](int64_t k, int64_t c) { return weight(values, k, c); },
-                       reinterpret_cast<Word*>(result.data.get()));
-                   return result;
-                 });
+    auto packed = PackOnce(operand, fmt::format("{}/{}", form, static_cast<int>(precision)),
+                           context, [&](const std::byte* data) -> Result<PackedWeights> {
+                             const WeightValues values(operand, precision, data);
+                             PackedWeights result;
+                             result.size = PackedWords(depth, columns) * sizeof(Word);
+                             result.data.reset(AllocateAligned(result.size));
+                             PackFloats(
+                                 *Float32Form(), blocks, columns,
+                                 [&](int64_t k, int64_t c) { return weight(values, k, c); },
+                                 reinterpret_cast<Word*>(result.data.get()));
+                             return result;
+                           });
     weights = *packed;
     bias.assign(static_cast<size_t>(PackedColumns(columns)), 0.0F);
     if (!bias_operand) return;

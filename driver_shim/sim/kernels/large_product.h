@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Convolutions and matrix products beyond small.h, on CPUs with AVX2, where the library leaves
-// something to be had; with AVX-512 that is Winograd's form alone. `kernel-bench` (bench/) shows it.
+// something to be had; with AVX-512 that is Winograd's form alone. `kernel-bench` (bench/) shows
+// it.
 #pragma once
 
 #include <memory>

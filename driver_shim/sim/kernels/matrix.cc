@@ -97,20 +97,21 @@ std::shared_ptr<const PackedWeights> PackConstant(const Operand& operand, Precis
   };
   const std::string form =
       fmt::format("{}/", static_cast<int>(precision)) + raw(plain) + raw(wanted);
-  auto packed = PackOnce(operand, form, context, [&](const std::byte* data) -> Result<PackedWeights> {
-    const WeightValues values(operand, precision, data);
-    PackedWeights result;
-    const bool lies = wanted == as_they_lie;
-    const uint64_t span = SpanElements(operand);
-    result.size = lies ? span * memory::data_type_size(wanted.data_type()) : wanted.get_size();
-    result.data.reset(AllocateAligned(result.size));
-    if (lies) {
-      ConvertSpan(values.data(), span, wanted.data_type(), result.data.get());
-    } else {
-      ReorderNow(plain, values.data(), wanted, result.data.get());
-    }
-    return result;
-  });
+  auto packed =
+      PackOnce(operand, form, context, [&](const std::byte* data) -> Result<PackedWeights> {
+        const WeightValues values(operand, precision, data);
+        PackedWeights result;
+        const bool lies = wanted == as_they_lie;
+        const uint64_t span = SpanElements(operand);
+        result.size = lies ? span * memory::data_type_size(wanted.data_type()) : wanted.get_size();
+        result.data.reset(AllocateAligned(result.size));
+        if (lies) {
+          ConvertSpan(values.data(), span, wanted.data_type(), result.data.get());
+        } else {
+          ReorderNow(plain, values.data(), wanted, result.data.get());
+        }
+        return result;
+      });
   return *packed;
 }
 
