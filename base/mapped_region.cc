@@ -11,24 +11,20 @@
 #include "base/sizes.h"
 
 namespace nrtd {
-namespace {
-
-Result<uint64_t> SizeOf(const UniqueFd& file, const std::string& path) {
+Result<uint64_t> SizeOfRegularFile(const UniqueFd& file, const std::string& name) {
   struct stat info {};
   if (::fstat(file.get(), &info) != 0)
-    return Fail(Nerr::kFail, "cannot stat {}: {}", path, ErrnoText(errno));
-  if (!S_ISREG(info.st_mode)) return Fail(Nerr::kInvalid, "{} is not a regular file", path);
-  if (info.st_size == 0) return Fail(Nerr::kInvalid, "{} is empty", path);
+    return Fail(Nerr::kFail, "cannot stat {}: {}", name, ErrnoText(errno));
+  if (!S_ISREG(info.st_mode)) return Fail(Nerr::kInvalid, "{} is not a regular file", name);
+  if (info.st_size == 0) return Fail(Nerr::kInvalid, "{} is empty", name);
   return static_cast<uint64_t>(info.st_size);
 }
-
-}  // namespace
 
 Result<UniqueFd> OpenRegularFile(const std::string& path) {
   // Without O_NONBLOCK the open of a FIFO waits for its writer, for ever if there is none.
   UniqueFd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (!file) return Fail(Nerr::kInvalid, "cannot open {}: {}", path, ErrnoText(errno));
-  NRTD_TRY(SizeOf(file, path));
+  NRTD_TRY(SizeOfRegularFile(file, path));
   return file;
 }
 
@@ -64,7 +60,7 @@ Result<MappedRegion> MappedRegion::Map(uint64_t size, int protection, int flags,
 
 Result<MappedRegion> MappedRegion::MapFile(const std::string& path) {
   NRTD_ASSIGN(const UniqueFd file, OpenRegularFile(path));
-  NRTD_ASSIGN(const uint64_t size, SizeOf(file, path));
+  NRTD_ASSIGN(const uint64_t size, SizeOfRegularFile(file, path));
   auto region = Map(size, PROT_READ, MAP_PRIVATE, &file);
   if (!region) return tl::unexpected<Error>(std::move(region.error()).In(path));
   return region;
@@ -77,7 +73,7 @@ Result<MappedRegion> MappedRegion::CopyFile(const std::string& path, uint64_t li
 
 Result<MappedRegion> MappedRegion::CopyFile(const UniqueFd& file, const std::string& name,
                                             uint64_t limit, const std::stop_token& stop) {
-  NRTD_ASSIGN(const uint64_t size, SizeOf(file, name));
+  NRTD_ASSIGN(const uint64_t size, SizeOfRegularFile(file, name));
   if (size > limit)
     return Fail(Nerr::kInvalid, "{} of {} bytes is larger than the limit of {}", name, size, limit);
   auto region = Map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);

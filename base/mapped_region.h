@@ -16,6 +16,8 @@ namespace nrtd {
 // For reading. Never waits, whatever it is. kInvalid: it cannot be opened, is no regular file, or
 // is empty.
 Result<UniqueFd> OpenRegularFile(const std::string& path);
+// Its size, which is not 0; kInvalid for anything else. `name` is for errors.
+Result<uint64_t> SizeOfRegularFile(const UniqueFd& file, const std::string& name);
 
 // Asks for 2 MiB pages where the range holds whole ones: hundreds of times fewer faults when it is
 // filled. Private anonymous memory; without effect where the system does not have them.

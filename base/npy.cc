@@ -119,15 +119,16 @@ Result<NpyArray> ReadNpyFile(const std::string& path) {
   return NpyArray{view->dtype, view->shape, ByteVector(view->data.begin(), view->data.end())};
 }
 
-ByteVector SerializeNpy(DType dtype, std::span<const int64_t> shape, ByteSpan data) {
+ByteVector SerializeNpy(DType dtype, std::span<const int64_t> shape, ByteSpan data,
+                        size_t alignment) {
   const auto row = std::find_if(std::begin(kCodes), std::end(kCodes),
                                 [&](const Code& c) { return c.dtype == dtype; });
   std::string dimensions;
   for (int64_t dimension : shape) dimensions += fmt::format("{}, ", dimension);
   std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}",
                                    row->code, dimensions);
-  // numpy aligns the data to 64 bytes and ends the header with a newline.
-  header.resize(AlignUp(10 + header.size() + 1, 64) - 10 - 1, ' ');
+  // The header ends with a newline.
+  header.resize(AlignUp(10 + header.size() + 1, alignment) - 10 - 1, ' ');
   header += '\n';
   ByteVector file(10 + header.size() + data.size());
   std::memcpy(file.data(), kMagic.data(), kMagic.size());

@@ -28,7 +28,9 @@ struct NpyArray {
 Result<NpyView> ParseNpy(ByteSpan file);
 Result<NpyArray> ReadNpyFile(const std::string& path);
 
-// `data` holds ElementCount(shape) elements of `dtype`.
-ByteVector SerializeNpy(DType dtype, std::span<const int64_t> shape, ByteSpan data);
+// `data` holds ElementCount(shape) elements of `dtype`. They begin at a multiple of `alignment`, a
+// power of two, in the file; numpy's own is 64.
+ByteVector SerializeNpy(DType dtype, std::span<const int64_t> shape, ByteSpan data,
+                        size_t alignment = 64);
 
 }  // namespace nrtd

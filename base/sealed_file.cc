@@ -42,25 +42,60 @@ Result<SealedFile> SealedFile::Create(const std::vector<ByteSpan>& parts,
     size += AlignUp(part.size(), kPage);
   }
   if (size == 0) return sealed;
-  static std::atomic<uint64_t> last_id{0};
-  sealed.id_ = ++last_id;
-  UniqueFd& file = sealed.writable_;
-  file = UniqueFd(::memfd_create("nrtd-weights", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!file) return Fail(Nerr::kResource, "memfd_create: {}", ErrnoText(errno));
-  if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0)
-    return Fail(Nerr::kResource, "no memory for {} bytes: {}", size, ErrnoText(errno));
+  NRTD_TRY(sealed.Begin(size));
   for (size_t i = 0; i < parts.size(); ++i)
-    NRTD_TRY(WriteAt(file.get(), parts[i], sealed.parts_[i].offset, stop));
+    NRTD_TRY(WriteAt(sealed.writable_.get(), parts[i], sealed.parts_[i].offset, stop));
+  NRTD_TRY(sealed.Seal(size));
+  return sealed;
+}
+
+Result<SealedFile> SealedFile::CopyOf(const UniqueFd& file, const std::string& name, uint64_t limit,
+                                      const std::stop_token& stop) {
+  NRTD_ASSIGN(const uint64_t size, SizeOfRegularFile(file, name));
+  if (size > limit)
+    return Fail(Nerr::kInvalid, "{} of {} bytes is larger than the limit of {}", name, size, limit);
+  SealedFile sealed;
+  NRTD_TRY(sealed.Begin(size));
+  // Through a small buffer: memory that is written for the first time by the system is not cleared
+  // before.
+  ByteVector buffer(std::min<uint64_t>(size, kMiB));
+  for (uint64_t filled = 0; filled < size;) {
+    NRTD_TRY(CheckWanted(stop));
+    const ssize_t count =
+        ::pread(file.get(), buffer.data(), std::min<uint64_t>(size - filled, buffer.size()),
+                static_cast<off_t>(filled));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return Fail(Nerr::kInvalid, "cannot read {}: {}", name, ErrnoText(errno));
+    if (count == 0) return Fail(Nerr::kInvalid, "{} shrank while it was read", name);
+    const auto got = static_cast<size_t>(count);
+    NRTD_TRY(WriteAt(sealed.writable_.get(), ByteSpan(buffer).first(got), filled, stop));
+    filled += got;
+  }
+  NRTD_TRY(sealed.Seal(size));
+  return sealed;
+}
+
+Result<void> SealedFile::Begin(uint64_t size) {
+  static std::atomic<uint64_t> last_id{0};
+  id_ = ++last_id;
+  writable_ = UniqueFd(::memfd_create("nrtd-weights", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!writable_) return Fail(Nerr::kResource, "memfd_create: {}", ErrnoText(errno));
+  if (::ftruncate(writable_.get(), static_cast<off_t>(size)) != 0)
+    return Fail(Nerr::kResource, "no memory for {} bytes: {}", size, ErrnoText(errno));
+  return {};
+}
+
+Result<void> SealedFile::Seal(uint64_t size) {
   // Not against writing: that would keep Release() from working too.
-  if (::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0)
+  if (::fcntl(writable_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0)
     return Fail(Nerr::kResource, "cannot seal an anonymous file: {}", ErrnoText(errno));
-  const std::string again = fmt::format("/proc/self/fd/{}", file.get());
-  sealed.file_ = UniqueFd(::open(again.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!sealed.file_)
+  const std::string again = fmt::format("/proc/self/fd/{}", writable_.get());
+  file_ = UniqueFd(::open(again.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file_)
     return Fail(Nerr::kResource, "cannot open an anonymous file again as {}: {}", again,
                 ErrnoText(errno));
-  NRTD_ASSIGN(sealed.region_, MappedRegion::Map(size, PROT_READ, MAP_PRIVATE, &sealed.file_));
-  return sealed;
+  NRTD_ASSIGN(region_, MappedRegion::Map(size, PROT_READ, MAP_PRIVATE, &file_));
+  return {};
 }
 
 bool SealedFile::Keep(std::shared_ptr<const void> made, uint64_t size) const {

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "base/bytes.h"
@@ -22,6 +23,11 @@ class SealedFile {
   // The parts one behind the other, each beginning with a page. kResource: no memory. Errors of
   // CheckWanted().
   static Result<SealedFile> Create(const std::vector<ByteSpan>& parts,
+                                   const std::stop_token& stop = {});
+
+  // A whole regular file from its beginning, as it is now, of at most `limit` bytes; `name` is for
+  // errors. No parts. Errors of MappedRegion::CopyFile().
+  static Result<SealedFile> CopyOf(const UniqueFd& file, const std::string& name, uint64_t limit,
                                    const std::stop_token& stop = {});
 
   SealedFile() = default;
@@ -47,6 +53,10 @@ class SealedFile {
     uint64_t offset;
     uint64_t size;
   };
+  // To be filled through writable_, and then sealed.
+  Result<void> Begin(uint64_t size);
+  Result<void> Seal(uint64_t size);
+
   uint64_t id_ = 0;
   UniqueFd file_;
   UniqueFd writable_;  // for Release()

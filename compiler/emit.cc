@@ -47,15 +47,19 @@ neff::VariableType TypeOf(PlannedVariable::Kind kind) {
 
 // The constant as an .npy file of the type it is stored as. Its dimensions stay, for people.
 neff::Blob WeightFile(const Value& constant, DType stored) {
-  if (stored == constant.dtype)
-    return neff::Blob::Own(SerializeNpy(stored, constant.shape, *constant.data));
+  const auto file = [&](ByteSpan data) {
+    const bool is_large = data.size() >= neff::kAlignedFrom;
+    return neff::Blob::Own(
+        SerializeNpy(stored, constant.shape, data, is_large ? neff::kNpyAlignment : 64));
+  };
+  if (stored == constant.dtype) return file(*constant.data);
   ByteVector rounded(constant.Elements() * sizeof(uint16_t));
   const MutableByteSpan out(rounded);
   for (size_t i = 0; i < constant.Elements(); ++i) {
     const auto value = LoadAt<float>(*constant.data, i * sizeof(float));
     StoreAt(out, i * sizeof(uint16_t), FloatToBFloat16(value));
   }
-  return neff::Blob::Own(SerializeNpy(stored, constant.shape, rounded));
+  return file(rounded);
 }
 
 // The folder of one piece.

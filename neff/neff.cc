@@ -76,9 +76,23 @@ class KelfReader {
   std::set<std::string> definitions_;
 };
 
-ByteSpan BytesOf(const std::variant<ByteVector, MappedRegion>& backing) {
-  if (const auto* owned = std::get_if<ByteVector>(&backing)) return *owned;
-  return std::get<MappedRegion>(backing).bytes();
+// Can devices map the weights where they are? Large ones begin with pages, none was copied when the
+// archive was read, and nothing of what lies behind gets into a variable.
+bool AreOnPages(const KelfMap& kelfs, const SealedFile& file) {
+  const auto begin = reinterpret_cast<uintptr_t>(file.bytes().data());
+  for (const auto& [name, kelf] : kelfs) {
+    for (const Subgraph& subgraph : kelf.subgraphs) {
+      for (const Variable& variable : subgraph.variables) {
+        const uint64_t size = variable.data.size();
+        if (size == 0) continue;
+        const auto at = reinterpret_cast<uintptr_t>(variable.data.data());
+        if (at < begin || !RangeFits(at - begin, size, file.bytes().size())) return false;
+        if (size >= kAlignedFrom && ((at - begin) % kAlignment != 0 || variable.size != size))
+          return false;
+      }
+    }
+  }
+  return true;
 }
 
 // Cores of each kelf node.
@@ -93,6 +107,12 @@ std::vector<uint32_t> NodeCores(const Graph& graph, const KelfMap& kelfs) {
 }
 
 }  // namespace
+
+ByteSpan BytesOf(const NeffSource& source) {
+  if (const auto* owned = std::get_if<ByteVector>(&source)) return *owned;
+  if (const auto* sealed = std::get_if<SealedFile>(&source)) return sealed->bytes();
+  return std::get<MappedRegion>(source).bytes();
+}
 
 Result<Network> ReadNetwork(const Archive& archive, const Limits& limits) {
   Network network;
@@ -159,8 +179,13 @@ Result<void> Neff::Condense(const std::stop_token& stop) {
       }
     }
   }
-  NRTD_ASSIGN(weights_, SealedFile::Create(parts, stop));
-  for (const auto& [variable, part] : variables) variable->data = weights_.part(part);
+  auto* sealed = std::get_if<SealedFile>(&backing_);
+  if (sealed != nullptr && !archive_.compressed() && AreOnPages(network_.kelfs, *sealed)) {
+    weights_ = std::move(*sealed);
+  } else {
+    NRTD_ASSIGN(weights_, SealedFile::Create(parts, stop));
+    for (const auto& [variable, part] : variables) variable->data = weights_.part(part);
+  }
   archive_ = {};
   data_ = {};
   backing_ = ByteVector();
@@ -177,12 +202,10 @@ std::optional<uint64_t> Neff::SharedOffset(const Variable& variable) const {
 
 Result<Neff> ReadNeff(NeffSource source, const Limits& limits) {
   Neff neff;
-  if (auto* path = std::get_if<std::filesystem::path>(&source)) {
+  if (const auto* path = std::get_if<std::filesystem::path>(&source)) {
     NRTD_ASSIGN(neff.backing_, MappedRegion::CopyFile(path->string(), limits.max_neff_bytes));
-  } else if (auto* owned = std::get_if<ByteVector>(&source)) {
-    neff.backing_ = std::move(*owned);
   } else {
-    neff.backing_ = std::move(std::get<MappedRegion>(source));
+    neff.backing_ = std::move(source);
   }
   const ByteSpan bytes = BytesOf(neff.backing_);
   if (bytes.size() > limits.max_neff_bytes) {

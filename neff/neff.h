@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/mapped_region.h"
 #include "base/sealed_file.h"
+#include "base/sizes.h"
 #include "neff/archive.h"
 #include "neff/graph.h"
 #include "neff/header.h"
@@ -61,7 +62,16 @@ uint32_t CoresRequired(const Graph& graph, const KelfMap& kelfs);
 uint32_t LargestNodeCores(const Graph& graph, const KelfMap& kelfs);
 
 // Bytes to own, or a file to read: copied, because it is the client's, who may truncate it.
-using NeffSource = std::variant<ByteVector, MappedRegion, std::filesystem::path>;
+using NeffSource = std::variant<ByteVector, MappedRegion, SealedFile, std::filesystem::path>;
+// The first three of them.
+ByteSpan BytesOf(const NeffSource& source);
+
+// Writers put the data of files from this size on where a page of the NEFF begins. Whoever has read
+// it into a SealedFile shares them with devices right from there.
+inline constexpr uint64_t kAlignedFrom = 64 * kKiB;
+inline constexpr uint64_t kAlignment = 4 * kKiB;
+// The elements of an .npy file that is to be put so begin at a multiple of this.
+inline constexpr uint64_t kNpyAlignment = 512;
 
 // A NEFF that was read completely, together with the bytes it was read from. Immutable: any thread
 // may use it, unless it is being condensed; keep it (a shared_ptr<const Neff>, say) as long as
@@ -87,11 +97,12 @@ class Neff {
   uint64_t FileSize() const { return kHeaderSize + header_.data_size; }
 
   // Keeps what running it takes and no more: weights move into a file that devices can share (see
-  // SharedOffset()), instructions are copied, and what it was read from is let go. archive() is
-  // empty then. kResource: no memory. Errors of CheckWanted().
+  // SharedOffset()), instructions are copied, and what it was read from is let go. If that is a
+  // SealedFile in which large weights begin with pages, it stays, and nothing is copied. archive()
+  // is empty then. kResource: no memory. Errors of CheckWanted().
   Result<void> Condense(const std::stop_token& stop = {});
-  // Where the data of a `file` variable of this NEFF begin in weights_file(), with a page. Nothing
-  // before Condense() and for other variables.
+  // Where the data of a `file` variable of this NEFF begin in weights_file(), with a page if they
+  // are kAlignedFrom or more. Nothing before Condense() and for other variables.
   std::optional<uint64_t> SharedOffset(const Variable& variable) const;
   const SealedFile& weights_file() const { return weights_; }
 
@@ -103,8 +114,8 @@ class Neff {
   friend Result<Neff> ReadNeff(NeffSource, const Limits&);
   Neff() = default;
 
-  std::variant<ByteVector, MappedRegion> backing_;
-  ByteSpan data_;  // behind the header, in backing_
+  NeffSource backing_;  // never a path
+  ByteSpan data_;       // behind the header, in backing_
   Header header_;
   Archive archive_;
   Network network_;

@@ -14,7 +14,9 @@
 
 namespace nrtd::neff {
 
-// `room` bytes of 0, to be filled by the caller, then the tar.
+// `room` bytes of 0, to be filled by the caller, then the tar. Without gzip, files of kAlignedFrom
+// or more, or the elements in them if they are .npy files, begin at a multiple of kAlignment; in
+// front of them are files of zeros, "align/0" and so on.
 Result<ByteVector> TarToMemory(const FileMap& files, size_t room, bool gzip);
 
 // The same in a file beside `path`, which takes its name at Commit(); removed if that is never

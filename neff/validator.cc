@@ -71,11 +71,6 @@ class ExecutableChecker {
   const Subgraph& subgraph_;
 };
 
-ByteSpan BytesOf(const NeffSource& source) {
-  if (const auto* owned = std::get_if<ByteVector>(&source)) return *owned;
-  return std::get<MappedRegion>(source).bytes();
-}
-
 }  // namespace
 
 Result<void> CheckVersion(const Header& header) {

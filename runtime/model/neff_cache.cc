@@ -29,11 +29,6 @@ std::chrono::nanoseconds SinceChange(const FileIdentity& file) {
          std::chrono::nanoseconds(file.changed_ns);
 }
 
-ByteSpan BytesOf(const neff::NeffSource& source) {
-  if (const auto* owned = std::get_if<ByteVector>(&source)) return *owned;
-  return std::get<MappedRegion>(source).bytes();
-}
-
 }  // namespace
 
 void NeffCache::SetCapacity(uint32_t count) {
@@ -59,12 +54,12 @@ Result<std::shared_ptr<const neff::Neff>> NeffCache::Read(neff::NeffSource sourc
     NRTD_ASSIGN(const FileIdentity before, IdentityOf(file, name));
     if (auto known = Find([&](const Entry& e) { return e.file == before; })) return known;
     const bool settled = SinceChange(before) > settled_after_;
-    NRTD_ASSIGN(source, MappedRegion::CopyFile(file, name, limits.max_neff_bytes, stop));
+    NRTD_ASSIGN(source, SealedFile::CopyOf(file, name, limits.max_neff_bytes, stop));
     NRTD_ASSIGN(const FileIdentity after, IdentityOf(file, name));
     if (settled && before == after) entry.file = before;
   }
   if (!entry.file) {
-    NRTD_ASSIGN(entry.content, Sha256(BytesOf(source), stop));
+    NRTD_ASSIGN(entry.content, Sha256(neff::BytesOf(source), stop));
     if (auto known = Find([&](const Entry& e) { return e.content == entry.content; })) return known;
   }
   ++misses_;

@@ -17,7 +17,7 @@ constexpr uint64_t kDramPage = 4 * kKiB;
 
 // Smaller weights are copied: a mapping of their own would cost more than it saves, and a process
 // may only have 65,530 of them.
-constexpr uint64_t kLeastMapped = 64 * kKiB;
+constexpr uint64_t kLeastMapped = neff::kAlignedFrom;
 
 bool LivesInDram(neff::VariableType type) {
   return type == neff::VariableType::kFile || type == neff::VariableType::kTmpBuf;

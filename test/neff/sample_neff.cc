@@ -7,15 +7,16 @@
 #include "base/npy.h"
 
 namespace nrtd::neff {
-namespace {
-
-constexpr uint64_t kRow = 16;  // bytes of the 1x4 float32 tensors
 
 ByteVector Counting(size_t size) {
   ByteVector bytes(size);
   for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::byte>(i);
   return bytes;
 }
+
+namespace {
+
+constexpr uint64_t kRow = 16;  // bytes of the 1x4 float32 tensors
 
 Node InputNode(const std::string& name, uint32_t tensor, bool is_param) {
   Node node;

@@ -10,6 +10,9 @@ namespace nrtd::neff {
 // weight file, descriptors.
 NeffContents SampleContents();
 
+// Bytes that are all different from their neighbours.
+ByteVector Counting(size_t size);
+
 // SampleContents() as a NEFF.
 ByteVector SampleNeff(const WriteOptions& options = {});
 

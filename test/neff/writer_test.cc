@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/npy.h"
+#include "base/sealed_file.h"
 #include "test/neff/matchers.h"
 #include "test/neff/sample_neff.h"
 
@@ -25,6 +27,9 @@ class NeffWriterFile : public testing::Test {
   ~NeffWriterFile() override { std::filesystem::remove_all(folder_); }
   size_t FileCount() const {
     return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(folder_), {}));
+  }
+  SealedFile Copy(const std::string& name) const {
+    return SealedFile::CopyOf(OpenRegularFile(folder_ / name).value(), name, 1 << 20).value();
   }
   std::filesystem::path folder_;
 };
@@ -125,6 +130,62 @@ TEST(NeffWriter, WritesJsonOfTheVendorsForm) {
   }
   const json graph = json::parse(AsText(*ours.archive().Find("neff.json")));
   EXPECT_EQ(graph, json::parse(AsText(*real.archive().Find("neff.json"))));
+}
+
+TEST_F(NeffWriterFile, HasLargeWeightsWherePagesBegin) {
+  NeffContents contents = SampleContents();
+  auto& subgraphs = contents.kelfs["kelf-0.json"].subgraphs;
+  constexpr uint64_t kSize = 100'000;
+  for (Subgraph& subgraph : subgraphs) {
+    for (Variable& variable : subgraph.variables)
+      if (variable.name == "w") variable.size = kSize;
+  }
+  const Shape shape = {kSize / 4};
+  const ByteVector values = Counting(kSize);
+  contents.files["sg00/w.npy"] =
+      Blob::Own(SerializeNpy(DType::kFloat32, shape, values, kNpyAlignment));
+  contents.files["sg01/w.raw"] = Blob::Own(values);
+  for (const bool gzip : {false, true}) {
+    ASSERT_THAT(WriteNeff(contents, folder_ / "x.neff", {.gzip = gzip}), Succeeds());
+    SealedFile sealed = Copy("x.neff");
+    const std::byte* begin = sealed.bytes().data();
+    const uint64_t id = sealed.id();
+    Neff neff = ReadNeff(std::move(sealed)).value();
+    ASSERT_THAT(neff.Condense(), Succeeds());
+    // What was read is what stays, unless it had to be unpacked.
+    EXPECT_EQ(neff.weights_file().id() == id, !gzip);
+    EXPECT_EQ(neff.weights_file().bytes().data() == begin, !gzip);
+    size_t found = 0;
+    for (const Subgraph& subgraph : neff.kelfs().begin()->second.subgraphs) {
+      for (const Variable& variable : subgraph.variables) {
+        if (variable.name != "w") continue;
+        EXPECT_EQ(neff.SharedOffset(variable).value() % kAlignment, 0U);
+        EXPECT_TRUE(std::ranges::equal(variable.data, values));
+        ++found;
+      }
+    }
+    EXPECT_EQ(found, 2U);
+  }
+}
+
+// Other compilers' NEFFs have them anywhere.
+TEST_F(NeffWriterFile, WeightsElsewhereAreMovedWhenCondensed) {
+  NeffContents contents = SampleContents();
+  for (Variable& variable : contents.kelfs["kelf-0.json"].subgraphs[0].variables)
+    if (variable.name == "w") variable.size = 100'000;
+  contents.files["sg00/w.npy"] =
+      Blob::Own(SerializeNpy(DType::kFloat32, Shape{25'000}, Counting(100'000)));
+  ASSERT_THAT(WriteNeff(contents, folder_ / "x.neff"), Succeeds());
+  SealedFile sealed = Copy("x.neff");
+  const uint64_t id = sealed.id();
+  Neff neff = ReadNeff(std::move(sealed)).value();
+  ASSERT_THAT(neff.Condense(), Succeeds());
+  EXPECT_NE(neff.weights_file().id(), id);
+  for (const Variable& variable : neff.kelfs().begin()->second.subgraphs[0].variables) {
+    if (variable.name != "w") continue;
+    EXPECT_EQ(neff.SharedOffset(variable).value() % kAlignment, 0U);
+    EXPECT_TRUE(std::ranges::equal(variable.data, Counting(100'000)));
+  }
 }
 
 TEST_F(NeffWriterFile, HasTheBytesThatMemoryHas) {
