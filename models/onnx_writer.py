@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the scripts that write networks with seeded weights share."""
 
+import pathlib
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -54,7 +56,11 @@ class Writer:
         graph = helper.make_graph(self.nodes, graph_name, infos(inputs), infos(outputs), self.constants)
         model = helper.make_model(graph, producer_name="neuron-rtd", ir_version=8,
                                   opset_imports=[helper.make_opsetid("", opset)])
-        onnx.save(model, path)
+        # A protobuf message ends at 2 GiB.
+        is_large = sum(len(constant.raw_data) for constant in self.constants) > 2_000_000_000
+        data = pathlib.Path(path).name + ".data"
+        (pathlib.Path(path).parent / data).unlink(missing_ok=True)
+        onnx.save(model, path, save_as_external_data=is_large, location=data)
 
 
 class ImageWriter(Writer):

@@ -6,8 +6,8 @@ graph, layer normalisation, GELU and attention in small operators.
     models/bert/make_bert.py [--layers 24] [--hidden 1024] [--heads 16] [--seq 128] [--batch 1] [-o bert.onnx]
 
 Inputs input_ids, input_mask, segment_ids: int32 [batch, seq]. Output logits: float32 [batch, 2]. BERT-Large is the
-default; BERT-Base is --layers 12 --hidden 768 --heads 12. The answers mean nothing, but take as long as those of a
-trained network and have the same magnitudes inside.
+default; BERT-Base is --layers 12 --hidden 768 --heads 12. Weights of more than 2 GB go to bert.onnx.data beside it. The
+answers mean nothing, but take as long as those of a trained network and have the same magnitudes inside.
 """
 
 import argparse
