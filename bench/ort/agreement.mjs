@@ -4,7 +4,8 @@
 // Do a network's answers through the daemon name the class that ONNX Runtime (CPU, float32) names?
 //   node agreement.mjs --model M.onnx --inputs FOLDER --threads N -- INFER_LOOP ARGUMENTS...
 // Every folder in FOLDER holds a NAME.npy for each input (models/make_inputs.py --count). Prints one line of JSON: how
-// many inputs there were, for how many the class is the same, and the smallest and the mean cosine of the first outputs.
+// many inputs there were, for how many the class is the same, for how many of these the cosine of the first outputs is
+// 0.999 or more, and the smallest and the mean cosine.
 import {spawn} from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -23,7 +24,7 @@ const loop = spawn(options.command[0], options.command.slice(1), {stdio: ['pipe'
 const lines = createInterface({input: loop.stdout})[Symbol.asyncIterator]();
 
 const folders = fs.readdirSync(options.inputs).map((name) => path.join(options.inputs, name));
-const result = {inputs: folders.length, same_class: 0, cosine: 1, mean_cosine: 0, relative: 0};
+const result = {inputs: folders.length, same_class: 0, close: 0, cosine: 1, mean_cosine: 0, relative: 0};
 for (const folder of folders) {
   loop.stdin.write(`${folder}\n`);
   const {done} = await lines.next();
@@ -36,6 +37,7 @@ for (const folder of folders) {
   const values = ({data}) => Array.from(data, Number);
   const apart = distance(values(readNpy(path.join(folder, 'answer.npy'))), values(answer[session.outputNames[0]]));
   result.same_class += apart.same_class ? 1 : 0;
+  result.close += apart.same_class && apart.cosine >= 0.999 ? 1 : 0;
   result.mean_cosine += apart.cosine / folders.length;
   result.cosine = Math.min(result.cosine, apart.cosine);
   result.relative = Math.max(result.relative, apart.relative);
