@@ -12,7 +12,7 @@ readonly patience=120  # seconds: only a hang gets there
 skip() { echo "skipped: $*"; exit 77; }
 fail() { echo "FAILED: $*" >&2; exit 1; }
 
-for tool in podman runc debootstrap; do
+for tool in podman runc debootstrap catatonit; do
   command -v "$tool" >/dev/null || skip "$tool is not installed"
 done
 [ "$(id -u)" = 0 ] || skip "containers with huge pages take root"
