@@ -2,7 +2,6 @@
 #include "runtime/service/call_queue.h"
 
 #include <exception>
-#include <thread>
 
 #include "base/log.h"
 
@@ -43,24 +42,32 @@ void CallQueue::Stop() {
   MutexLock lock(mutex_);
   while (calls_ != 0) changed_.Wait(mutex_);
   completions_->Shutdown();
-  while (threads_ != 0) changed_.Wait(mutex_);
+  while (!threads_.empty()) changed_.Wait(mutex_);
+  JoinEnded();
 }
 
-// Detached: Stop() counts them. Where the system gives no more threads, calls wait for those that
-// there are.
+// Where the system gives no more threads, calls wait for those that there are.
 bool CallQueue::AddThread() {
-  ++threads_;
+  JoinEnded();
+  const auto self = threads_.emplace(threads_.end());
   waiting_.fetch_add(1, std::memory_order_relaxed);
   try {
-    std::thread([this] { Run(); }).detach();
+    *self = std::thread([this, self] { Run(self); });
     return true;
   } catch (const std::exception& error) {
-    Log(LogLevel::kWarning, "NRTD:Server", "no more than {} threads for calls: {}", threads_ - 1,
+    threads_.erase(self);
+    Log(LogLevel::kWarning, "NRTD:Server", "no more than {} threads for calls: {}", threads_.size(),
         error.what());
     waiting_.fetch_sub(1, std::memory_order_relaxed);
-    --threads_;
     return false;
   }
+}
+
+// What libraries keep for a thread is freed when it has ended, and not any more once the process
+// ends.
+void CallQueue::JoinEnded() {
+  for (std::thread& thread : ended_) thread.join();
+  ended_.clear();
 }
 
 // Counts this thread among those that wait, unless enough do: it is to end then, and was never
@@ -89,7 +96,7 @@ grpc::Status Guarded(const std::function<grpc::Status()>& handle) {
   }
 }
 
-void CallQueue::Run() {
+void CallQueue::Run(Threads::iterator self) {
   void* tag = nullptr;
   bool ok = false;
   while (completions_->Next(&tag, &ok)) {
@@ -101,8 +108,7 @@ void CallQueue::Run() {
     if (!WaitAgain()) break;
   }
   MutexLock lock(mutex_);
-  --threads_;
-  // With the lock held: Stop() may destroy this as soon as it has it.
+  ended_.splice(ended_.end(), threads_, self);
   changed_.NotifyAll();
 }
 

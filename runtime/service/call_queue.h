@@ -12,7 +12,9 @@
 
 #include <atomic>
 #include <functional>
+#include <list>
 #include <memory>
+#include <thread>
 
 #include <grpcpp/completion_queue.h>
 #include <grpcpp/support/status.h>
@@ -72,16 +74,19 @@ class CallQueue {
 
  private:
   friend class Call;
+  using Threads = std::list<std::thread>;
   bool AddThread() NRTD_REQUIRES(mutex_);
-  void Run();
+  void JoinEnded() NRTD_REQUIRES(mutex_);
+  void Run(Threads::iterator self);
   bool WaitAgain();
 
   const std::unique_ptr<grpc::ServerCompletionQueue> completions_;
   Mutex mutex_;
   CondVar changed_;
   uint64_t calls_ NRTD_GUARDED_BY(mutex_) = 0;
-  uint32_t threads_ NRTD_GUARDED_BY(mutex_) = 0;
-  std::atomic<uint32_t> waiting_{0};  // threads inside or on their way into Next()
+  Threads threads_ NRTD_GUARDED_BY(mutex_);
+  Threads ended_ NRTD_GUARDED_BY(mutex_);  // or about to: they take no lock any more
+  std::atomic<uint32_t> waiting_{0};       // threads inside or on their way into Next()
 };
 
 // What `handle` returns; INTERNAL, and a line in the log, for an exception (no memory, say), which
