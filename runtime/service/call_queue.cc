@@ -13,6 +13,9 @@ constexpr uint32_t kFirstThreads = 2;
 // A thread that would be one more of those that wait ends. Enough that a usual number of clients
 // makes no threads come and go.
 constexpr uint32_t kMostWaiting = 16;
+// Threads that have ended and are not joined yet. Every call takes the lock under which they are,
+// so none is waited for that is still about to end.
+constexpr size_t kMostEnded = 64;
 
 }  // namespace
 
@@ -43,12 +46,12 @@ void CallQueue::Stop() {
   while (calls_ != 0) changed_.Wait(mutex_);
   completions_->Shutdown();
   while (!threads_.empty()) changed_.Wait(mutex_);
-  JoinEnded();
+  JoinEnded(0);
 }
 
 // Where the system gives no more threads, calls wait for those that there are.
 bool CallQueue::AddThread() {
-  JoinEnded();
+  JoinEnded(kMostEnded);
   const auto self = threads_.emplace(threads_.end());
   waiting_.fetch_add(1, std::memory_order_relaxed);
   try {
@@ -64,10 +67,9 @@ bool CallQueue::AddThread() {
 }
 
 // What libraries keep for a thread is freed when it has ended, and not any more once the process
-// ends.
-void CallQueue::JoinEnded() {
-  for (std::thread& thread : ended_) thread.join();
-  ended_.clear();
+// ends. The oldest ones ended long ago: joining them waits for nobody.
+void CallQueue::JoinEnded(size_t but) {
+  for (; ended_.size() > but; ended_.pop_front()) ended_.front().join();
 }
 
 // Counts this thread among those that wait, unless enough do: it is to end then, and was never

@@ -76,7 +76,8 @@ class CallQueue {
   friend class Call;
   using Threads = std::list<std::thread>;
   bool AddThread() NRTD_REQUIRES(mutex_);
-  void JoinEnded() NRTD_REQUIRES(mutex_);
+  // All but the last few.
+  void JoinEnded(size_t but) NRTD_REQUIRES(mutex_);
   void Run(Threads::iterator self);
   bool WaitAgain();
 
