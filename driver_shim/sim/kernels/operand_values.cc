@@ -97,17 +97,4 @@ void MatrixValues::CopyPairs(int64_t pair, int64_t column, int64_t count, Word* 
   }
 }
 
-void MatrixValues::CopyFloats(int64_t row, int64_t column, int64_t count, Word* to) const {
-  const int64_t at = row * row_stride_ + column * column_stride_;
-  for (int64_t c = 0; c < count; ++c) {
-    if (is_bfloat16_) {
-      uint16_t bits;
-      std::memcpy(&bits, data_ + (at + c * column_stride_) * 2, sizeof(bits));
-      to[c] = static_cast<uint32_t>(bits) << 16;
-    } else {
-      std::memcpy(to + c, data_ + (at + c * column_stride_) * 4, sizeof(Word));
-    }
-  }
-}
-
 }  // namespace nrtd::sim

@@ -46,8 +46,6 @@ class MatrixValues {
   // Rows 2 pair and 2 pair + 1 as bfloat16 (float32 rounded to nearest even), the first one in the
   // low half of each word, the second one 0 behind the last row.
   void CopyPairs(int64_t pair, int64_t column, int64_t count, Word* to) const;
-  // One row as float32.
-  void CopyFloats(int64_t row, int64_t column, int64_t count, Word* to) const;
 
  private:
   const std::byte* data_;

@@ -89,7 +89,7 @@ class PackedMatMul final : public Kernel {
         row_values_(RowStarts(matmul.a)),
         scratch_(context.scratch),
         team_(context.team) {
-    row_words_ = form.pairs ? (depth_ + 1) / 2 : depth_;
+    row_words_ = (depth_ + 1) / 2;
     const sim::Run whole{0, row_words_};
     blocks_ = CutDepth({&whole, 1}, form);
     row_output_ = RowStarts(matmul.c);
@@ -98,22 +98,15 @@ class PackedMatMul final : public Kernel {
     product_.least = -std::numeric_limits<float>::infinity();
     product_.most = std::numeric_limits<float>::infinity();
     if (matmul.fused) Finish(*matmul.fused);
-    if (form.pairs) {
-      for (size_t r = 0; r < row_values_.size(); ++r)
-        row_input_.push_back(r * static_cast<uint64_t>(row_words_));
-      scratch_->Reserve(row_values_.size() * static_cast<uint64_t>(row_words_) * sizeof(Word));
-    } else {
-      row_input_ = row_values_;
-    }
+    for (size_t r = 0; r < row_values_.size(); ++r)
+      row_input_.push_back(r * static_cast<uint64_t>(row_words_));
+    scratch_->Reserve(row_values_.size() * static_cast<uint64_t>(row_words_) * sizeof(Word));
     Pack(matmul, context);
   }
 
   bool Run() override {
-    product_.input = reinterpret_cast<const Word*>(input_);
-    if (form_.pairs) {
-      product_.input = reinterpret_cast<const Word*>(scratch_->data());
-      ForEachPart([this](size_t part) { RoundRows(part); });
-    }
+    product_.input = reinterpret_cast<const Word*>(scratch_->data());
+    ForEachPart([this](size_t part) { RoundRows(part); });
     ForEachPart([this](size_t part) { Multiply(part); });
     return true;
   }
@@ -162,7 +155,7 @@ class PackedMatMul final : public Kernel {
   void Pack(const MatMul& matmul, const KernelContext& context) {
     const Operand& b = matmul.b;
     const int64_t columns = b.dims.back();
-    std::string form = fmt::format("packed/{}/{}", form_.pairs, form_.panel_columns);
+    std::string form = fmt::format("packed/{}", form_.panel_columns);
     std::vector<Part> column_parts;
     for (const Part& part : parts_) {
       if (!column_parts.empty() && column_parts.back().first_column == part.first_column) continue;
@@ -180,11 +173,7 @@ class PackedMatMul final : public Kernel {
         PackWords(
             form_, blocks_, part.columns,
             [&](int64_t word, int64_t column, int64_t count, Word* words) {
-              if (form_.pairs) {
-                values.CopyPairs(word, part.first_column + column, count, words);
-              } else {
-                values.CopyFloats(word, part.first_column + column, count, words);
-              }
+              values.CopyPairs(word, part.first_column + column, count, words);
             },
             to);
       };
