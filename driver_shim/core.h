@@ -76,8 +76,8 @@ class Core {
   // number may be loaded. kInvalid: malformed, with engine, instruction and operand.
   // kUnsupportedVersion: another instruction set. Errors of CheckWanted(image.stop).
   virtual Result<ProgramId> LoadProgram(const ProgramImage& image) = 0;
-  // The variables of a loaded program that lie in a file (PlacedVariable::file) and that no
-  // execution reads: what was made of them at the load is kept by the file.
+  // The variables of a loaded program that are sealed (PlacedVariable::sealed) and that no
+  // execution reads: what was made of them at the load is kept by that memory.
   virtual std::vector<uint32_t> TakenOver(ProgramId) const { return {}; }
   // The program is not active.
   virtual void UnloadProgram(ProgramId program) = 0;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/sealed_file.h"
+#include "base/sealed_memory.h"
 #include "driver_shim/core.h"
 
 namespace nrtd {
@@ -56,15 +56,14 @@ class Device {
   virtual void RingMemoryDoorbell(uint32_t count) = 0;
   virtual void PollMemory() = 0;
 
-  // Makes a part of a sealed file the content of DRAM from `address` on, without a copy, if the
-  // device can do that: the simulator can, for whole pages and a number of ranges; what is behind
-  // the part in its last page is 0. False: it is to be written by DMA. `offset` is a multiple of
-  // 4,096.
-  virtual bool MapDram(BusAddress address, const SealedFile& file, uint64_t offset,
-                       uint64_t size) = 0;
+  // Makes `bytes` the content of DRAM from `address` on, without a copy, if the device can do that:
+  // the simulator can, where both begin with a page of 4 KiB. False: they are to be written by DMA.
+  // They stay as they are until DiscardDram(). A transfer reads inside of them or fails; one that
+  // writes to them fails.
+  virtual bool MapDram(BusAddress address, ByteSpan bytes) = 0;
 
   // The content of this DRAM range is not needed any more. Hardware ignores it; the simulator gives
-  // the memory back.
+  // the memory back, and forgets what MapDram() put at an address inside.
   virtual void DiscardDram(BusAddress address, uint64_t size) = 0;
 
   virtual EccCounters ecc() const = 0;

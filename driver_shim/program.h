@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "base/sealed_file.h"
+#include "base/sealed_memory.h"
 #include "driver_shim/ring_format.h"
 
 namespace nrtd {
@@ -24,10 +24,10 @@ struct PlacedVariable {
   BusAddress address = 0;
   bool in_dram = false;
   bool writable = false;
-  // If all its bytes are a part of a sealed file, that and where: what is made of them can be
-  // shared with others who have the same part, and kept by the file.
-  const SealedFile* file = nullptr;
-  uint64_t file_offset = 0;
+  // If all its bytes are a part of sealed memory, that and where: what is made of them can be
+  // shared with others who have the same part, and kept by that memory.
+  const SealedMemory* sealed = nullptr;
+  uint64_t sealed_offset = 0;
 };
 
 // "Instruction DmaTrigger(id) on this engine releases `descriptors` descriptors of queue `queue`",

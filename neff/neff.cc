@@ -78,7 +78,7 @@ class KelfReader {
 
 // Can devices map the weights where they are? Large ones begin with pages, none was copied when the
 // archive was read, and nothing of what lies behind gets into a variable.
-bool AreOnPages(const KelfMap& kelfs, const SealedFile& file) {
+bool AreOnPages(const KelfMap& kelfs, const SealedMemory& file) {
   const auto begin = reinterpret_cast<uintptr_t>(file.bytes().data());
   for (const auto& [name, kelf] : kelfs) {
     for (const Subgraph& subgraph : kelf.subgraphs) {
@@ -110,7 +110,7 @@ std::vector<uint32_t> NodeCores(const Graph& graph, const KelfMap& kelfs) {
 
 ByteSpan BytesOf(const NeffSource& source) {
   if (const auto* owned = std::get_if<ByteVector>(&source)) return *owned;
-  if (const auto* sealed = std::get_if<SealedFile>(&source)) return sealed->bytes();
+  if (const auto* sealed = std::get_if<SealedMemory>(&source)) return sealed->bytes();
   return std::get<MappedRegion>(source).bytes();
 }
 
@@ -179,11 +179,11 @@ Result<void> Neff::Condense(const std::stop_token& stop) {
       }
     }
   }
-  auto* sealed = std::get_if<SealedFile>(&backing_);
+  auto* sealed = std::get_if<SealedMemory>(&backing_);
   if (sealed != nullptr && !archive_.compressed() && AreOnPages(network_.kelfs, *sealed)) {
     weights_ = std::move(*sealed);
   } else {
-    NRTD_ASSIGN(weights_, SealedFile::Create(parts, stop));
+    NRTD_ASSIGN(weights_, SealedMemory::Create(parts, stop));
     for (const auto& [variable, part] : variables) variable->data = weights_.part(part);
   }
   archive_ = {};

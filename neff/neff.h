@@ -12,7 +12,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/mapped_region.h"
-#include "base/sealed_file.h"
+#include "base/sealed_memory.h"
 #include "base/sizes.h"
 #include "neff/archive.h"
 #include "neff/graph.h"
@@ -62,12 +62,12 @@ uint32_t CoresRequired(const Graph& graph, const KelfMap& kelfs);
 uint32_t LargestNodeCores(const Graph& graph, const KelfMap& kelfs);
 
 // Bytes to own, or a file to read: copied, because it is the client's, who may truncate it.
-using NeffSource = std::variant<ByteVector, MappedRegion, SealedFile, std::filesystem::path>;
+using NeffSource = std::variant<ByteVector, MappedRegion, SealedMemory, std::filesystem::path>;
 // The first three of them.
 ByteSpan BytesOf(const NeffSource& source);
 
 // Writers put the data of files from this size on where a page of the NEFF begins. Whoever has read
-// it into a SealedFile shares them with devices right from there.
+// it into a SealedMemory shares them with devices right from there.
 inline constexpr uint64_t kAlignedFrom = 64 * kKiB;
 inline constexpr uint64_t kAlignment = 4 * kKiB;
 // The elements of an .npy file that is to be put so begin at a multiple of this.
@@ -96,15 +96,15 @@ class Neff {
   std::string UuidText() const;  // 32 lower-case hexadecimal digits
   uint64_t FileSize() const { return kHeaderSize + header_.data_size; }
 
-  // Keeps what running it takes and no more: weights move into a file that devices can share (see
+  // Keeps what running it takes and no more: weights move into memory that devices can share (see
   // SharedOffset()), instructions are copied, and what it was read from is let go. If that is a
-  // SealedFile in which large weights begin with pages, it stays, and nothing is copied. archive()
-  // is empty then. kResource: no memory. Errors of CheckWanted().
+  // SealedMemory in which large weights begin with pages, it stays, and nothing is copied.
+  // archive() is empty then. kResource: no memory. Errors of CheckWanted().
   Result<void> Condense(const std::stop_token& stop = {});
-  // Where the data of a `file` variable of this NEFF begin in weights_file(), with a page if they
+  // Where the data of a `file` variable of this NEFF begin in sealed_weights(), with a page if they
   // are kAlignedFrom or more. Nothing before Condense() and for other variables.
   std::optional<uint64_t> SharedOffset(const Variable& variable) const;
-  const SealedFile& weights_file() const { return weights_; }
+  const SealedMemory& sealed_weights() const { return weights_; }
 
   // Does the header's hash match the data? Reads all of it, so takes seconds for gigabytes. Real
   // NEFFs exist where it does not: report it, do not refuse them.
@@ -119,7 +119,7 @@ class Neff {
   Header header_;
   Archive archive_;
   Network network_;
-  SealedFile weights_;
+  SealedMemory weights_;
 };
 
 // Reads a NEFF of any version and target, as tools need it; whoever wants to run it uses

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/address_space.h"
 
-#include <cstring>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -56,9 +55,9 @@ void AddressSpace::UnmapHost(uint32_t device, BusAddress address) {
   host_[device].erase(address);
 }
 
-std::byte* AddressSpace::Access::Translate(uint32_t device, BusAddress address,
-                                           uint64_t length) const {
-  if (address >= kDramWindow) return space_.TranslateDram(address, length);
+std::byte* AddressSpace::Access::Translate(uint32_t device, BusAddress address, uint64_t length,
+                                           Use use) const {
+  if (address >= kDramWindow) return space_.TranslateDram(address, length, use);
   const auto& ranges = space_.host_[device];
   auto range = ranges.upper_bound(address);
   if (range == ranges.begin()) return nullptr;
@@ -67,7 +66,21 @@ std::byte* AddressSpace::Access::Translate(uint32_t device, BusAddress address,
   return RangeFits(offset, length, range->second.size) ? range->second.data + offset : nullptr;
 }
 
-std::byte* AddressSpace::TranslateDram(BusAddress address, uint64_t length) const {
+std::byte* AddressSpace::TranslateDram(BusAddress address, uint64_t length, Use use) const {
+  std::byte* dram = InDram(address, length);
+  if (dram == nullptr) return nullptr;
+  std::shared_lock lock(mapped_mutex_);
+  const auto next = mapped_.upper_bound(address);
+  if (next != mapped_.end() && next->first - address < length) return nullptr;
+  if (next == mapped_.begin()) return dram;
+  const auto& [begin, bytes] = *std::prev(next);
+  const uint64_t offset = address - begin;
+  if (offset >= bytes.size()) return dram;
+  if (use == Use::kWrite || !RangeFits(offset, length, bytes.size())) return nullptr;
+  return const_cast<std::byte*>(bytes.data()) + offset;
+}
+
+std::byte* AddressSpace::InDram(BusAddress address, uint64_t length) const {
   if (address < kDramWindow) return nullptr;
   const uint64_t offset = address & (kDramChannelBytes - 1);
   const uint64_t channel = (address >> 32) & 0xff;
@@ -78,41 +91,26 @@ std::byte* AddressSpace::TranslateDram(BusAddress address, uint64_t length) cons
   return dram_[device * kDramChannels + channel].data() + offset;
 }
 
-bool AddressSpace::MapDram(BusAddress address, const SealedFile& file, uint64_t offset,
-                           uint64_t length) {
-  const uint64_t size = AlignUp(length, kPage);
-  std::byte* data = TranslateDram(address, size);
-  if (data == nullptr || address % kPage != 0 || offset % kPage != 0) return false;
-  MutexLock lock(mapped_mutex_);
-  if (mapped_.size() >= kMostMapped) return false;
-  if (::mmap(data, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file.fd(),
-             static_cast<off_t>(offset)) == MAP_FAILED)
+bool AddressSpace::MapDram(BusAddress address, ByteSpan bytes) {
+  if (bytes.empty() || address % kPage != 0 ||
+      reinterpret_cast<uintptr_t>(bytes.data()) % kPage != 0 ||
+      TranslateDram(address, bytes.size(), Use::kWrite) == nullptr)
     return false;
-  mapped_.insert(address);
+  std::unique_lock lock(mapped_mutex_);
+  mapped_.emplace(address, bytes);
   return true;
 }
 
 void AddressSpace::DiscardDram(BusAddress address, uint64_t length) {
+  {
+    std::unique_lock lock(mapped_mutex_);
+    mapped_.erase(mapped_.lower_bound(address), mapped_.lower_bound(address + length));
+  }
   const uint64_t first = AlignUp(address, kPage);
   const uint64_t end = (address + length) & ~(kPage - 1);
   if (first >= end) return;
-  std::byte* data = TranslateDram(first, end - first);
-  if (data == nullptr) return;
-  MutexLock lock(mapped_mutex_);
-  const auto shared = mapped_.lower_bound(first);
-  if (shared == mapped_.end() || *shared >= end) {
-    ::madvise(data, end - first, MADV_DONTNEED);
-    return;
-  }
-  mapped_.erase(shared, mapped_.lower_bound(end));
-  // Fresh pages in the place of the file's.
-  if (::mmap(data, end - first, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED) {
-    std::memset(data, 0,
-                end - first);  // copies of the file's pages, but nobody reads what they held
-    return;
-  }
-  ::madvise(data, end - first, MADV_DONTDUMP);
+  std::byte* data = InDram(first, end - first);
+  if (data != nullptr) ::madvise(data, end - first, MADV_DONTNEED);
 }
 
 }  // namespace nrtd::sim

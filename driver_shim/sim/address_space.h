@@ -7,17 +7,18 @@
 
 #include <cstdint>
 #include <map>
-#include <set>
 #include <shared_mutex>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/mapped_region.h"
 #include "base/mutex.h"
-#include "base/sealed_file.h"
 #include "driver_shim/ring_format.h"
 
 namespace nrtd::sim {
+
+enum class Use : uint8_t { kRead, kWrite };
 
 // Threadsafe. A translation is valid while the caller holds an Access.
 class AddressSpace {
@@ -37,19 +38,20 @@ class AddressSpace {
     // The process's pointer to [address, address + length) for `device`; null if any of it is out
     // of reach. A range may not cross from one mapping into the next, nor from one DRAM channel
     // into the other.
-    std::byte* Translate(uint32_t device, BusAddress address, uint64_t length) const;
+    std::byte* Translate(uint32_t device, BusAddress address, uint64_t length, Use use) const;
 
    private:
     const AddressSpace& space_;
     std::shared_lock<std::shared_mutex> lock_;
   };
 
-  // DRAM is never unmapped: no Access needed. Null outside of DRAM.
-  std::byte* TranslateDram(BusAddress address, uint64_t length) const;
-  // Shares the file's pages until they are written. False when the addresses are not those of
-  // pages, the system refuses, or kMostMapped ranges are shared already.
-  bool MapDram(BusAddress address, const SealedFile& file, uint64_t offset, uint64_t length);
-  // Gives the whole pages inside the range back to the system; they read as zero afterwards.
+  // Null outside of DRAM. The pointer stays good while the driver keeps the range: until it
+  // discards it, no Access needed. What is to be read may lie in memory that nobody can write.
+  std::byte* TranslateDram(BusAddress address, uint64_t length, Use use) const;
+  // See Device::MapDram.
+  bool MapDram(BusAddress address, ByteSpan bytes);
+  // Gives the whole pages inside the range back to the system; they read as zero afterwards. What
+  // MapDram() put at an address inside is there no more.
   void DiscardDram(BusAddress address, uint64_t length);
 
  private:
@@ -58,13 +60,12 @@ class AddressSpace {
     uint64_t size;
   };
   AddressSpace() = default;
+  // In DRAM itself, whatever is mapped there.
+  std::byte* InDram(BusAddress address, uint64_t length) const;
 
-  // Each is a mapping of the process, which may have 65,530 (vm.max_map_count) for everything.
-  static constexpr size_t kMostMapped = 16'384;
-
-  Mutex mapped_mutex_;
-  std::set<BusAddress> mapped_ NRTD_GUARDED_BY(mapped_mutex_);  // where shared pages begin
-  std::vector<MappedRegion> dram_;  // one a channel: index device * kDramChannels + channel
+  mutable std::shared_mutex mapped_mutex_;
+  std::map<BusAddress, ByteSpan> mapped_;  // in place of DRAM; guarded by mapped_mutex_
+  std::vector<MappedRegion> dram_;         // one a channel: index device * kDramChannels + channel
   mutable std::shared_mutex mutex_;
   std::vector<std::map<BusAddress, HostRange>> host_;  // one a device; guarded by mutex_
 };

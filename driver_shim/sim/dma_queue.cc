@@ -13,8 +13,10 @@ Result<void> DmaQueue::Attach(const RingConfig& ring) {
     return Fail(Nerr::kInvalid, "ring capacity {} is not a power of two", ring.capacity);
   }
   const AddressSpace::Access access(space_);
-  if (access.Translate(device_, ring.entries, ring.capacity * sizeof(Descriptor)) == nullptr ||
-      access.Translate(device_, ring.completion, sizeof(CompletionRecord)) == nullptr) {
+  if (access.Translate(device_, ring.entries, ring.capacity * sizeof(Descriptor), Use::kRead) ==
+          nullptr ||
+      access.Translate(device_, ring.completion, sizeof(CompletionRecord), Use::kWrite) ==
+          nullptr) {
     return Fail(Nerr::kInvalid, "ring at {:#x} is not in memory mapped for device {}", ring.entries,
                 device_);
   }
@@ -58,7 +60,8 @@ void DmaQueue::Complete(bool ok) {
   }
   ++record_.completed;
   const AddressSpace::Access access(space_);
-  std::byte* record = access.Translate(device_, ring_->completion, sizeof(CompletionRecord));
+  std::byte* record =
+      access.Translate(device_, ring_->completion, sizeof(CompletionRecord), Use::kWrite);
   if (record == nullptr)
     return;  // unmapped under a ring that is still attached: the driver gave up on it
   const auto store = [record](size_t offset, uint64_t value) {
@@ -75,7 +78,7 @@ void DmaQueue::Complete(bool ok) {
 std::optional<Descriptor> DmaQueue::ReadDescriptor(uint64_t index) const {
   const AddressSpace::Access access(space_);
   const BusAddress address = ring_->entries + (index & (ring_->capacity - 1)) * sizeof(Descriptor);
-  const std::byte* entry = access.Translate(device_, address, sizeof(Descriptor));
+  const std::byte* entry = access.Translate(device_, address, sizeof(Descriptor), Use::kRead);
   if (entry == nullptr) return std::nullopt;
   Descriptor descriptor;
   std::memcpy(&descriptor, entry, sizeof(descriptor));
@@ -84,8 +87,10 @@ std::optional<Descriptor> DmaQueue::ReadDescriptor(uint64_t index) const {
 
 bool DmaQueue::Move(const Descriptor& descriptor) const {
   const AddressSpace::Access access(space_);
-  const std::byte* source = access.Translate(device_, descriptor.source, descriptor.length);
-  std::byte* destination = access.Translate(device_, descriptor.destination, descriptor.length);
+  const std::byte* source =
+      access.Translate(device_, descriptor.source, descriptor.length, Use::kRead);
+  std::byte* destination =
+      access.Translate(device_, descriptor.destination, descriptor.length, Use::kWrite);
   if (source == nullptr || destination == nullptr) return false;
   std::memmove(destination, source, descriptor.length);
   return true;

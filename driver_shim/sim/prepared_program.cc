@@ -23,16 +23,16 @@ class Preparer {
     for (const PlacedVariable& variable : image.variables)
       variables_.emplace(variable.var_id, &variable);
     kernels_.resolve_now = [this](const Operand& operand) {
-      return space_.TranslateDram(Find(operand.var_id)->address + operand.offset, 1);
+      return space_.TranslateDram(Find(operand.var_id)->address + operand.offset, 1, Use::kRead);
     };
     kernels_.resolve = [this](const Operand& operand) {
       read_.insert(operand.var_id);
       return kernels_.resolve_now(operand);
     };
     kernels_.constant = [this](uint32_t var_id) { return !Find(var_id)->writable; };
-    kernels_.file_part = [this](uint32_t var_id) {
+    kernels_.sealed_part = [this](uint32_t var_id) {
       const PlacedVariable& variable = *Find(var_id);
-      return KernelContext::FilePart{variable.file, variable.file_offset};
+      return KernelContext::SealedPart{variable.sealed, variable.sealed_offset};
     };
     kernels_.weights = &weights;
     kernels_.team = &team;
@@ -63,7 +63,7 @@ class Preparer {
     NRTD_TRY(PrepareOutputs(*program));
     program->pace_ns = pace.Ns(context_);
     for (const PlacedVariable& variable : image_.variables) {
-      if (variable.file != nullptr && !read_.contains(variable.var_id))
+      if (variable.sealed != nullptr && !read_.contains(variable.var_id))
         program->taken_over.push_back(variable.var_id);
     }
     return program;
@@ -77,7 +77,9 @@ class Preparer {
 
   Result<void> CheckPlacement() {
     for (const PlacedVariable& variable : image_.variables) {
-      if (variable.in_dram && space_.TranslateDram(variable.address, variable.size) == nullptr) {
+      if (variable.in_dram &&
+          space_.TranslateDram(variable.address, variable.size,
+                               variable.writable ? Use::kWrite : Use::kRead) == nullptr) {
         return Fail(Nerr::kInvalid, "variable {} of {} bytes at {:#x} is not in device DRAM",
                     variable.var_id, variable.size, variable.address);
       }
@@ -142,9 +144,9 @@ class Preparer {
         return Fail(Nerr::kInvalid, "output variable {} is not an aligned variable in device DRAM",
                     var_id);
       }
-      program.outputs.push_back(
-          {reinterpret_cast<const float*>(space_.TranslateDram(variable->address, variable->size)),
-           variable->size / sizeof(float)});
+      program.outputs.push_back({reinterpret_cast<const float*>(space_.TranslateDram(
+                                     variable->address, variable->size, Use::kRead)),
+                                 variable->size / sizeof(float)});
     }
     return {};
   }

@@ -92,7 +92,8 @@ void SimCore::DetachRing(QueueId queue) {
 Result<void> SimCore::AttachNotifications(NotificationKind kind, const RingConfig& ring) {
   const AddressSpace::Access access(space_);
   if (!IsPowerOfTwo(ring.capacity) ||
-      access.Translate(id_.device, ring.entries, ring.capacity * sizeof(Notification)) == nullptr) {
+      access.Translate(id_.device, ring.entries, ring.capacity * sizeof(Notification),
+                       Use::kWrite) == nullptr) {
     return Fail(Nerr::kInvalid,
                 "notification queue at {:#x} is not a power of two in mapped memory", ring.entries);
   }
@@ -326,8 +327,9 @@ void SimCore::WriteNotification(Notification notification) {
   if (!target) return;
   const AddressSpace::Access access(space_);
   const uint64_t index = target->written & (target->ring.capacity - 1);
-  std::byte* entry = access.Translate(
-      id_.device, target->ring.entries + index * sizeof(Notification), sizeof(Notification));
+  std::byte* entry =
+      access.Translate(id_.device, target->ring.entries + index * sizeof(Notification),
+                       sizeof(Notification), Use::kWrite);
   if (entry == nullptr) return;
   const auto phase = static_cast<uint32_t>(target->written / target->ring.capacity) + 1;
   ++target->written;

@@ -37,9 +37,8 @@ void SimDevice::PollMemory() {
   }
 }
 
-bool SimDevice::MapDram(BusAddress address, const SealedFile& file, uint64_t offset,
-                        uint64_t size) {
-  return space_.MapDram(address, file, offset, size);
+bool SimDevice::MapDram(BusAddress address, ByteSpan bytes) {
+  return space_.MapDram(address, bytes);
 }
 
 void SimDevice::DiscardDram(BusAddress address, uint64_t size) {

@@ -23,7 +23,7 @@ class SimDevice final : public Device {
   void DetachMemoryRing() override;
   void RingMemoryDoorbell(uint32_t count) override;
   void PollMemory() override;
-  bool MapDram(BusAddress address, const SealedFile& file, uint64_t offset, uint64_t size) override;
+  bool MapDram(BusAddress address, ByteSpan bytes) override;
   void DiscardDram(BusAddress address, uint64_t size) override;
   EccCounters ecc() const override { return {}; }
 

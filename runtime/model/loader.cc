@@ -58,8 +58,9 @@ Result<std::vector<std::unique_ptr<scheduler::Slot>>> MakeSlots(const Network::P
 
 // Weights that the cores have taken over in another form need not be in memory twice. Variables may
 // have the same weights, of which some are read where they are.
-void ReleaseWeights(const neff::Neff& neff,
-                    const std::vector<std::unique_ptr<PlacedSubgraph>>& stages) {
+Result<void> ReleaseWeights(const neff::Neff& neff,
+                            const std::vector<std::unique_ptr<PlacedSubgraph>>& stages,
+                            const std::stop_token& stop) {
   std::map<uint64_t, PlacedSubgraph::Weights> parts;  // by offset; parts do not overlap
   for (const auto& stage : stages) {
     for (const PlacedSubgraph::Weights& weights : stage->weights()) {
@@ -67,8 +68,11 @@ void ReleaseWeights(const neff::Neff& neff,
       part.taken_over = part.taken_over && weights.taken_over;
     }
   }
-  for (const auto& [offset, part] : parts)
-    if (part.taken_over) neff.weights_file().Release(offset, part.size);
+  for (const auto& [offset, part] : parts) {
+    NRTD_TRY(CheckWanted(stop));
+    if (part.taken_over) neff.sealed_weights().Release(offset, part.size);
+  }
+  return {};
 }
 
 }  // namespace
@@ -103,7 +107,7 @@ Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::Cor
     }
   }
   if (parts.order.empty()) return Fail(Nerr::kInvalid, "the model has no node that runs anywhere");
-  ReleaseWeights(neff, parts.stages);
+  NRTD_TRY(ReleaseWeights(neff, parts.stages, stop));
   NRTD_ASSIGN(parts.slots, MakeSlots(parts, ninfer, machine, stop));
   return parts;
 }

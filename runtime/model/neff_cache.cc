@@ -54,7 +54,7 @@ Result<std::shared_ptr<const neff::Neff>> NeffCache::Read(neff::NeffSource sourc
     NRTD_ASSIGN(const FileIdentity before, IdentityOf(file, name));
     if (auto known = Find([&](const Entry& e) { return e.file == before; })) return known;
     const bool settled = SinceChange(before) > settled_after_;
-    NRTD_ASSIGN(source, SealedFile::CopyOf(file, name, limits.max_neff_bytes, stop));
+    NRTD_ASSIGN(source, SealedMemory::CopyOf(file, name, limits.max_neff_bytes, stop));
     NRTD_ASSIGN(const FileIdentity after, IdentityOf(file, name));
     if (settled && before == after) entry.file = before;
   }
@@ -90,9 +90,9 @@ void NeffCache::Keep(Entry entry) {
 
 void NeffCache::Shrink(Entries& dropped) {
   uint64_t bytes = 0;
-  for (const Entry& entry : entries_) bytes += entry.neff->weights_file().bytes().size();
+  for (const Entry& entry : entries_) bytes += entry.neff->sealed_weights().bytes().size();
   while (entries_.size() > capacity_ || bytes > kMostBytes) {
-    bytes -= entries_.back().neff->weights_file().bytes().size();
+    bytes -= entries_.back().neff->sealed_weights().bytes().size();
     dropped.splice(dropped.end(), entries_, std::prev(entries_.end()));
   }
 }

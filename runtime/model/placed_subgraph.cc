@@ -15,8 +15,7 @@ namespace {
 // network can be read by the next.
 constexpr uint64_t kDramPage = 4 * kKiB;
 
-// Smaller weights are copied: a mapping of their own would cost more than it saves, and a process
-// may only have 65,530 of them.
+// Smaller weights are copied, which costs little; they need not begin with a page in a NEFF.
 constexpr uint64_t kLeastMapped = neff::kAlignedFrom;
 
 bool LivesInDram(neff::VariableType type) {
@@ -100,14 +99,12 @@ Result<void> PlacedSubgraph::PlaceVariables(const neff::Neff& neff,
 
 Result<void> PlacedSubgraph::WriteWeights(const neff::Neff& neff, const neff::Variable& variable,
                                           PlacedVariable& placed) {
-  if (const auto offset = neff.SharedOffset(variable)) {
-    // The variable may be larger than what is put into it.
-    if (placed.size == variable.data.size()) {
-      placed.file = &neff.weights_file();
-      placed.file_offset = *offset;
-    }
-    if (variable.data.size() >= kLeastMapped &&
-        unit_.device->MapDram(placed.address, neff.weights_file(), *offset, variable.data.size()))
+  // The variable may be larger than what is put into it.
+  if (const auto offset = neff.SharedOffset(variable);
+      offset && placed.size == variable.data.size()) {
+    placed.sealed = &neff.sealed_weights();
+    placed.sealed_offset = *offset;
+    if (placed.size >= kLeastMapped && unit_.device->MapDram(placed.address, variable.data))
       return {};
   }
   return unit_.copier->Write(placed.address, variable.data, options_.stop);
@@ -180,11 +177,11 @@ std::vector<PlacedSubgraph::Weights> PlacedSubgraph::weights() const {
   const std::set<uint32_t> taken_over(ids.begin(), ids.end());
   std::vector<Weights> weights;
   for (const PlacedVariable& variable : variables_) {
-    if (variable.file == nullptr) continue;
+    if (variable.sealed == nullptr) continue;
     // Smaller ones are copied, again by whoever loads them next.
     const bool is_mapped = variable.size >= kLeastMapped;
     weights.push_back(
-        {variable.file_offset, variable.size, is_mapped && taken_over.contains(variable.var_id)});
+        {variable.sealed_offset, variable.size, is_mapped && taken_over.contains(variable.var_id)});
   }
   return weights;
 }

@@ -48,7 +48,7 @@ class PlacedSubgraph {
   const Options& options() const { return options_; }
   uint64_t dram_bytes() const;
 
-  // A variable's weights, as a part of the NEFF's weights_file().
+  // A variable's weights, as a part of the NEFF's sealed_weights().
   struct Weights {
     uint64_t offset = 0;
     uint64_t size = 0;

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include "base/sizes.h"
 
@@ -14,8 +15,8 @@ namespace {
 class AddressSpaceTest : public ::testing::Test {
  protected:
   AddressSpaceTest() : space_(std::move(*AddressSpace::Create(2))) {}
-  std::byte* Translate(uint32_t device, BusAddress address, uint64_t length) {
-    return AddressSpace::Access(*space_).Translate(device, address, length);
+  std::byte* Translate(uint32_t device, BusAddress address, uint64_t length, Use use = Use::kRead) {
+    return AddressSpace::Access(*space_).Translate(device, address, length, use);
   }
   std::unique_ptr<AddressSpace> space_;
   std::array<std::byte, 4096> memory_{};
@@ -65,7 +66,7 @@ TEST_F(AddressSpaceTest, UnmappingWaitsForTransfersUnderWay) {
   std::thread unmapper;
   {
     const AddressSpace::Access access(*space_);
-    std::byte* data = access.Translate(0, 0x10000, 4096);
+    std::byte* data = access.Translate(0, 0x10000, 4096, Use::kWrite);
     unmapper = std::thread([&] {
       space_->UnmapHost(0, 0x10000);
       EXPECT_TRUE(transfer_over.load());
@@ -92,13 +93,37 @@ TEST_F(AddressSpaceTest, DramEndsAtItsChannel) {
 }
 
 TEST_F(AddressSpaceTest, DiscardedDramReadsAsZeroAndItsNeighboursDoNot) {
-  std::byte* data = space_->TranslateDram(DramAddress(0, 0, 0), 12 * kKiB);
+  std::byte* data = space_->TranslateDram(DramAddress(0, 0, 0), 12 * kKiB, Use::kWrite);
   for (uint64_t i = 0; i < 12 * kKiB; ++i) data[i] = std::byte{7};
   space_->DiscardDram(DramAddress(0, 0, 1), 9 * kKiB);  // whole pages inside: only [4K, 8K)
   EXPECT_EQ(data[4 * kKiB - 1], std::byte{7});
   EXPECT_EQ(data[4 * kKiB], std::byte{0});
   EXPECT_EQ(data[8 * kKiB - 1], std::byte{0});
   EXPECT_EQ(data[8 * kKiB], std::byte{7});
+}
+
+TEST_F(AddressSpaceTest, MemoryInThePlaceOfDramIsReadInsideItsBoundsAndNeverWritten) {
+  constexpr uint64_t kPage = 4 * kKiB;
+  const auto pages = MappedRegion::Map(2 * kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS);
+  const ByteSpan bytes = pages->bytes().first(kPage + 100);
+  const BusAddress at = DramAddress(0, 0, 16 * kPage);
+  EXPECT_FALSE(space_->MapDram(at + 8, bytes));
+  EXPECT_FALSE(space_->MapDram(at, pages->bytes().subspan(8, 100)));
+  EXPECT_FALSE(space_->MapDram(DramAddress(0, 0, kDramChannelBytes - kPage), bytes));
+  EXPECT_FALSE(space_->MapDram(0x10000, bytes));
+  const std::byte* before = Translate(0, at - 1, 1);
+  ASSERT_TRUE(space_->MapDram(at, bytes));
+  EXPECT_FALSE(space_->MapDram(at + kPage, bytes)) << "it would hide a part of the other";
+  EXPECT_EQ(Translate(0, at, bytes.size()), bytes.data());
+  EXPECT_EQ(Translate(1, at + 5, 10), bytes.data() + 5);
+  EXPECT_EQ(Translate(0, at, bytes.size() + 1), nullptr);
+  EXPECT_EQ(Translate(0, at - 1, 2), nullptr);
+  EXPECT_EQ(Translate(0, at - kPage, 10 * kPage), nullptr);
+  EXPECT_EQ(Translate(0, at, 1, Use::kWrite), nullptr);
+  EXPECT_EQ(Translate(0, at - 1, 1, Use::kWrite), before);
+  EXPECT_EQ(Translate(0, at + bytes.size(), 1, Use::kWrite), before + 1 + bytes.size());
+  space_->DiscardDram(at, bytes.size());
+  EXPECT_EQ(Translate(0, at, bytes.size() + 1, Use::kWrite), before + 1);
 }
 
 }  // namespace

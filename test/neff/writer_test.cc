@@ -8,7 +8,7 @@
 
 #include "base/file.h"
 #include "base/npy.h"
-#include "base/sealed_file.h"
+#include "base/sealed_memory.h"
 #include "test/neff/matchers.h"
 #include "test/neff/sample_neff.h"
 
@@ -28,8 +28,8 @@ class NeffWriterFile : public testing::Test {
   size_t FileCount() const {
     return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(folder_), {}));
   }
-  SealedFile Copy(const std::string& name) const {
-    return SealedFile::CopyOf(OpenRegularFile(folder_ / name).value(), name, 1 << 20).value();
+  SealedMemory Copy(const std::string& name) const {
+    return SealedMemory::CopyOf(OpenRegularFile(folder_ / name).value(), name, 1 << 20).value();
   }
   std::filesystem::path folder_;
 };
@@ -147,14 +147,14 @@ TEST_F(NeffWriterFile, HasLargeWeightsWherePagesBegin) {
   contents.files["sg01/w.raw"] = Blob::Own(values);
   for (const bool gzip : {false, true}) {
     ASSERT_THAT(WriteNeff(contents, folder_ / "x.neff", {.gzip = gzip}), Succeeds());
-    SealedFile sealed = Copy("x.neff");
+    SealedMemory sealed = Copy("x.neff");
     const std::byte* begin = sealed.bytes().data();
     const uint64_t id = sealed.id();
     Neff neff = ReadNeff(std::move(sealed)).value();
     ASSERT_THAT(neff.Condense(), Succeeds());
     // What was read is what stays, unless it had to be unpacked.
-    EXPECT_EQ(neff.weights_file().id() == id, !gzip);
-    EXPECT_EQ(neff.weights_file().bytes().data() == begin, !gzip);
+    EXPECT_EQ(neff.sealed_weights().id() == id, !gzip);
+    EXPECT_EQ(neff.sealed_weights().bytes().data() == begin, !gzip);
     size_t found = 0;
     for (const Subgraph& subgraph : neff.kelfs().begin()->second.subgraphs) {
       for (const Variable& variable : subgraph.variables) {
@@ -176,11 +176,11 @@ TEST_F(NeffWriterFile, WeightsElsewhereAreMovedWhenCondensed) {
   contents.files["sg00/w.npy"] =
       Blob::Own(SerializeNpy(DType::kFloat32, Shape{25'000}, Counting(100'000)));
   ASSERT_THAT(WriteNeff(contents, folder_ / "x.neff"), Succeeds());
-  SealedFile sealed = Copy("x.neff");
+  SealedMemory sealed = Copy("x.neff");
   const uint64_t id = sealed.id();
   Neff neff = ReadNeff(std::move(sealed)).value();
   ASSERT_THAT(neff.Condense(), Succeeds());
-  EXPECT_NE(neff.weights_file().id(), id);
+  EXPECT_NE(neff.sealed_weights().id(), id);
   for (const Variable& variable : neff.kelfs().begin()->second.subgraphs[0].variables) {
     if (variable.name != "w") continue;
     EXPECT_EQ(neff.SharedOffset(variable).value() % kAlignment, 0U);

@@ -122,17 +122,17 @@ Result<std::shared_ptr<const PackedWeights>> PackOnce(const Operand& operand,
       fmt::format("{}/{}/{}/{}", DTypeName(operand.dtype), fmt::join(operand.dims, ","),
                   fmt::join(operand.strides, ","), form);
   const auto part =
-      context.file_part ? context.file_part(operand.var_id) : KernelContext::FilePart{};
-  if (part.file == nullptr) {
+      context.sealed_part ? context.sealed_part(operand.var_id) : KernelContext::SealedPart{};
+  if (part.memory == nullptr) {
     const uint64_t bytes = SpanElements(operand) * DTypeSize(operand.dtype);
     const Sha256Digest digest = Sha256({data, bytes});
     return context.weights->Get(Hex(digest) + "/" + what, [&] { return pack(data); });
   }
   const std::string key =
-      fmt::format("{}+{}+{}/{}", part.file->id(), part.offset, operand.offset, what);
+      fmt::format("{}+{}+{}/{}", part.memory->id(), part.offset, operand.offset, what);
   NRTD_ASSIGN(auto packed, context.weights->Get(key, [&] { return pack(data); }));
   // Who loads it next must be able to pack again what is not kept.
-  if (!part.file->Keep(packed, packed->size)) context.resolve(operand);
+  if (!part.memory->Keep(packed, packed->size)) context.resolve(operand);
   return packed;
 }
 

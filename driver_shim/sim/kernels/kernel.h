@@ -10,7 +10,7 @@
 #include <memory>
 
 #include "base/error.h"
-#include "base/sealed_file.h"
+#include "base/sealed_memory.h"
 #include "driver_shim/sim/isa.h"
 #include "driver_shim/sim/kernels/weight_cache.h"
 #include "driver_shim/sim/thread_team.h"
@@ -48,12 +48,12 @@ struct KernelContext {
   std::function<std::byte*(const Operand&)> resolve_now = {};
   // Does nothing ever write the variable? Then its packed form may be kept and shared.
   std::function<bool(uint32_t var_id)> constant;
-  // The sealed file that the whole variable is a part of, and where; null where there is none.
-  struct FilePart {
-    const SealedFile* file = nullptr;
+  // The sealed memory that the whole variable is a part of, and where; null where there is none.
+  struct SealedPart {
+    const SealedMemory* memory = nullptr;
     uint64_t offset = 0;
   };
-  std::function<FilePart(uint32_t var_id)> file_part = {};
+  std::function<SealedPart(uint32_t var_id)> sealed_part = {};
   WeightCache* weights = nullptr;
   Scratch* scratch = nullptr;
   // The threads that run the kernel, and scratch memory for each but the first; null: one.

@@ -15,37 +15,36 @@
 
 namespace nrtd {
 
-// Constant bytes in an anonymous file that nobody can change through fd(), us included: what they
-// are mapped into shares their pages. Movable; bytes() does not move. Threadsafe once it is in
-// place.
-class SealedFile {
+// Constant bytes in memory of their own that nobody can write, us included, in huge pages where the
+// system has them: gigabytes are filled and given back in milliseconds. Movable; bytes() does not
+// move. Threadsafe once it is in place.
+class SealedMemory {
  public:
   // The parts one behind the other, each beginning with a page. kResource: no memory. Errors of
   // CheckWanted().
-  static Result<SealedFile> Create(const std::vector<ByteSpan>& parts,
-                                   const std::stop_token& stop = {});
+  static Result<SealedMemory> Create(const std::vector<ByteSpan>& parts,
+                                     const std::stop_token& stop = {});
 
   // A whole regular file from its beginning, as it is now, of at most `limit` bytes; `name` is for
   // errors. No parts. Errors of MappedRegion::CopyFile().
-  static Result<SealedFile> CopyOf(const UniqueFd& file, const std::string& name, uint64_t limit,
-                                   const std::stop_token& stop = {});
+  static Result<SealedMemory> CopyOf(const UniqueFd& file, const std::string& name, uint64_t limit,
+                                     const std::stop_token& stop = {});
 
-  SealedFile() = default;
-  explicit operator bool() const { return static_cast<bool>(file_); }
-  int fd() const { return file_.get(); }
+  SealedMemory() = default;
+  explicit operator bool() const { return static_cast<bool>(region_); }
   // All of it, read-only.
   ByteSpan bytes() const { return region_.bytes(); }
   ByteSpan part(size_t index) const {
     return bytes().subspan(parts_[index].offset, parts_[index].size);
   }
-  // Of this file alone, as long as the process lives; 0 for none.
+  // Of this memory alone, as long as the process lives; 0 for none.
   uint64_t id() const { return id_; }
-  // What somebody made of the content, `size` bytes of it, lives as long as the file: the next one
-  // finds it made. Once is enough for each. False: not kept, because it would be more than twice
-  // the size of the file.
+  // What somebody made of the content, `size` bytes of it, lives as long as the memory: the next
+  // one finds it made. Once is enough for each. False: not kept, because it would be more than
+  // twice the size of the content.
   bool Keep(std::shared_ptr<const void> made, uint64_t size) const;
   // Gives the pages of a range back that nobody will read any more, because everything that was
-  // made of them is kept. They are 0 from then on, wherever they are mapped.
+  // made of them is kept. They are 0 from then on.
   void Release(uint64_t offset, uint64_t size) const;
 
  private:
@@ -53,13 +52,9 @@ class SealedFile {
     uint64_t offset;
     uint64_t size;
   };
-  // To be filled through writable_, and then sealed.
-  Result<void> Begin(uint64_t size);
-  Result<void> Seal(uint64_t size);
+  Result<void> Seal(MappedRegion filled);
 
   uint64_t id_ = 0;
-  UniqueFd file_;
-  UniqueFd writable_;  // for Release()
   MappedRegion region_;
   std::vector<Part> parts_;
   struct Kept {
