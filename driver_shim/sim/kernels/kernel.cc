@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "base/digest.h"
+#include "driver_shim/sim/kernels/batch_matmul.h"
 #include "driver_shim/sim/kernels/large_product.h"
 #include "driver_shim/sim/kernels/onednn.h"
 #include "driver_shim/sim/kernels/operand_values.h"
@@ -83,6 +84,8 @@ struct Maker {
       MatMul plain = i;
       plain.fused.reset();
       if (auto kernel = MakeSmallMatMul(plain, context))
+        return Then(std::move(kernel), i.fused, i.c);
+      if (auto kernel = MakeBatchMatMul(plain, context))
         return Then(std::move(kernel), i.fused, i.c);
     }
     return Library(i, i.c, MakeMatMul);

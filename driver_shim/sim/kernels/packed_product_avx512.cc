@@ -197,6 +197,86 @@ constexpr int64_t kBlockWords = 384;
                            (__m512i)pairs);
 }
 
+namespace {
+
+// The first `count` of 16 lanes; all of them from 16 on, none from 0 down.
+NRTD_INLINE_FOR_CPU __mmask16 First(int64_t count) {
+  if (count >= kWide) return 0xffff;
+  return static_cast<__mmask16>(count <= 0 ? 0 : (1U << count) - 1);
+}
+
+NRTD_INLINE_FOR_CPU __m512i Rounded(const float* from, __mmask16 mask) {
+  const __m256bh halves = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, from));
+  return _mm512_cvtepu16_epi32((__m256i)halves);
+}
+
+// Turns 16 rows of 16 words into their columns.
+NRTD_INLINE_FOR_CPU void Transpose(__m512i (&rows)[16]) {
+  __m512i t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    rows[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    rows[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    rows[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    rows[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  // Now quarter q of rows[4 i + j] holds column 4 q + j of rows 4 i to 4 i + 3.
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const __m512i even_low = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0x88);
+    const __m512i odd_low = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0xdd);
+    const __m512i even_high = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0x88);
+    const __m512i odd_high = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0xdd);
+    t[j] = _mm512_shuffle_i32x4(even_low, even_high, 0x88);
+    t[8 + j] = _mm512_shuffle_i32x4(even_low, even_high, 0xdd);
+    t[4 + j] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
+    t[12 + j] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) rows[i] = t[i];
+}
+
+}  // namespace
+
+[[NRTD_FOR_CPU]] void PackPairsOfRows(const float* from, int64_t stride, int64_t depth,
+                                      int64_t columns, int64_t width, Word* to) {
+  for (int64_t row = 0; row < depth; row += 2, from += 2 * stride, to += width) {
+    const bool alone = row + 1 == depth;
+    for (int64_t c = 0; c < width; c += kWide) {
+      const __mmask16 mask = First(columns - c);
+      const __m512i low = Rounded(from + c, mask);
+      const __m512i high = alone ? _mm512_setzero_si512() : Rounded(from + stride + c, mask);
+      _mm512_storeu_si512(to + c, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    }
+  }
+}
+
+[[NRTD_FOR_CPU]] void PackPairsOfColumns(const float* from, int64_t stride, int64_t depth,
+                                         int64_t columns, int64_t width, Word* to) {
+  for (int64_t value = 0; value < depth; value += 2 * kWide, to += kWide * width) {
+    const int64_t left = depth - value;
+    for (int64_t c = 0; c < width; c += kWide) {
+      __m512i words[kWide];
+      for (int64_t i = 0; i < kWide; ++i) {
+        const float* column = from + (c + i) * stride + value;
+        const bool is_there = c + i < columns;
+        const __m512 low = _mm512_maskz_loadu_ps(is_there ? First(left) : 0, column);
+        const __m512 high =
+            _mm512_maskz_loadu_ps(is_there ? First(left - kWide) : 0, column + kWide);
+        words[i] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+      }
+      Transpose(words);
+      const int64_t count = std::min((left + 1) / 2, kWide);
+      for (int64_t i = 0; i < count; ++i) _mm512_storeu_si512(to + i * width + c, words[i]);
+    }
+  }
+}
+
 const ProductForm kAvx512Float32Form{"Avx512Float32", Avx512Tile<Float32>::kPanelColumns,
                                      kBlockWords, false, RunAvx512<Float32>};
 const ProductForm kAvx512BFloat16Form{"Avx512BFloat16", Avx512Tile<BFloat16>::kPanelColumns,

@@ -17,4 +17,13 @@ extern const ProductForm kAvx512BFloat16Form;
 // For CPUs with the bfloat16 instructions of AVX-512; they take numbers below 2^-126 for 0.
 void RoundToPairs(const float* from, int64_t count, Word* to);
 
+// A panel of weights for `depth` values, rounded likewise: to[word, column], `width` columns a
+// word, of which those from `columns` on are 0. From rows that are `stride` apart, one for each
+// value of the depth, whose columns lie together.
+void PackPairsOfRows(const float* from, int64_t stride, int64_t depth, int64_t columns,
+                     int64_t width, Word* to);
+// From columns that are `stride` apart, whose values lie together.
+void PackPairsOfColumns(const float* from, int64_t stride, int64_t depth, int64_t columns,
+                        int64_t width, Word* to);
+
 }  // namespace nrtd::sim

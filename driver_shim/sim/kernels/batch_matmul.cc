@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "driver_shim/sim/kernels/batch_matmul.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "driver_shim/sim/kernels/operand_values.h"
+#include "driver_shim/sim/kernels/packed_product.h"
+#include "driver_shim/sim/kernels/packed_product_avx512.h"
+#include "driver_shim/sim/kernels/small.h"
+
+namespace nrtd::sim {
+namespace {
+
+// Fewer rows do not pay for packing the other matrix.
+constexpr int64_t kLeastRows = 16;
+// More batches are none of a network's; a program that asks for them gets the library, which needs
+// no tables.
+constexpr uint64_t kMostBatches = uint64_t{1} << 16;
+
+// Where the matrices of an operand begin, in elements, as often as those of `dims`.
+std::vector<int64_t> BatchStarts(const Operand& operand, const std::vector<int64_t>& dims) {
+  std::vector<int64_t> starts{0};
+  for (size_t d = 0; d + 2 < dims.size(); ++d) {
+    const int64_t stride = operand.dims[d] == 1 ? 0 : operand.strides[d];
+    std::vector<int64_t> next;
+    next.reserve(starts.size() * static_cast<size_t>(dims[d]));
+    for (const int64_t start : starts)
+      for (int64_t i = 0; i < dims[d]; ++i) next.push_back(start + i * stride);
+    starts = std::move(next);
+  }
+  return starts;
+}
+
+int64_t RowStride(const Operand& matrix) {
+  return matrix.strides[matrix.strides.size() - 2];
+}
+bool HasWholeRows(const Operand& matrix) {
+  return matrix.strides.back() == 1;
+}
+bool HasWholeColumns(const Operand& matrix) {
+  return RowStride(matrix) == 1;
+}
+
+class BatchMatMul final : public Kernel {
+ public:
+  BatchMatMul(const MatMul& matmul, const ProductForm& form, const KernelContext& context)
+      : form_(form),
+        a_(matmul.a),
+        b_(matmul.b),
+        depth_(matmul.a.dims.back()),
+        row_words_((depth_ + 1) / 2),
+        a_data_(reinterpret_cast<const float*>(context.resolve(matmul.a))),
+        b_data_(reinterpret_cast<const float*>(context.resolve(matmul.b))),
+        c_data_(reinterpret_cast<float*>(context.resolve(matmul.c))),
+        a_starts_(BatchStarts(matmul.a, matmul.c.dims)),
+        b_starts_(BatchStarts(matmul.b, matmul.c.dims)),
+        c_starts_(BatchStarts(matmul.c, matmul.c.dims)),
+        scratch_(context.scratch) {
+    const int64_t rows = matmul.c.dims[matmul.c.dims.size() - 2];
+    for (int64_t r = 0; r < rows; ++r) {
+      row_input_.push_back(static_cast<uint64_t>(r * row_words_));
+      row_output_.push_back(static_cast<uint64_t>(r * RowStride(matmul.c)));
+    }
+    const sim::Run whole{0, row_words_};
+    blocks_ = CutDepth({&whole, 1}, form);
+    product_.row_input = row_input_;
+    product_.row_output = row_output_;
+    product_.blocks = blocks_;
+    product_.columns = matmul.c.dims.back();
+    product_.least = -std::numeric_limits<float>::infinity();
+    product_.most = std::numeric_limits<float>::infinity();
+    bias_.assign(static_cast<size_t>(PackedColumns(product_.columns)), 0.0F);
+    product_.bias = bias_.data();
+    a_words_ = static_cast<uint64_t>(rows * row_words_);
+    scratch_->Reserve((a_words_ + PackedWords(row_words_, product_.columns)) * sizeof(Word));
+  }
+
+  bool Run() override {
+    auto* words = reinterpret_cast<Word*>(scratch_->data());
+    product_.input = words;
+    product_.weights = words + a_words_;
+    for (size_t i = 0; i < c_starts_.size(); ++i) {
+      // Heads that share a matrix find it packed.
+      if (i == 0 || a_starts_[i] != a_starts_[i - 1]) PackA(a_data_ + a_starts_[i], words);
+      if (i == 0 || b_starts_[i] != b_starts_[i - 1])
+        PackB(b_data_ + b_starts_[i], words + a_words_);
+      product_.output = c_data_ + c_starts_[i];
+      form_.run(product_);
+    }
+    return true;
+  }
+
+ private:
+  void PackA(const float* from, Word* to) const {
+    for (size_t r = 0; r < row_input_.size(); ++r)
+      RoundToPairs(from + static_cast<int64_t>(r) * RowStride(a_), depth_, to + row_input_[r]);
+  }
+
+  // As PackWords() lays them out.
+  void PackB(const float* from, Word* to) const {
+    int64_t first = 0;
+    for (const DepthBlock& block : blocks_) {
+      const int64_t depth = std::min(2 * block.depth, depth_ - first);
+      for (int64_t column = 0; column < product_.columns; column += form_.panel_columns) {
+        const int64_t count = std::min(form_.panel_columns, product_.columns - column);
+        const int64_t width = PackedColumns(count);
+        if (HasWholeRows(b_)) {
+          PackPairsOfRows(from + first * RowStride(b_) + column, RowStride(b_), depth, count, width,
+                          to);
+        } else {
+          PackPairsOfColumns(from + column * b_.strides.back() + first, b_.strides.back(), depth,
+                             count, width, to);
+        }
+        to += block.depth * width;
+      }
+      first += depth;
+    }
+  }
+
+  const ProductForm& form_;
+  const Operand a_, b_;
+  const int64_t depth_, row_words_;
+  const float* a_data_;
+  const float* b_data_;
+  float* c_data_;
+  const std::vector<int64_t> a_starts_, b_starts_, c_starts_;
+  std::vector<uint64_t> row_input_, row_output_;
+  std::vector<DepthBlock> blocks_;
+  std::vector<float> bias_;
+  uint64_t a_words_ = 0;
+  PackedProduct product_;
+  Scratch* scratch_;
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> MakeBatchMatMul(const MatMul& matmul, const KernelContext& context) {
+  const Operand& a = matmul.a;
+  const Operand& b = matmul.b;
+  const Operand& c = matmul.c;
+  const ProductForm* form = UsesBFloat16(matmul.precision) ? BFloat16Form() : nullptr;
+  if (form == nullptr || matmul.bias || b.dtype != DType::kFloat32 || context.constant(b.var_id))
+    return nullptr;
+  if (!HasWholeRows(a) || !HasWholeRows(c) || (!HasWholeRows(b) && !HasWholeColumns(b)))
+    return nullptr;
+  const int64_t rows = c.dims[c.dims.size() - 2];
+  const int64_t words = (a.dims.back() + 1) / 2;
+  const uint64_t macs = MacCount(matmul);
+  const uint64_t batches = macs / static_cast<uint64_t>(rows * c.dims.back() * a.dims.back());
+  if (rows < kLeastRows || macs <= kSmallMatMulMacs || batches > kMostBatches ||
+      PacksTooMuch(a, static_cast<uint64_t>(rows * words) * sizeof(Word)) ||
+      PacksTooMuch(b, PackedWords(words, c.dims.back()) * sizeof(Word)))
+    return nullptr;
+  return std::make_unique<BatchMatMul>(matmul, *form, context);
+}
+
+}  // namespace nrtd::sim

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs one tensor instruction on a small memory of random values, for tests of what it means.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "driver_shim/sim/kernels/kernel.h"
+
+namespace nrtd::sim {
+
+inline constexpr uint32_t kVar = 1;
+inline constexpr uint32_t kConst = 2;
+
+// Walks all index tuples of `dims`.
+inline void ForEach(const std::vector<int64_t>& dims,
+                    const std::function<void(const std::vector<int64_t>&)>& visit) {
+  std::vector<int64_t> index(dims.size(), 0);
+  while (true) {
+    visit(index);
+    size_t d = dims.size();
+    while (d > 0 && ++index[d - 1] == dims[d - 1]) index[--d] = 0;
+    if (d == 0) return;
+  }
+}
+
+// Both with the kernels of our own for small tensors and with the library's alone.
+class KernelTest : public ::testing::TestWithParam<bool> {
+ protected:
+  KernelTest() : memory_(1 << 16), constants_(1 << 15) {
+    UseOneThread();
+    std::mt19937 random(42);
+    std::normal_distribution<float> normal;
+    for (float& value : memory_) value = normal(random);
+    for (float& value : constants_) value = normal(random);
+  }
+
+  static size_t At(const Operand& operand, const std::vector<int64_t>& index) {
+    size_t at = operand.offset / sizeof(float);
+    for (size_t d = 0; d < index.size(); ++d)
+      at += static_cast<size_t>(index[d] * operand.strides[d]);
+    return at;
+  }
+  float& Value(const Operand& operand, const std::vector<int64_t>& index) {
+    return (operand.var_id == kConst ? constants_ : memory_)[At(operand, index)];
+  }
+  // As above, with dimensions of 1 repeated.
+  float Repeated(const Operand& operand, std::vector<int64_t> index) {
+    for (size_t d = 0; d < index.size(); ++d) {
+      if (operand.dims[d] == 1) index[d] = 0;
+    }
+    return Value(operand, index);
+  }
+
+  KernelContext Context(Scratch* scratch) {
+    return {.resolve =
+                [this](const Operand& operand) {
+                  auto& values = operand.var_id == kConst ? constants_ : memory_;
+                  return reinterpret_cast<std::byte*>(values.data()) + operand.offset;
+                },
+            .constant = [](uint32_t var_id) { return var_id == kConst; },
+            .weights = &weights_,
+            .scratch = scratch,
+            .own_kernels = GetParam()};
+  }
+
+  void Run(const Instruction& instruction) {
+    const ProgramContext context{
+        {{kVar, memory_.size() * 4, true, true}, {kConst, constants_.size() * 4, true, false}}, {}};
+    for (Engine engine : {Engine::kPe, Engine::kAct, Engine::kPool}) {
+      if (!RunsOn(OpcodeOf(instruction), engine)) continue;
+      const auto valid = Validate({engine, {instruction, End{}}}, context);
+      ASSERT_TRUE(valid) << valid.error().text;
+    }
+    Scratch scratch;
+    auto kernel = MakeKernel(instruction, Context(&scratch));
+    ASSERT_TRUE(kernel) << kernel.error().text;
+    ASSERT_TRUE((*kernel)->Run());
+    ASSERT_TRUE(
+        (*kernel)->Run());  // nothing that a first run leaves behind may change a second one
+  }
+
+  std::unique_ptr<Kernel> MakeSoftmaxKernel(const Softmax& softmax) {
+    auto kernel = MakeKernel(softmax, Context(&softmax_scratch_));
+    return kernel ? std::move(*kernel) : nullptr;
+  }
+
+  void Expect(const Operand& output, const std::function<double(const std::vector<int64_t>&)>& want,
+              double tolerance) {
+    std::vector<double> expected;
+    ForEach(output.dims, [&](const auto& index) { expected.push_back(want(index)); });
+    size_t i = 0;
+    ForEach(output.dims, [&](const auto& index) {
+      ASSERT_NEAR(Value(output, index), expected[i], tolerance * (1 + std::abs(expected[i])))
+          << ShapeText(index);
+      ++i;
+    });
+  }
+
+  void CheckConv(const Conv2d& conv) {
+    const std::vector<float> before = memory_;
+    Run(conv);
+    if (HasFatalFailure()) return;
+    // Errors of as many float32 additions, which go in either direction.
+    const auto depth =
+        static_cast<double>(conv.weights.dims[1] * conv.weights.dims[2] * conv.weights.dims[3]);
+    const double tolerance = std::max(1e-5, 2e-6 * std::sqrt(depth));
+    const auto round = [&](float v) {
+      return conv.precision == Precision::kBFloat16 ? BFloat16ToFloat(FloatToBFloat16(v)) : v;
+    };
+    Expect(
+        conv.output,
+        [&](const auto& o) {
+          const int64_t out_per_group = conv.weights.dims[0] / conv.groups;
+          const int64_t in_per_group = conv.weights.dims[1];
+          double sum = conv.bias ? Value(*conv.bias, {o[1]}) : 0;
+          for (int64_t c = 0; c < in_per_group; ++c) {
+            for (int64_t ky = 0; ky < conv.weights.dims[2]; ++ky) {
+              for (int64_t kx = 0; kx < conv.weights.dims[3]; ++kx) {
+                const int64_t y = o[2] * conv.strides[0] + ky * conv.dilations[0] - conv.pads[0];
+                const int64_t x = o[3] * conv.strides[1] + kx * conv.dilations[1] - conv.pads[1];
+                if (y < 0 || x < 0 || y >= conv.input.dims[2] || x >= conv.input.dims[3]) continue;
+                const int64_t channel = o[1] / out_per_group * in_per_group + c;
+                const float in = before[At(conv.input, {o[0], channel, y, x})];
+                sum += double{round(in)} * round(Value(conv.weights, {o[1], c, ky, kx}));
+              }
+            }
+          }
+          if (!conv.fused) return sum;
+          if (conv.fused->function == Function::kRelu) return std::max(sum, 0.0);
+          return std::clamp<double>(sum, conv.fused->alpha, conv.fused->beta);
+        },
+        tolerance);
+  }
+
+  static Operand Temp(std::vector<int64_t> dims, uint64_t element = 0) {
+    return DenseOperand(kVar, DType::kFloat32, element * 4, std::move(dims));
+  }
+  static Operand Const(std::vector<int64_t> dims, uint64_t element = 0) {
+    return DenseOperand(kConst, DType::kFloat32, element * 4, std::move(dims));
+  }
+
+  Scratch softmax_scratch_;
+  WeightCache weights_;
+  std::vector<float> memory_;
+  std::vector<float> constants_;
+};
+
+}  // namespace nrtd::sim
