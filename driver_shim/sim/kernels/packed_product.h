@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -110,6 +111,10 @@ struct PackedProduct {
   float least = 0;
   float most = 0;
   bool gelu = false;  // or x/2 (1 + erf(x / sqrt 2))
+  bool Clamps() const {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    return least > -kInfinity || most < kInfinity;
+  }
 };
 
 }  // namespace nrtd::sim

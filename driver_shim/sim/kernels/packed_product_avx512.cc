@@ -146,7 +146,7 @@ struct Avx512Tile {
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) sums[r][v] = WideGelu(sums[r][v]);
       }
-    } else if (panel.last) {
+    } else if (panel.last && p.Clamps()) {
       const __m512 least = _mm512_set1_ps(p.least);
       const __m512 most = _mm512_set1_ps(p.most);
 #pragma GCC unroll 6

@@ -32,6 +32,10 @@ struct Panel {
 inline constexpr int64_t kFetchWords = 4;
 inline constexpr int64_t kLineWords = 16;
 
+constexpr size_t TilesOf(size_t rows) {
+  return (rows + kTileRows - 1) / kTileRows;
+}
+
 // x/2 (1 + erf(x / sqrt 2)) of rows that were just written. erf by formula 7.1.26 of Abramowitz and
 // Stegun, whose error is below 1.5e-7.
 NRTD_INLINE Vector Gelu(const Vector& x) {
@@ -50,25 +54,30 @@ NRTD_INLINE Vector Gelu(const Vector& x) {
 template <typename Tile>
 NRTD_INLINE void RunPanel(const PackedProduct& p, Panel panel, size_t row, size_t end) {
   const size_t first = row;
-  for (; row + kTileRows <= end; row += kTileRows) Tile::template Run<6>(p, panel, row);
-  switch (end - row) {
-    case 5:
-      Tile::template Run<5>(p, panel, row);
-      break;
-    case 4:
-      Tile::template Run<4>(p, panel, row);
-      break;
-    case 3:
-      Tile::template Run<3>(p, panel, row);
-      break;
-    case 2:
-      Tile::template Run<2>(p, panel, row);
-      break;
-    case 1:
-      Tile::template Run<1>(p, panel, row);
-      break;
-    default:
-      break;
+  // Of about the same height: one of a row or two would wait for its sums.
+  for (size_t tiles = TilesOf(end - row); tiles > 0; --tiles) {
+    const size_t rows = (end - row + tiles - 1) / tiles;
+    switch (rows) {
+      case 6:
+        Tile::template Run<6>(p, panel, row);
+        break;
+      case 5:
+        Tile::template Run<5>(p, panel, row);
+        break;
+      case 4:
+        Tile::template Run<4>(p, panel, row);
+        break;
+      case 3:
+        Tile::template Run<3>(p, panel, row);
+        break;
+      case 2:
+        Tile::template Run<2>(p, panel, row);
+        break;
+      default:
+        Tile::template Run<1>(p, panel, row);
+        break;
+    }
+    row += rows;
   }
   if (Tile::kFinishes || !panel.last || !p.gelu) return;
   for (size_t r = first; r < end; ++r) {
@@ -85,7 +94,7 @@ NRTD_INLINE void RunProduct(const PackedProduct& p) {
   const size_t rows = p.row_input.size();
   for (size_t row = 0; row < rows; row += kBlockRows) {
     const size_t end = std::min(row + kBlockRows, rows);
-    const auto tiles = static_cast<int64_t>((end - row + kTileRows - 1) / kTileRows);
+    const auto tiles = static_cast<int64_t>(TilesOf(end - row));
     const Word* weights = p.weights;
     for (size_t b = 0; b < p.blocks.size(); ++b) {
       const DepthBlock& block = p.blocks[b];
