@@ -9,7 +9,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include "driver_shim/sim/kernels/kernel.h"
+#include "driver_shim/sim/kernels/make_kernel.h"
 
 namespace nrtd::sim {
 namespace {

@@ -7,7 +7,7 @@
 #include "compiler/emit.h"
 #include "compiler/lower/lower.h"
 #include "compiler/memory_plan.h"
-#include "driver_shim/sim/kernels/kernel.h"
+#include "driver_shim/sim/kernels/make_kernel.h"
 #include "runtime/host/host_functions.h"
 
 namespace nrtd::compiler {

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "base/wanted.h"
+#include "driver_shim/sim/kernels/make_kernel.h"
 #include "driver_shim/sim/pace.h"
 
 namespace nrtd::sim {

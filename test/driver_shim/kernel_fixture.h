@@ -13,7 +13,7 @@
 
 #include <gtest/gtest.h>
 
-#include "driver_shim/sim/kernels/kernel.h"
+#include "driver_shim/sim/kernels/make_kernel.h"
 
 namespace nrtd::sim {
 

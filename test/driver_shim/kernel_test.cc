@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Every tensor instruction against a few lines of scalar code that say what it means.
-#include "driver_shim/sim/kernels/kernel.h"
-
+#include "driver_shim/sim/kernels/make_kernel.h"
 #include "driver_shim/sim/kernels/small.h"
 #include "test/driver_shim/kernel_fixture.h"
 

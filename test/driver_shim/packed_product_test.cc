@@ -86,8 +86,7 @@ struct Example {
               .weights = packed.data(),
               .bias = bias.data(),
               .columns = columns,
-              .least = least,
-              .most = most,
+              .clamp = {least, most},
               .gelu = gelu});
   }
 

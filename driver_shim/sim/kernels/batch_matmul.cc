@@ -2,7 +2,6 @@
 #include "driver_shim/sim/kernels/batch_matmul.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "driver_shim/sim/kernels/operand_values.h"
 #include "driver_shim/sim/kernels/packed_product.h"
@@ -68,8 +67,6 @@ class BatchMatMul final : public Kernel {
     product_.row_output = row_output_;
     product_.blocks = blocks_;
     product_.columns = matmul.c.dims.back();
-    product_.least = -std::numeric_limits<float>::infinity();
-    product_.most = std::numeric_limits<float>::infinity();
     bias_.assign(static_cast<size_t>(PackedColumns(product_.columns)), 0.0F);
     product_.bias = bias_.data();
     a_words_ = static_cast<uint64_t>(rows * row_words_);

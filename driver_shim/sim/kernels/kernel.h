@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A tensor instruction, prepared: operands resolved to memory, oneDNN primitive built (or a kernel
-// of our own chosen, see small.h), weights packed. Made when a program is loaded, run once an
+// of our own chosen), weights packed. Made by make_kernel.h when a program is loaded, run once an
 // execution.
 #pragma once
 
@@ -61,11 +61,6 @@ struct KernelContext {
   std::deque<Scratch>* team_scratch = nullptr;
   bool own_kernels = true;  // false: oneDNN whatever the size, for tests and benchmarks
 };
-
-// The instruction is a tensor instruction that Validate() accepts. kInvalid when oneDNN has no
-// implementation for it.
-Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
-                                           const KernelContext& context);
 
 // What `pack` makes of a constant operand, whose first element it gets, made once for all that have
 // the same values and use them in the same `form`, which says all that `pack` depends on besides

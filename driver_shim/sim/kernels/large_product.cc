@@ -62,17 +62,6 @@ struct Staged {
   }
 };
 
-// What a clamping function lets through.
-struct Range {
-  float least = -std::numeric_limits<float>::infinity();
-  float most = std::numeric_limits<float>::infinity();
-};
-Range RangeOf(const std::optional<Fused>& fused) {
-  if (!fused) return {};
-  if (fused->function == Function::kClip) return {fused->alpha, fused->beta};
-  return {.least = 0};
-}
-
 class LargeProduct final : public Kernel {
  public:
   bool Run() override {
@@ -84,8 +73,7 @@ class LargeProduct final : public Kernel {
                           .weights = reinterpret_cast<const Word*>(weights->data.get()),
                           .bias = bias.data(),
                           .columns = columns,
-                          .least = range.least,
-                          .most = range.most};
+                          .clamp = clamp};
     if (staged) {
       auto* to = reinterpret_cast<float*>(scratch->data());
       staged->Fill(to);
@@ -128,21 +116,19 @@ class LargeProduct final : public Kernel {
     for (int64_t c = 0; c < columns; ++c) bias[static_cast<size_t>(c)] = from[c * bias_stride];
   }
 
-  void Clamp(const Range& to) { range = to; }
-
   const float* input = nullptr;
   float* output = nullptr;
   std::vector<uint64_t> row_input;
   std::vector<uint64_t> row_output;
   std::vector<DepthBlock> blocks;
   int64_t columns = 0;
+  Clamp clamp;
 
  private:
   std::optional<Staged> staged;
   Scratch* scratch = nullptr;
   std::shared_ptr<const PackedWeights> weights;
   std::vector<float> bias;
-  Range range;
 };
 
 // Elements without gaps, in order.
@@ -234,21 +220,15 @@ std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& co
     for (int64_t c = 0; c < shape.columns; ++c)
       kernel->bias[static_cast<size_t>(c)] = from[c * conv.bias->strides[0]];
   }
-  const Range range = RangeOf(conv.fused);
   kernel->job.output = reinterpret_cast<float*>(context.resolve(out));
   kernel->job.image_stride = out.strides[0];
   kernel->job.row_stride = out.strides[2];
   kernel->job.pixel_stride = out.strides[3];
-  kernel->job.least = range.least;
-  kernel->job.most = range.most;
+  kernel->job.clamp = ClampOf(conv.fused).value_or(Clamp{});
   return kernel;
 }
 
 }  // namespace
-
-bool IsClamp(const Fused& fused) {
-  return fused.function == Function::kRelu || fused.function == Function::kClip;
-}
 
 std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext& context) {
   const Operand& in = conv.input;
@@ -258,7 +238,7 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
   const bool is_plain =
       w.dims[2] == 1 && w.dims[3] == 1 && conv.strides == std::array<int64_t, 2>{1, 1};
   if (is_plain || Float32Form() == nullptr || UsesBFloat16(conv.precision) || conv.groups != 1 ||
-      !AreConstant(w, conv.bias, context) || (conv.fused && !IsClamp(*conv.fused)))
+      !AreConstant(w, conv.bias, context) || !ClampOf(conv.fused))
     return nullptr;
   const bool channels_last =
       (in.strides[1] == 1 || channels == 1) && in.strides[3] == channels && out.strides[1] == 1;
@@ -310,7 +290,7 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
   kernel->blocks = CutDepth(runs, *Float32Form());
   kernel->output = reinterpret_cast<float*>(context.resolve(out));
   kernel->columns = w.dims[0];
-  kernel->Clamp(RangeOf(conv.fused));
+  kernel->clamp = *ClampOf(conv.fused);
   kernel->Pack(w, conv.precision, "large-conv", conv.bias, conv.bias ? conv.bias->strides[0] : 0,
                context, [&](const WeightValues& values, int64_t k, int64_t column) {
                  const int64_t tap = k / channels;

@@ -22,7 +22,4 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
 // (128 x 768 x 3072 takes twice as long). Nothing for small products and other forms.
 std::optional<Conv2d> AsConvolution(const MatMul& matmul, const KernelContext& context);
 
-// Is it a function that these apply on the way out?
-bool IsClamp(const Fused& fused);
-
 }  // namespace nrtd::sim

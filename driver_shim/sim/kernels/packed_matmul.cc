@@ -2,7 +2,6 @@
 #include "driver_shim/sim/kernels/packed_matmul.h"
 
 #include <algorithm>
-#include <limits>
 #include <system_error>
 #include <thread>
 
@@ -12,6 +11,7 @@
 #include "driver_shim/sim/kernels/packed_product.h"
 #include "driver_shim/sim/kernels/packed_product_avx512.h"
 #include "driver_shim/sim/kernels/small.h"
+#include "driver_shim/sim/kernels/split.h"
 
 namespace nrtd::sim {
 namespace {
@@ -29,21 +29,13 @@ struct Part {
 
 // Whole panels of columns if there are enough, otherwise rows.
 std::vector<Part> CutProduct(int64_t rows, int64_t columns, int64_t panel, unsigned threads) {
-  const auto parts = static_cast<int64_t>(threads);
-  const bool by_columns = columns >= panel * parts;
-  const int64_t grain = by_columns ? panel : 1;
-  const int64_t size = by_columns ? columns : rows;
-  const int64_t grains = (size + grain - 1) / grain;
-  const int64_t used = std::min(parts, grains);
   std::vector<Part> result;
-  for (int64_t p = 0; p < used; ++p) {
-    const int64_t begin = grains * p / used * grain;
-    const int64_t count = std::min(size, grains * (p + 1) / used * grain) - begin;
-    if (by_columns) {
-      result.push_back({0, rows, begin, count});
-    } else {
-      result.push_back({begin, count, 0, columns});
-    }
+  if (columns >= panel * static_cast<int64_t>(threads)) {
+    for (const Range& range : Ranges(columns, threads, panel))
+      result.push_back({0, rows, range.begin, range.count});
+  } else {
+    for (const Range& range : Ranges(rows, threads, 1))
+      result.push_back({range.begin, range.count, 0, columns});
   }
   return result;
 }
@@ -95,9 +87,8 @@ class PackedMatMul final : public Kernel {
     row_output_ = RowStarts(matmul.c);
     product_.output = reinterpret_cast<float*>(context.resolve(matmul.c));
     product_.blocks = blocks_;
-    product_.least = -std::numeric_limits<float>::infinity();
-    product_.most = std::numeric_limits<float>::infinity();
-    if (matmul.fused) Finish(*matmul.fused);
+    product_.clamp = ClampOf(matmul.fused).value_or(Clamp{});
+    product_.gelu = matmul.fused && matmul.fused->function == Function::kGeluErf;
     for (size_t r = 0; r < row_values_.size(); ++r)
       row_input_.push_back(r * static_cast<uint64_t>(row_words_));
     scratch_->Reserve(row_values_.size() * static_cast<uint64_t>(row_words_) * sizeof(Word));
@@ -141,15 +132,6 @@ class PackedMatMul final : public Kernel {
                       PackedWords(row_words_, part.first_column);
     product.bias = bias_.data() + part.first_column;
     form_.run(product);
-  }
-
-  void Finish(const Fused& fused) {
-    if (fused.function == Function::kGeluErf) {
-      product_.gelu = true;
-      return;
-    }
-    product_.least = fused.function == Function::kClip ? fused.alpha : 0;
-    if (fused.function == Function::kClip) product_.most = fused.beta;
   }
 
   void Pack(const MatMul& matmul, const KernelContext& context) {
@@ -204,8 +186,7 @@ class PackedMatMul final : public Kernel {
 };
 
 bool IsKnown(const std::optional<Fused>& fused) {
-  return !fused || fused->function == Function::kGeluErf || fused->function == Function::kRelu ||
-         fused->function == Function::kClip;
+  return ClampOf(fused) || fused->function == Function::kGeluErf;
 }
 
 bool IsOne(int64_t dim) {

@@ -74,8 +74,8 @@ struct Avx2Tile {
         Vector sum = sums[r][v];
         if (panel.last) {
           // NaN stays NaN.
-          sum = sum < All(p.least) ? All(p.least) : sum;
-          sum = sum > All(p.most) ? All(p.most) : sum;
+          sum = sum < All(p.clamp.least) ? All(p.clamp.least) : sum;
+          sum = sum > All(p.clamp.most) ? All(p.clamp.most) : sum;
         }
         StorePart(outputs[r] + v * kLanes, panel.columns - v * kLanes, sum);
       }

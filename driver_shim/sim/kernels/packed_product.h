@@ -98,6 +98,23 @@ void PackFloats(const ProductForm& form, std::span<const DepthBlock> blocks, int
       to);
 }
 
+// What a function lets through that does no more than bring numbers into a range.
+struct Clamp {
+  float least = -std::numeric_limits<float>::infinity();
+  float most = std::numeric_limits<float>::infinity();
+  bool has_effect() const {
+    return least > -std::numeric_limits<float>::infinity() ||
+           most < std::numeric_limits<float>::infinity();
+  }
+};
+// All numbers where there is no function; nothing for one that does more.
+inline std::optional<Clamp> ClampOf(const std::optional<Fused>& fused) {
+  if (!fused) return Clamp{};
+  if (fused->function == Function::kRelu) return Clamp{.least = 0};
+  if (fused->function == Function::kClip) return Clamp{fused->alpha, fused->beta};
+  return std::nullopt;
+}
+
 struct PackedProduct {
   const Word* input = nullptr;
   float* output = nullptr;               // a row's columns lie together
@@ -107,14 +124,9 @@ struct PackedProduct {
   const Word* weights = nullptr;
   const float* bias = nullptr;  // [PackedColumns(columns)]
   int64_t columns = 0;
-  // What is done to sums: brought into this range,
-  float least = 0;
-  float most = 0;
+  // What is done to sums:
+  Clamp clamp = {};
   bool gelu = false;  // or x/2 (1 + erf(x / sqrt 2))
-  bool Clamps() const {
-    constexpr float kInfinity = std::numeric_limits<float>::infinity();
-    return least > -kInfinity || most < kInfinity;
-  }
 };
 
 }  // namespace nrtd::sim

@@ -146,9 +146,9 @@ struct Avx512Tile {
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) sums[r][v] = WideGelu(sums[r][v]);
       }
-    } else if (panel.last && p.Clamps()) {
-      const __m512 least = _mm512_set1_ps(p.least);
-      const __m512 most = _mm512_set1_ps(p.most);
+    } else if (panel.last && p.clamp.has_effect()) {
+      const __m512 least = _mm512_set1_ps(p.clamp.least);
+      const __m512 most = _mm512_set1_ps(p.clamp.most);
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) {
         // NaN, where it is the second operand, stays NaN.

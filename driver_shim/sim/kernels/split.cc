@@ -6,21 +6,7 @@
 #include "base/sizes.h"
 
 namespace nrtd::sim {
-namespace {
 
-// Some 10 us of work a part: far more than it takes to hand it over.
-constexpr uint64_t kLeastMacs = 400'000;
-constexpr uint64_t kLeastElements = 16'384;
-// Columns of a product are dealt out in blocks of these.
-constexpr int64_t kColumnBlock = 64;
-constexpr int64_t kRowBlock = 8;
-
-struct Range {
-  int64_t begin = 0;
-  int64_t count = 0;
-};
-
-// `size` in at most `parts` ranges whose borders are multiples of `block`.
 std::vector<Range> Ranges(int64_t size, unsigned parts, int64_t block) {
   const int64_t blocks = (size + block - 1) / block;
   const int64_t used = std::min<int64_t>(parts, blocks);
@@ -32,6 +18,15 @@ std::vector<Range> Ranges(int64_t size, unsigned parts, int64_t block) {
   }
   return ranges;
 }
+
+namespace {
+
+// Some 10 us of work a part: far more than it takes to hand it over.
+constexpr uint64_t kLeastMacs = 400'000;
+constexpr uint64_t kLeastElements = 16'384;
+// Columns of a product are dealt out in blocks of these.
+constexpr int64_t kColumnBlock = 64;
+constexpr int64_t kRowBlock = 8;
 
 // The operand's part along a dimension; one that is repeated along it stays.
 void Narrow(Operand& operand, size_t dimension, const Range& range) {

@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "driver_shim/sim/isa.h"
 
 namespace nrtd::sim {
+
+struct Range {
+  int64_t begin = 0;
+  int64_t count = 0;
+};
+// `size` in at most `parts` ranges of about the same size, whose borders are multiples of `block`.
+std::vector<Range> Ranges(int64_t size, unsigned parts, int64_t block);
 
 // The same work as several instructions that write different elements: for as many threads, or one
 // after another where smaller ones are faster. At most `parts` of about the same size; just the

@@ -128,9 +128,7 @@ void Winograd::Multiply(const Job& job, int64_t count) const {
                         .weights = job.weights + static_cast<uint64_t>(place) *
                                                      PackedWords(shape_.channels, shape_.columns),
                         .bias = no_bias_.data(),
-                        .columns = shape_.columns,
-                        .least = -std::numeric_limits<float>::infinity(),
-                        .most = std::numeric_limits<float>::infinity()});
+                        .columns = shape_.columns});
   }
 }
 
@@ -152,8 +150,8 @@ void Winograd::TransformOutputs(const Job& job, int64_t first, int64_t count) co
           for (int64_t x = 0; x < pixels; ++x) {
             Vector sum = out[y][x] + bias;
             // NaN stays NaN.
-            sum = sum < All(job.least) ? All(job.least) : sum;
-            sum = sum > All(job.most) ? All(job.most) : sum;
+            sum = sum < All(job.clamp.least) ? All(job.clamp.least) : sum;
+            sum = sum > All(job.clamp.most) ? All(job.clamp.most) : sum;
             StoreEight(to + y * job.row_stride + x * job.pixel_stride + c, sum);
           }
         }

@@ -71,8 +71,8 @@ class Winograd {
     const float* bias = nullptr;                                 // [columns]
     float* output = nullptr;                                     // channels last
     int64_t image_stride = 0, row_stride = 0, pixel_stride = 0;  // of the output, in elements
-    float least = 0, most = 0;  // outputs are brought into this range
-    float* scratch = nullptr;   // scratch_floats()
+    Clamp clamp;                                                 // of outputs
+    float* scratch = nullptr;                                    // scratch_floats()
   };
   void Run(const Job& job) const;
 

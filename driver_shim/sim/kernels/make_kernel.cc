@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "driver_shim/sim/kernels/make_kernel.h"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "driver_shim/sim/kernels/batch_matmul.h"
+#include "driver_shim/sim/kernels/large_product.h"
+#include "driver_shim/sim/kernels/onednn.h"
+#include "driver_shim/sim/kernels/packed_matmul.h"
+#include "driver_shim/sim/kernels/packed_product.h"
+#include "driver_shim/sim/kernels/small.h"
+#include "driver_shim/sim/kernels/split.h"
+
+namespace nrtd::sim {
+namespace {
+
+// One after the other.
+class SequenceKernel final : public Kernel {
+ public:
+  SequenceKernel(std::unique_ptr<Kernel> first, std::unique_ptr<Kernel> second)
+      : first_(std::move(first)), second_(std::move(second)) {}
+  bool Run() override { return first_->Run() && second_->Run(); }
+
+ private:
+  std::unique_ptr<Kernel> first_;
+  std::unique_ptr<Kernel> second_;
+};
+
+// A small kernel where there is one and it is better, the library's otherwise.
+struct Maker {
+  const KernelContext& context;
+
+  template <typename I>
+  using Make = std::unique_ptr<Kernel> (*)(const I&, const KernelContext&);
+  template <typename I>
+  std::unique_ptr<Kernel> Choose(const I& i, Make<I> small, Make<I> library) const {
+    auto kernel = context.own_kernels ? small(i, context) : nullptr;
+    return kernel != nullptr ? std::move(kernel) : library(i, context);
+  }
+
+  // The kernel, and behind it the function on what it has written.
+  std::unique_ptr<Kernel> Then(std::unique_ptr<Kernel> kernel, const std::optional<Fused>& fused,
+                               const Operand& output) const {
+    if (!fused) return kernel;
+    return std::make_unique<SequenceKernel>(
+        std::move(kernel),
+        (*this)(Activation{output, output, fused->function, fused->alpha, fused->beta}));
+  }
+
+  // oneDNN applies a function on the way out, if it has it.
+  template <typename I>
+  std::unique_ptr<Kernel> Library(const I& i, const Operand& output, Make<I> library,
+                                  bool fuses = true) const {
+    if (i.fused && fuses && ToOneDnn(i.fused->function, 0, 0).kind != dnnl::algorithm::undef)
+      return library(i, context);
+    I plain = i;
+    plain.fused.reset();
+    return Then(library(plain, context), i.fused, output);
+  }
+
+  // Small ones of our own know no function, large ones clamp.
+  std::unique_ptr<Kernel> operator()(const Conv2d& i) const {
+    if (context.own_kernels) {
+      const bool clamps = ClampOf(i.fused).has_value();
+      Conv2d plain = i;
+      plain.fused.reset();
+      if (auto kernel = MakeSmallConv2d(plain, context))
+        return Then(std::move(kernel), i.fused, i.output);
+      if (auto kernel = MakeLargeConv2d(clamps ? i : plain, context))
+        return clamps ? std::move(kernel) : Then(std::move(kernel), i.fused, i.output);
+    }
+    return Library(i, i.output, MakeConv2d);
+  }
+  std::unique_ptr<Kernel> operator()(const MatMul& i) const {
+    if (context.own_kernels) {
+      MatMul plain = i;
+      plain.fused.reset();
+      if (auto kernel = MakeSmallMatMul(plain, context))
+        return Then(std::move(kernel), i.fused, i.c);
+      if (auto kernel = MakeBatchMatMul(plain, context))
+        return Then(std::move(kernel), i.fused, i.c);
+    }
+    return Library(i, i.c, MakeMatMul);
+  }
+  std::unique_ptr<Kernel> operator()(const Activation& i) const {
+    return Choose(i, MakeSmallActivation, MakeActivation);
+  }
+  std::unique_ptr<Kernel> operator()(const Softmax& i) const { return MakeSoftmax(i, context); }
+  std::unique_ptr<Kernel> operator()(const LayerNorm& i) const { return MakeLayerNorm(i, context); }
+  std::unique_ptr<Kernel> operator()(const Pool2d& i) const {
+    return Choose(i, MakeSmallPool2d, MakePool2d);
+  }
+  std::unique_ptr<Kernel> operator()(const Binary& i) const {
+    const bool mapped = i.function == BinaryFunction::kPower;
+    return Library(i, i.output, MakeBinary, !mapped);
+  }
+  std::unique_ptr<Kernel> operator()(const Copy& i) const { return MakeCopy(i, context); }
+  std::unique_ptr<Kernel> operator()(const Gather& i) const { return MakeGather(i, context); }
+  std::unique_ptr<Kernel> operator()(const Reduce& i) const { return MakeReduce(i, context); }
+  std::unique_ptr<Kernel> operator()(const Compare& i) const { return MakeCompare(i, context); }
+  std::unique_ptr<Kernel> operator()(const Select& i) const { return MakeSelect(i, context); }
+  template <typename Control>
+  std::unique_ptr<Kernel> operator()(const Control&) const {
+    return nullptr;
+  }
+};
+
+// The parts of an instruction at the same time.
+class TeamKernel final : public Kernel {
+ public:
+  TeamKernel(ThreadTeam& team, std::vector<std::unique_ptr<Kernel>> parts)
+      : team_(team), parts_(std::move(parts)), done_(parts_.size()) {}
+  bool Run() override {
+    team_.Run([this](unsigned part) {
+      if (part < parts_.size()) done_[part] = parts_[part]->Run();
+    });
+    return std::all_of(done_.begin(), done_.end(), [](char done) { return done; });
+  }
+
+ private:
+  ThreadTeam& team_;
+  const std::vector<std::unique_ptr<Kernel>> parts_;
+  std::vector<char> done_;  // not bits: threads write them at the same time
+};
+
+tl::unexpected<Error> OutOfMemory(const Instruction& instruction) {
+  return Fail(Nerr::kResource, "{}: out of host memory", OpcodeName(OpcodeOf(instruction)));
+}
+
+Result<std::unique_ptr<Kernel>> MakeOne(const Instruction& instruction,
+                                        const KernelContext& context);
+
+}  // namespace
+
+Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
+                                           const KernelContext& context) {
+  if (const auto* product = std::get_if<MatMul>(&instruction);
+      product != nullptr && context.own_kernels) {
+    if (auto convolution = AsConvolution(*product, context))
+      return MakeKernel(*convolution, context);
+    try {
+      if (auto kernel = MakePackedMatMul(*product, context)) return kernel;
+    } catch (const std::bad_alloc&) {
+      return OutOfMemory(instruction);
+    }
+  }
+  const unsigned threads = context.team != nullptr ? context.team->size() : 1;
+  const std::vector<Instruction> parts = Split(instruction, threads);
+  if (parts.size() == 1) return MakeOne(instruction, context);
+  while (context.team_scratch->size() + 1 < parts.size()) context.team_scratch->emplace_back();
+  std::vector<std::unique_ptr<Kernel>> kernels;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    KernelContext own = context;
+    if (i > 0) own.scratch = &(*context.team_scratch)[i - 1];
+    NRTD_ASSIGN(auto kernel, MakeOne(parts[i], own));
+    kernels.push_back(std::move(kernel));
+  }
+  return std::make_unique<TeamKernel>(*context.team, std::move(kernels));
+}
+
+namespace {
+
+Result<std::unique_ptr<Kernel>> MakeOne(const Instruction& instruction,
+                                        const KernelContext& context) {
+  try {
+    auto kernel = std::visit(Maker{context}, instruction);
+    if (kernel == nullptr) {
+      return Fail(Nerr::kInvalid, "{} is not a tensor instruction",
+                  OpcodeName(OpcodeOf(instruction)));
+    }
+    return kernel;
+  } catch (const dnnl::error& error) {
+    return Fail(Nerr::kInvalid, "{}: the arithmetic library refuses it: {}",
+                OpcodeName(OpcodeOf(instruction)), error.what());
+  } catch (const std::bad_alloc&) {
+    return OutOfMemory(instruction);
+  }
+}
+
+}  // namespace
+
+}  // namespace nrtd::sim
