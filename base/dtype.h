@@ -4,6 +4,7 @@
 // plus "bfloat16").
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -44,8 +45,15 @@ std::optional<uint64_t> ElementCount(std::span<const int64_t> shape);
 std::string ShapeText(std::span<const int64_t> shape);
 
 // bfloat16 is the upper half of a float32. Rounds to nearest even; NaN stays NaN.
-uint16_t FloatToBFloat16(float value);
-float BFloat16ToFloat(uint16_t bits);
+constexpr uint16_t FloatToBFloat16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+  const bool is_nan = (bits & 0x7fffffffU) > 0x7f800000U;
+  return static_cast<uint16_t>(is_nan ? (bits >> 16) | 0x40U : rounded);
+}
+constexpr float BFloat16ToFloat(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
 // IEEE binary16. Rounds to nearest even, beyond 65504 to infinity; NaN stays NaN.
 uint16_t FloatToHalf(float value);
 float HalfToFloat(uint16_t bits);

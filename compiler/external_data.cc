@@ -36,10 +36,8 @@ Result<MappedRegion> MapBeneath(const std::filesystem::path& folder,
   }
   // Without O_NONBLOCK the open of a FIFO waits for its writer.
   NRTD_ASSIGN(const UniqueFd file, OpenIn(at, path.filename().string(), O_RDONLY | O_NONBLOCK));
-  struct stat info {};
-  if (::fstat(file.get(), &info) != 0) return Fail(Nerr::kFail, "stat: {}", ErrnoText(errno));
-  if (!S_ISREG(info.st_mode)) return Fail(Nerr::kInvalid, "it is no regular file");
-  return MappedRegion::Map(static_cast<uint64_t>(info.st_size), PROT_READ, MAP_PRIVATE, &file);
+  NRTD_ASSIGN(const uint64_t size, SizeOfRegularFile(file, path.string()));
+  return MappedRegion::Map(size, PROT_READ, MAP_PRIVATE, &file);
 }
 
 }  // namespace

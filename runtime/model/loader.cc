@@ -86,7 +86,7 @@ Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::Cor
                 neff.LargestNodeCores());
   }
   Network::Parts parts;
-  NRTD_ASSIGN(parts.layout, LayOutTensors(neff));
+  NRTD_ASSIGN(parts.layout, LayOutTensors(neff, stop));
   uint32_t core = cores.first;
   for (uint32_t n = 0; n < neff.graph().nodes.size(); ++n) {
     const neff::Node& node = neff.graph().nodes[n];

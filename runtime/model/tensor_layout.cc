@@ -2,8 +2,10 @@
 #include "runtime/model/tensor_layout.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/sizes.h"
+#include "base/wanted.h"
 
 namespace nrtd::runtime {
 namespace {
@@ -12,7 +14,8 @@ constexpr uint64_t kTensorAlignment = 64;
 
 class LayoutBuilder {
  public:
-  explicit LayoutBuilder(const neff::Neff& neff) : neff_(neff), graph_(neff.graph()) {}
+  LayoutBuilder(const neff::Neff& neff, const std::stop_token& stop)
+      : neff_(neff), graph_(neff.graph()), stop_(stop) {}
 
   Result<TensorLayout> Build() {
     for (const neff::Tensor& tensor : graph_.tensors) {
@@ -54,14 +57,22 @@ class LayoutBuilder {
     for (const std::vector<uint32_t>* tensors : {&node.inputs, &node.outputs}) {
       for (uint32_t t : *tensors) NRTD_TRY(AddTensor(n, t));
     }
-    for (uint32_t t : node.outputs) NRTD_TRY(CheckIsMade(node, graph_.tensors[t].name));
-    // What is left are variables by which one subgraph feeds the next.
+    // What is not there yet are variables by which one subgraph feeds the next.
+    std::set<std::string_view> made;
     for (const neff::Subgraph& subgraph : neff_.kelf(node).subgraphs) {
       for (const neff::Variable& variable : subgraph.variables) {
+        NRTD_TRY(CheckWanted(stop_));
+        if (variable.type == neff::VariableType::kOutput) made.insert(variable.name);
         if (variable.type == neff::VariableType::kInput ||
             variable.type == neff::VariableType::kOutput) {
           NRTD_TRY(AddVariable(n, subgraph, variable));
         }
+      }
+    }
+    for (uint32_t t : node.outputs) {
+      if (!made.contains(graph_.tensors[t].name)) {
+        return Fail(Nerr::kInvalid, "no subgraph of node '{}' makes its output '{}'", node.name,
+                    graph_.tensors[t].name);
       }
     }
     return {};
@@ -69,22 +80,11 @@ class LayoutBuilder {
 
   Result<void> AddTensor(uint32_t n, uint32_t t) {
     const neff::Tensor& tensor = graph_.tensors[t];
-    if (auto known = layout_.Find(n, tensor.name)) {
-      if ((*known)->slot_offset == layout_.tensor_offsets[t]) return {};
-      return Fail(Nerr::kInvalid, "node '{}' has two tensors '{}': no variable can stand for both",
-                  graph_.nodes[n].name, tensor.name);
-    }
-    layout_.node_tensors.push_back({n, tensor.name, tensor.bytes, layout_.tensor_offsets[t]});
-    return {};
-  }
-
-  Result<void> CheckIsMade(const neff::Node& node, const std::string& tensor) const {
-    for (const neff::Subgraph& subgraph : neff_.kelf(node).subgraphs) {
-      const neff::Variable* variable = subgraph.FindVariable(tensor);
-      if (variable != nullptr && variable->type == neff::VariableType::kOutput) return {};
-    }
-    return Fail(Nerr::kInvalid, "no subgraph of node '{}' makes its output '{}'", node.name,
-                tensor);
+    const NodeTensor place{tensor.bytes, layout_.tensor_offsets[t]};
+    const auto& known = layout_.node_tensors[n].try_emplace(tensor.name, place).first->second;
+    if (known.slot_offset == place.slot_offset) return {};
+    return Fail(Nerr::kInvalid, "node '{}' has two tensors '{}': no variable can stand for both",
+                graph_.nodes[n].name, tensor.name);
   }
 
   Result<void> AddVariable(uint32_t n, const neff::Subgraph& subgraph,
@@ -95,7 +95,7 @@ class LayoutBuilder {
                   subgraph.name, variable.name, *variable.size, (*known)->bytes);
     }
     NRTD_ASSIGN(const uint64_t offset, Reserve(*variable.size));
-    layout_.node_tensors.push_back({n, variable.name, *variable.size, offset});
+    layout_.node_tensors[n].emplace(variable.name, NodeTensor{*variable.size, offset});
     return {};
   }
 
@@ -103,21 +103,22 @@ class LayoutBuilder {
 
   const neff::Neff& neff_;
   const neff::Graph& graph_;
+  const std::stop_token& stop_;
   TensorLayout layout_;
 };
 
 }  // namespace
 
 Result<const NodeTensor*> TensorLayout::Find(uint32_t node, std::string_view name) const {
-  const auto found =
-      std::find_if(node_tensors.begin(), node_tensors.end(),
-                   [&](const NodeTensor& t) { return t.node == node && t.name == name; });
-  if (found != node_tensors.end()) return &*found;
+  if (const auto tensors = node_tensors.find(node); tensors != node_tensors.end()) {
+    const auto found = tensors->second.find(name);
+    if (found != tensors->second.end()) return &found->second;
+  }
   return Fail(Nerr::kInvalid, "node {} has no tensor '{}'", node, name);
 }
 
-Result<TensorLayout> LayOutTensors(const neff::Neff& neff) {
-  return LayoutBuilder(neff).Build();
+Result<TensorLayout> LayOutTensors(const neff::Neff& neff, const std::stop_token& stop) {
+  return LayoutBuilder(neff, stop).Build();
 }
 
 }  // namespace nrtd::runtime

@@ -5,6 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,10 +28,8 @@ struct TensorPort {
   uint32_t batch = 0;  // requests along dimension 0 that it was compiled for; 0: not known
 };
 
-// A variable of type input or output of one subgraph, found by its name.
+// A variable of type input or output of the subgraphs of one node.
 struct NodeTensor {
-  uint32_t node = 0;  // index in the graph
-  std::string name;
   uint64_t bytes = 0;
   uint64_t slot_offset = 0;
 };
@@ -36,7 +37,8 @@ struct NodeTensor {
 struct TensorLayout {
   std::vector<TensorPort> inputs;
   std::vector<TensorPort> outputs;
-  std::vector<NodeTensor> node_tensors;  // of nodes that run on cores
+  // Of nodes that run on cores, by the node's index in the graph and the variable's name.
+  std::map<uint32_t, std::map<std::string, NodeTensor, std::less<>>> node_tensors;
   std::vector<uint64_t> tensor_offsets;  // in the slot, of every tensor of the graph
   uint64_t slot_bytes = 0;
 
@@ -47,7 +49,7 @@ struct TensorLayout {
 // Lays the graph's tensors out, each 64-byte aligned, and finds for each kelf node the variables
 // that stand for its inputs and outputs; data that the subgraphs of one node hand on has a place
 // too. kInvalid: an output that no subgraph of its node makes, two tensors of one node with one
-// name, or two subgraphs of one node that disagree on a tensor's size.
-Result<TensorLayout> LayOutTensors(const neff::Neff& neff);
+// name, or two subgraphs of one node that disagree on a tensor's size. Errors of CheckWanted().
+Result<TensorLayout> LayOutTensors(const neff::Neff& neff, const std::stop_token& stop = {});
 
 }  // namespace nrtd::runtime

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/kernels/operand_values.h"
 
+#include <bit>
 #include <cstring>
 
 #include "base/sizes.h"
@@ -56,8 +57,7 @@ WeightValues::WeightValues(const Operand& operand, Precision precision, const st
 namespace {
 
 uint32_t RoundBits(uint32_t bits) {
-  const uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
-  return (bits & 0x7fffffffU) > 0x7f800000U ? bits >> 16 | 0x40U : rounded;
+  return FloatToBFloat16(std::bit_cast<float>(bits));
 }
 
 template <typename Bits, typename Round>
