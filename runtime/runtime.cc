@@ -125,7 +125,7 @@ Result<NetworkId> Runtime::Load(LoadRequest request) {
               neff_cache_.Read(std::move(request.neff), load.stop()));
   const neff::Neff& neff = *read;
   NRTD_ASSIGN(const GroupId group, EnterGroup(request, neff.CoresRequired()));
-  auto network = Place(neff, request, group, load.stop());
+  auto network = Place(read, request, group, load.stop());
   if (!network) {
     LeaveGroup(group);
     return tl::unexpected<Error>(std::move(network.error()));
@@ -152,8 +152,10 @@ void Runtime::LeaveGroup(GroupId id) {
   if (group && !CheckSession(group->owner.session)) (void)groups_.Destroy(id);
 }
 
-Result<std::shared_ptr<Network>> Runtime::Place(const neff::Neff& neff, const LoadRequest& request,
-                                                GroupId group, const std::stop_token& stop) {
+Result<std::shared_ptr<Network>> Runtime::Place(const std::shared_ptr<const neff::Neff>& read,
+                                                const LoadRequest& request, GroupId group,
+                                                const std::stop_token& stop) {
+  const neff::Neff& neff = *read;
   NetworkInfo info;
   info.name = neff.info().name.empty() ? neff.header().name : neff.info().name;
   info.uuid = neff.UuidText();
@@ -163,7 +165,7 @@ Result<std::shared_ptr<Network>> Runtime::Place(const neff::Neff& neff, const Lo
   NRTD_ASSIGN(info.params, ResolveParams(request));
   const auto joined = groups_.Find(group);
   NRTD_ASSIGN(Network::Parts parts,
-              PlaceNetwork(neff, joined->cores, info.params.ninfer, *machine_, stop));
+              PlaceNetwork(read, joined->cores, info.params.ninfer, *machine_, stop));
   info.id = next_network_.fetch_add(1);
   auto network = std::make_shared<Network>(std::move(info), std::move(parts), *machine_, groups_);
   if (joined->implicit) NRTD_TRY(network->Start());

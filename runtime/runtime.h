@@ -116,8 +116,9 @@ class Runtime {
   std::chrono::duration<double> Since(TimePoint start) const;
   Result<GroupId> EnterGroup(const LoadRequest& request, uint32_t cores_required);
   void LeaveGroup(GroupId group);
-  Result<std::shared_ptr<Network>> Place(const neff::Neff& neff, const LoadRequest& request,
-                                         GroupId group, const std::stop_token& stop);
+  Result<std::shared_ptr<Network>> Place(const std::shared_ptr<const neff::Neff>& read,
+                                         const LoadRequest& request, GroupId group,
+                                         const std::stop_token& stop);
   Result<NetworkId> Register(const std::shared_ptr<Network>& network);
   Result<std::shared_ptr<Network>> ClaimForUnload(NetworkId id, ProcessKey asking);
   Result<void> CheckOwners(const Network& network) const;

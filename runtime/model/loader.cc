@@ -77,15 +77,17 @@ Result<void> ReleaseWeights(const neff::Neff& neff,
 
 }  // namespace
 
-Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::CoreRun& cores,
-                                    uint32_t ninfer, Machine& machine,
-                                    const std::stop_token& stop) {
+Result<Network::Parts> PlaceNetwork(std::shared_ptr<const neff::Neff> shared,
+                                    const scheduler::CoreRun& cores, uint32_t ninfer,
+                                    Machine& machine, const std::stop_token& stop) {
+  const neff::Neff& neff = *shared;
   NRTD_TRY(CheckParameters(neff.graph()));
   if (neff.LargestNodeCores() > cores.count) {
     return Fail(Nerr::kResourceNc, "Insufficient number of VNCs: {}, required: {}", cores.count,
                 neff.LargestNodeCores());
   }
   Network::Parts parts;
+  parts.neff = std::move(shared);
   NRTD_ASSIGN(parts.layout, LayOutTensors(neff, stop));
   uint32_t core = cores.first;
   for (uint32_t n = 0; n < neff.graph().nodes.size(); ++n) {

@@ -19,9 +19,10 @@ namespace nrtd::runtime {
 // VNCs: X, required: Y", with what the largest node needs. kResource: device DRAM or host memory
 // exhausted. kFail: the network has parameters that no client feeds, which are not loaded yet.
 // Errors of HostNode::Create. kInvalid: a malformed program. Nothing stays behind.
-// Errors of CheckWanted().
-Result<Network::Parts> PlaceNetwork(const neff::Neff& neff, const scheduler::CoreRun& cores,
-                                    uint32_t ninfer, Machine& machine,
-                                    const std::stop_token& stop = {});
+// Errors of CheckWanted(). The NEFF stays as long as the network: its weights are the content of
+// DRAM (Device::MapDram).
+Result<Network::Parts> PlaceNetwork(std::shared_ptr<const neff::Neff> neff,
+                                    const scheduler::CoreRun& cores, uint32_t ninfer,
+                                    Machine& machine, const std::stop_token& stop = {});
 
 }  // namespace nrtd::runtime

@@ -21,6 +21,7 @@ Network::Network(NetworkInfo info, Parts parts, Machine& machine, scheduler::Gro
     : info_(std::move(info)),
       machine_(machine),
       groups_(groups),
+      neff_(std::move(parts.neff)),
       layout_(std::move(parts.layout)),
       stages_(std::move(parts.stages)),
       host_nodes_(std::move(parts.host_nodes)),

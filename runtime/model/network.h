@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/mutex.h"
+#include "neff/neff.h"
 #include "runtime/host/host_node.h"
 #include "runtime/machine.h"
 #include "runtime/model/network_state.h"
@@ -56,6 +57,7 @@ class Network : public std::enable_shared_from_this<Network> {
     size_t index = 0;
   };
   struct Parts {
+    std::shared_ptr<const neff::Neff> neff;  // in whose weights the stages' DRAM lies
     TensorLayout layout;
     std::vector<std::unique_ptr<PlacedSubgraph>> stages;  // none: host nodes only
     std::vector<std::unique_ptr<HostNode>> host_nodes;
@@ -113,6 +115,7 @@ class Network : public std::enable_shared_from_this<Network> {
   const NetworkInfo info_;
   Machine& machine_;
   scheduler::GroupTable& groups_;
+  const std::shared_ptr<const neff::Neff> neff_;
   const TensorLayout layout_;
   const std::vector<std::unique_ptr<PlacedSubgraph>> stages_;
   const std::vector<std::unique_ptr<HostNode>> host_nodes_;

@@ -99,13 +99,19 @@ Result<void> PlacedSubgraph::PlaceVariables(const neff::Neff& neff,
 
 Result<void> PlacedSubgraph::WriteWeights(const neff::Neff& neff, const neff::Variable& variable,
                                           PlacedVariable& placed) {
-  // The variable may be larger than what is put into it.
-  if (const auto offset = neff.SharedOffset(variable);
-      offset && placed.size == variable.data.size()) {
-    placed.sealed = &neff.sealed_weights();
-    placed.sealed_offset = *offset;
-    if (placed.size >= kLeastMapped && unit_.device->MapDram(placed.address, variable.data))
-      return {};
+  if (const auto offset = neff.SharedOffset(variable)) {
+    Weights& weights =
+        weights_.emplace(placed.var_id, Weights{*offset, variable.data.size(), false})
+            .first->second;
+    // The variable may be larger than what is put into it.
+    if (placed.size == variable.data.size()) {
+      placed.sealed = &neff.sealed_weights();
+      placed.sealed_offset = *offset;
+      weights.taken_over =
+          placed.size >= kLeastMapped && unit_.device->MapDram(placed.address, variable.data);
+    }
+    // Others are copied, again by whoever loads them next.
+    if (weights.taken_over) return {};
   }
   return unit_.copier->Write(placed.address, variable.data, options_.stop);
 }
@@ -139,6 +145,12 @@ Result<void> PlacedSubgraph::PlanAndLoad(const neff::Subgraph& subgraph,
                 variable.name, VariableTypeName(variable.type));
   };
   NRTD_ASSIGN(transfers_, PlanTransfers(subgraph, locate, options_.stop));
+  for (const neff::EngineProgram& engine : subgraph.engines) {
+    for (const neff::DmaTrigger& trigger : engine.dma) {
+      const auto read = weights_.find(subgraph.variables[trigger.desc.from.variable].var_id);
+      if (read != weights_.end()) read->second.taken_over = false;
+    }
+  }
 
   ProgramImage image;
   static constexpr std::string_view kNames[kCoreEngines] = {"pe", "act", "pool"};
@@ -174,16 +186,13 @@ void PlacedSubgraph::Stop() {
 
 std::vector<PlacedSubgraph::Weights> PlacedSubgraph::weights() const {
   const std::vector<uint32_t> ids = channel_.core().TakenOver(program_id_);
-  const std::set<uint32_t> taken_over(ids.begin(), ids.end());
-  std::vector<Weights> weights;
-  for (const PlacedVariable& variable : variables_) {
-    if (variable.sealed == nullptr) continue;
-    // Smaller ones are copied, again by whoever loads them next.
-    const bool is_mapped = variable.size >= kLeastMapped;
-    weights.push_back(
-        {variable.sealed_offset, variable.size, is_mapped && taken_over.contains(variable.var_id)});
+  const std::set<uint32_t> by_core(ids.begin(), ids.end());
+  std::vector<Weights> all;
+  for (const auto& [var_id, weights] : weights_) {
+    all.push_back(weights);
+    all.back().taken_over &= by_core.contains(var_id);
   }
-  return weights;
+  return all;
 }
 
 uint64_t PlacedSubgraph::dram_bytes() const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -48,11 +49,12 @@ class PlacedSubgraph {
   const Options& options() const { return options_; }
   uint64_t dram_bytes() const;
 
-  // A variable's weights, as a part of the NEFF's sealed_weights().
+  // A variable's weights, as a part of the NEFF's sealed_weights(). taken_over: nobody reads them
+  // any more, neither the core (Core::TakenOver()) nor DMA nor the next load.
   struct Weights {
     uint64_t offset = 0;
     uint64_t size = 0;
-    bool taken_over = false;  // nobody reads them any more (Core::TakenOver())
+    bool taken_over = false;
   };
   std::vector<Weights> weights() const;
 
@@ -72,6 +74,7 @@ class PlacedSubgraph {
   CoreChannel& channel_;
   std::vector<memory::DramBlock> blocks_;
   std::vector<PlacedVariable> variables_;  // parallel to the subgraph's
+  std::map<uint32_t, Weights> weights_;    // by var_id; taken_over: nobody but the core reads them
   TransferPlan transfers_;
   ProgramId program_id_ = 0;
   std::unique_ptr<ProgramRings> program_;

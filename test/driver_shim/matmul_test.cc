@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Matrix products against a few lines of scalar code that say what they mean.
+#include <algorithm>
 #include <initializer_list>
 #include <optional>
-#include <tuple>
 
+#include "driver_shim/sim/kernels/batch_matmul.h"
 #include "driver_shim/sim/kernels/small.h"
 #include "test/driver_shim/kernel_fixture.h"
 
@@ -174,25 +175,50 @@ TEST_P(MatMulTest, ReplicasShareOneCopyOfPackedWeights) {
 }
 
 TEST_P(MatMulTest, MultipliesBatchesThatTheNetworkMakes) {
-  constexpr uint64_t kA = 0;
   constexpr uint64_t kB = 20'000;
   constexpr uint64_t kC = 44'000;
   struct Case {
     const char* name;
-    std::vector<int64_t> size;     // heads, rows, depth, columns
-    std::vector<int64_t> a, b, c;  // strides
+    std::vector<int64_t> a_dims, a;  // dimensions and strides; the others' likewise
+    std::vector<int64_t> b_dims, b;
+    std::vector<int64_t> c;
+    bool ours = true;  // by the kernel that is ours, where the CPU has the instructions
   };
   // Heads lie beside each other in rows of tokens, as attention has them.
   const Case cases[] = {
-      {"queries by keys", {3, 20, 16, 33}, {16, 48, 1}, {16, 1, 48}, {660, 33, 1}},
-      {"weights by values", {3, 20, 33, 16}, {660, 33, 1}, {16, 48, 1}, {16, 48, 1}},
-      {"odd depth, two panels", {2, 17, 35, 70}, {600, 35, 1}, {2450, 1, 35}, {1190, 70, 1}},
-      {"odd depth in rows", {2, 17, 35, 70}, {600, 35, 1}, {2450, 70, 1}, {1190, 70, 1}},
-      {"two blocks of rows", {2, 18, 801, 10}, {0, 801, 1}, {8010, 10, 1}, {180, 10, 1}},
-      {"two blocks of columns", {2, 18, 801, 10}, {0, 801, 1}, {8010, 1, 801}, {180, 10, 1}},
-      {"shared keys", {3, 20, 40, 33}, {800, 40, 1}, {0, 1, 40}, {660, 33, 1}},
-      {"columns of both", {2, 24, 30, 24}, {720, 1, 24}, {720, 1, 30}, {576, 24, 1}},
+      {"queries by keys", {3, 20, 16}, {16, 48, 1}, {3, 16, 33}, {16, 1, 48}, {660, 33, 1}},
+      {"weights by values", {3, 20, 33}, {660, 33, 1}, {3, 33, 16}, {16, 48, 1}, {16, 48, 1}},
+      {"odd depth, two panels",
+       {2, 17, 35},
+       {600, 35, 1},
+       {2, 35, 70},
+       {2450, 1, 35},
+       {1190, 70, 1}},
+      {"odd depth in rows", {2, 17, 35}, {600, 35, 1}, {2, 35, 70}, {2450, 70, 1}, {1190, 70, 1}},
+      {"two blocks of rows", {2, 18, 801}, {0, 801, 1}, {2, 801, 10}, {8010, 10, 1}, {180, 10, 1}},
+      {"two blocks of columns",
+       {2, 18, 801},
+       {0, 801, 1},
+       {2, 801, 10},
+       {8010, 1, 801},
+       {180, 10, 1}},
+      {"many rows, apart", {1, 200, 9}, {0, 9, 1}, {1, 9, 18}, {0, 18, 1}, {0, 20, 1}},
+      {"shared keys", {3, 20, 40}, {800, 40, 1}, {1, 40, 33}, {7, 1, 40}, {660, 33, 1}},
+      {"two leading dimensions",
+       {2, 1, 20, 16},
+       {320, 9, 16, 1},
+       {1, 3, 16, 24},
+       {9, 16, 1, 48},
+       {1440, 480, 24, 1}},
+      {"columns of both",
+       {2, 24, 30},
+       {720, 1, 24},
+       {2, 30, 24},
+       {720, 1, 30},
+       {576, 24, 1},
+       false},
   };
+  const std::vector<float> before = memory_;
   for (Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
     const auto round = [&](float v) {
       return precision == Precision::kBFloat16 ? BFloat16ToFloat(FloatToBFloat16(v)) : v;
@@ -201,34 +227,64 @@ TEST_P(MatMulTest, MultipliesBatchesThatTheNetworkMakes) {
          {std::optional<Fused>(), std::optional<Fused>(Fused{Function::kTanh})}) {
       for (const Case& test : cases) {
         SCOPED_TRACE(test.name);
-        const auto [heads, rows, depth, columns] =
-            std::tuple(test.size[0], test.size[1], test.size[2], test.size[3]);
-        MatMul matmul{Temp({heads, rows, depth}, kA),
-                      Temp({heads, depth, columns}, kB),
-                      std::nullopt,
-                      Temp({heads, rows, columns}, kC),
-                      precision,
-                      fused};
+        memory_ = before;
+        MatMul matmul{Temp(test.a_dims), Temp(test.b_dims, kB),
+                      std::nullopt,      Temp(test.a_dims, kC),
+                      precision,         fused};
+        const size_t rank = test.a_dims.size();
+        for (size_t d = 0; d + 2 < rank; ++d)
+          matmul.c.dims[d] = std::max(test.a_dims[d], test.b_dims[d]);
+        matmul.c.dims[rank - 1] = test.b_dims[rank - 1];
         matmul.a.strides = test.a;
         matmul.b.strides = test.b;
         matmul.c.strides = test.c;
         ASSERT_GT(MacCount(matmul), kSmallMatMulMacs);
+        Scratch scratch;
+        EXPECT_EQ(MakeBatchMatMul(matmul, Context(&scratch)) != nullptr,
+                  test.ours && UsesBFloat16(precision));
         Run(matmul);
         if (HasFatalFailure()) return;
         Expect(
             matmul.c,
-            [&](const auto& index) {
+            [&](std::vector<int64_t> index) {
               double sum = 0;
-              for (int64_t k = 0; k < test.size[2]; ++k)
-                sum += double{round(Value(matmul.a, {index[0], index[1], k}))} *
-                       round(Value(matmul.b, {index[0], k, index[2]}));
+              auto a = index;
+              auto b = index;
+              for (int64_t k = 0; k < test.a_dims[rank - 1]; ++k) {
+                a[rank - 1] = b[rank - 2] = k;
+                sum += double{round(Repeated(matmul.a, a))} * round(Repeated(matmul.b, b));
+              }
               return fused ? std::tanh(sum) : sum;
             },
             3e-5);
         if (HasFatalFailure()) return;
+        // Nothing else was written.
+        ForEach(matmul.c.dims, [&](const auto& index) {
+          const size_t at = At(matmul.c, index);
+          memory_[at] = before[at];
+        });
+        EXPECT_EQ(memory_, before);
       }
     }
   }
+}
+
+// A few bytes of a NEFF once asked for gigabytes of tables, or of packed matrices.
+TEST_P(MatMulTest, BatchesBeyondAllBoundsAreTheLibrarys) {
+  Scratch scratch;
+  const auto is_ours = [&](std::vector<int64_t> a_dims, std::vector<int64_t> b_dims) {
+    MatMul matmul{Temp(a_dims), Temp(b_dims), std::nullopt, Temp(a_dims), Precision::kBFloat16};
+    matmul.c = Temp({a_dims[0], a_dims[1], b_dims[2]});
+    matmul.a.strides = {0, 0, 1};
+    matmul.b.strides = {0, 0, 1};
+    return MakeBatchMatMul(matmul, Context(&scratch)) != nullptr;
+  };
+  EXPECT_EQ(is_ours({4, 64, 64}, {4, 64, 64}), UsesBFloat16(Precision::kBFloat16));
+  constexpr int64_t kMany = int64_t{1} << 20;
+  EXPECT_FALSE(is_ours({kMany, 16, 8}, {kMany, 8, 8}));   // batches
+  EXPECT_FALSE(is_ours({1, kMany, 8}, {1, 8, 8}));        // rows
+  EXPECT_FALSE(is_ours({1, 64, kMany}, {1, kMany, 16}));  // depth
+  EXPECT_FALSE(is_ours({1, 16, 256}, {1, 256, kMany}));   // columns
 }
 
 // The library says that a matrix of one value, repeated, takes no bytes: it once got none.

@@ -15,7 +15,8 @@ class LoaderTest : public NetworkFixture {
  protected:
   Result<Network::Parts> Place(const neff::NeffContents& contents, scheduler::CoreRun cores,
                                uint32_t ninfer = 2) {
-    return PlaceNetwork(Executable(contents), cores, ninfer, *machine_);
+    return PlaceNetwork(std::make_shared<const neff::Neff>(Executable(contents)), cores, ninfer,
+                        *machine_);
   }
   // Refused, and nothing is left of it.
   Error ExpectRefused(const neff::NeffContents& contents, scheduler::CoreRun cores,

@@ -78,16 +78,22 @@ neff::Subgraph MakeStage(const std::string& name, const std::string& input,
                                            spec.scratch_bytes));
   }
   stage.queues = {MakeQueue("qIn", "in"), MakeQueue("qOut", "out")};
+  constexpr uint32_t kWeights = 3;  // if there are any
   const sim::Operand x = sim::DenseOperand(kData, DType::kFloat32, 0, {count});
+  const bool computes_weights = spec.weights_use == StageSpec::Use::kComputed;
+  const sim::Operand from =
+      computes_weights ? sim::DenseOperand(kWeights, DType::kFloat32, 0, {count}) : x;
   neff::EngineProgram pool = MakeEngine(
       sim::Engine::kPool,
       {sim::DmaTrigger{0}, sim::SemaphoreWait{2, 1}, sim::DmaTrigger{1}, sim::SemaphoreWait{1, 1}});
-  pool.dma = {MakeTrigger(0, "qIn", kInput, kData, bytes),
-              MakeTrigger(1, "qOut", kData, kOutput, bytes)};
+  pool.dma = {
+      MakeTrigger(0, "qIn", kInput, kData, bytes),
+      MakeTrigger(1, "qOut", spec.weights_use == StageSpec::Use::kTransferred ? kWeights : kData,
+                  kOutput, bytes)};
   stage.engines = {
       MakeEngine(sim::Engine::kPe, {}),
       MakeEngine(sim::Engine::kAct, {sim::SemaphoreWait{0, 1},
-                                     sim::Activation{x, x, spec.function, spec.alpha, spec.beta},
+                                     sim::Activation{from, x, spec.function, spec.alpha, spec.beta},
                                      sim::SemaphoreSignal{2}}),
       std::move(pool)};
   return stage;

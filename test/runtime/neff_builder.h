@@ -18,7 +18,11 @@ struct StageSpec {
   float alpha = 1;  // kLinear: alpha x + beta
   float beta = 0;
   uint64_t scratch_bytes = 0;       // of another tmp-buf variable, which nothing uses
-  std::vector<float> weights = {};  // of a file variable, which nothing uses
+  std::vector<float> weights = {};  // of a file variable
+  // What the stage makes of them. kComputed: the function of them, `count` many, is its output.
+  // kTransferred: DMA puts them out as they are.
+  enum class Use { kNone, kComputed, kTransferred };
+  Use weights_use = Use::kNone;
 };
 
 struct PipelineSpec {

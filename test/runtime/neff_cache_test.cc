@@ -2,6 +2,7 @@
 #include "runtime/model/neff_cache.h"
 
 #include <fstream>
+#include <set>
 
 #include "base/file.h"
 #include "test/base/scratch_directory.h"
@@ -154,31 +155,76 @@ TEST_F(SharedWeightsTest, ReplicasHaveOneCopyOfThePackedWeights) {
   EXPECT_EQ(PackedBytes(), 0U);
 }
 
+// DRAM is their memory once they are larger than kAlignedFrom.
+neff::NeffContents WithLargeWeights(StageSpec::Use use) {
+  PipelineSpec spec;
+  spec.count = 40 * kKiB;  // whole pages
+  spec.stages[0].weights.assign(spec.count, 3);
+  spec.stages[0].weights_use = use;
+  return PipelineContents(spec);
+}
+ByteVector WithWeightsInPlace(StageSpec::Use use) {
+  return NeffBytes(WithLargeWeights(use));
+}
+
 TEST_F(SharedWeightsTest, ALoadedNetworkKeepsItsWeightsWhenTheCacheLetsGoOfThem) {
-  const NetworkId id = Load(DigitsNeff());
-  const auto network = Must(runtime_.Find(id));
-  const auto answer = [&] {
-    Inference inference = Must(network->Begin());
-    std::ranges::fill(InputOf(inference), 0.5F);
-    Must(inference.Submit(Completion::kPolled));
-    EXPECT_EQ(inference.Wait().code, Nerr::kOk);
-    return std::vector<float>(OutputOf(inference).begin(), OutputOf(inference).end());
-  };
-  const std::vector<float> before = answer();
+  const auto network = Must(runtime_.Find(Load(WithWeightsInPlace(StageSpec::Use::kComputed))));
+  EXPECT_EQ(Infer(*network, 1).value, 3);
   runtime_.SetDefaults({.cached_neffs = 0});
-  EXPECT_EQ(answer(), before);
+  EXPECT_EQ(Infer(*network, 1).value, 3);
+}
+
+TEST_F(SharedWeightsTest, WithoutACacheALoadedNetworkKeepsItsWeights) {
+  runtime_.SetDefaults({.cached_neffs = 0});
+  const auto network = Must(runtime_.Find(Load(WithWeightsInPlace(StageSpec::Use::kComputed))));
+  EXPECT_EQ(Infer(*network, 1).value, 3);
+}
+
+TEST_F(SharedWeightsTest, WeightsThatDmaReadsAreNotTakenOver) {
+  for (int load = 0; load < 2; ++load) {
+    const auto network =
+        Must(runtime_.Find(Load(WithWeightsInPlace(StageSpec::Use::kTransferred))));
+    EXPECT_EQ(Infer(*network, 1).value, 3);
+    EXPECT_EQ(Infer(*network, 1).value, 3);
+    Must(runtime_.Unload(network->info().id));
+  }
+}
+
+TEST_F(SharedWeightsTest, AVariableThatIsLargerThanItsFileKeepsTheFileForTheNextLoad) {
+  neff::NeffContents contents = WithLargeWeights(StageSpec::Use::kComputed);
+  auto& variables = contents.kelfs.begin()->second.subgraphs[0].variables;
+  neff::Variable unread = variables[3];  // which would be taken over
+  *variables[3].size += 4 * kKiB;
+  unread.var_id = static_cast<uint32_t>(variables.size());
+  unread.name = "unread";
+  variables.push_back(unread);
+  for (int load = 0; load < 2; ++load) {
+    const auto network = Must(runtime_.Find(Load(NeffBytes(contents))));
+    EXPECT_EQ(Infer(*network, 1).value, 3);
+    Must(runtime_.Unload(network->info().id));
+  }
+  EXPECT_EQ(runtime_.neff_cache().hits(), 1U);
 }
 
 TEST_F(SharedWeightsTest, DramThatHeldSharedWeightsHoldsZerosForTheNext) {
-  const NetworkId id = Load(DigitsNeff());
+  const NetworkId id = Load(WithWeightsInPlace(StageSpec::Use::kComputed));
   DeviceUnit& unit = runtime_.machine().unit(0);
-  const BusAddress dram = DramAddress(0, 0, 0);
-  ByteVector content(256 * kKiB);
-  Must(unit.copier->Read(content, dram));
-  EXPECT_TRUE(std::ranges::any_of(content, [](std::byte b) { return b != std::byte{0}; }));
+  const auto values = [&] {
+    std::set<float> seen;
+    for (uint32_t channel = 0; channel < kDramChannels; ++channel) {
+      std::vector<float> content(64 * kKiB);
+      // A transfer lies in one range: page by page.
+      for (uint64_t at = 0; at < content.size(); at += kKiB) {
+        Must(unit.copier->Read(std::as_writable_bytes(std::span(content).subspan(at, kKiB)),
+                               DramAddress(0, channel, at * sizeof(float))));
+      }
+      seen.insert(content.begin(), content.end());
+    }
+    return seen;
+  };
+  EXPECT_TRUE(values().contains(3));
   Must(runtime_.Unload(id));
-  Must(unit.copier->Read(content, dram));
-  EXPECT_TRUE(std::ranges::all_of(content, [](std::byte b) { return b == std::byte{0}; }));
+  EXPECT_EQ(values(), std::set<float>{0});
 }
 
 }  // namespace

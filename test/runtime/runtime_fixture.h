@@ -98,13 +98,13 @@ class NetworkFixture : public ::testing::Test {
   }
   std::shared_ptr<Network> Load(const neff::NeffContents& contents, GroupId group,
                                 uint32_t ninfer = 2) {
-    const neff::Neff neff = Executable(contents);
+    auto neff = std::make_shared<const neff::Neff>(Executable(contents));
     NetworkInfo info;
     info.id = next_id_++;
     info.name = contents.header.name;
     info.group = group;
     info.params = {.timeout = std::chrono::seconds(2), .ninfer = ninfer};
-    auto parts = Must(PlaceNetwork(neff, groups_.Find(group)->cores, ninfer, *machine_));
+    auto parts = Must(PlaceNetwork(std::move(neff), groups_.Find(group)->cores, ninfer, *machine_));
     auto network = std::make_shared<Network>(info, std::move(parts), *machine_, groups_);
     // Who drops the last pointer retires it, as a network that runs must be.
     return {network.get(), [network](Network*) { (void)network->Retire(); }};

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "driver_shim/sim/kernels/operand_values.h"
+#include "base/sizes.h"
 #include "driver_shim/sim/kernels/packed_product.h"
 #include "driver_shim/sim/kernels/packed_product_avx512.h"
 #include "driver_shim/sim/kernels/small.h"
@@ -13,9 +13,12 @@ namespace {
 
 // Fewer rows do not pay for packing the other matrix.
 constexpr int64_t kLeastRows = 16;
-// More batches are none of a network's; a program that asks for them gets the library, which needs
-// no tables.
+// More are none of a network's; a program that asks for them gets the library, which needs no
+// tables.
 constexpr uint64_t kMostBatches = uint64_t{1} << 16;
+constexpr int64_t kMostRows = int64_t{1} << 16;
+// Of a batch's packed matrices. Larger ones are not in a cache when they are multiplied.
+constexpr uint64_t kMostPacked = 64 * kMiB;
 
 // Where the matrices of an operand begin, in elements, as often as those of `dims`.
 std::vector<int64_t> BatchStarts(const Operand& operand, const std::vector<int64_t>& dims) {
@@ -145,9 +148,9 @@ std::unique_ptr<Kernel> MakeBatchMatMul(const MatMul& matmul, const KernelContex
   const int64_t words = (a.dims.back() + 1) / 2;
   const uint64_t macs = MacCount(matmul);
   const uint64_t batches = macs / static_cast<uint64_t>(rows * c.dims.back() * a.dims.back());
-  if (rows < kLeastRows || macs <= kSmallMatMulMacs || batches > kMostBatches ||
-      PacksTooMuch(a, static_cast<uint64_t>(rows * words) * sizeof(Word)) ||
-      PacksTooMuch(b, PackedWords(words, c.dims.back()) * sizeof(Word)))
+  const uint64_t packed = static_cast<uint64_t>(rows * words) + PackedWords(words, c.dims.back());
+  if (rows < kLeastRows || rows > kMostRows || macs <= kSmallMatMulMacs || batches > kMostBatches ||
+      packed > kMostPacked / sizeof(Word))
     return nullptr;
   return std::make_unique<BatchMatMul>(matmul, *form, context);
 }
