@@ -10,9 +10,9 @@ namespace {
 
 // Two, so that one reads the sockets while the other handles what it read.
 constexpr uint32_t kFirstThreads = 2;
-// A thread that would be one more of those that wait ends. Enough that a usual number of clients
-// makes no threads come and go.
-constexpr uint32_t kMostWaiting = 16;
+// A thread that would be one more of those that wait ends. Enough that 64 clients at once make no
+// threads come and go: with 16 they got a seventh less.
+constexpr uint32_t kMostWaiting = 128;
 // Threads that have ended and are not joined yet. Every call takes the lock under which they are,
 // so none is waited for that is still about to end.
 constexpr size_t kMostEnded = 64;
