@@ -11,8 +11,8 @@
 
 namespace nrtd {
 
-// Bytes that are copied, unpacked or hashed between two looks: a millisecond, or ten where a virtual
-// machine has to be given the memory first.
+// Bytes that are copied, unpacked or hashed between two looks: a millisecond, or ten where a
+// virtual machine has to be given the memory first.
 inline constexpr uint64_t kWantedGrain = 2 * kMiB;
 
 // kInvalidHandle when the stop was requested. A token without a source is always wanted.
