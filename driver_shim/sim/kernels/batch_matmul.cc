@@ -2,8 +2,10 @@
 #include "driver_shim/sim/kernels/batch_matmul.h"
 
 #include <algorithm>
+#include <span>
 
 #include "base/sizes.h"
+#include "driver_shim/sim/kernels/operand_values.h"
 #include "driver_shim/sim/kernels/packed_product.h"
 #include "driver_shim/sim/kernels/packed_product_avx512.h"
 #include "driver_shim/sim/kernels/small.h"
@@ -20,18 +22,10 @@ constexpr int64_t kMostRows = int64_t{1} << 16;
 // Of a batch's packed matrices. Larger ones are not in a cache when they are multiplied.
 constexpr uint64_t kMostPacked = 64 * kMiB;
 
-// Where the matrices of an operand begin, in elements, as often as those of `dims`.
-std::vector<int64_t> BatchStarts(const Operand& operand, const std::vector<int64_t>& dims) {
-  std::vector<int64_t> starts{0};
-  for (size_t d = 0; d + 2 < dims.size(); ++d) {
-    const int64_t stride = operand.dims[d] == 1 ? 0 : operand.strides[d];
-    std::vector<int64_t> next;
-    next.reserve(starts.size() * static_cast<size_t>(dims[d]));
-    for (const int64_t start : starts)
-      for (int64_t i = 0; i < dims[d]; ++i) next.push_back(start + i * stride);
-    starts = std::move(next);
-  }
-  return starts;
+// Where an operand's matrices begin, as often as those of the product.
+std::vector<uint64_t> BatchStarts(const Operand& operand, const MatMul& matmul) {
+  const std::vector<int64_t>& dims = matmul.c.dims;
+  return StartsOf(operand, std::span(dims).first(dims.size() - 2));
 }
 
 int64_t RowStride(const Operand& matrix) {
@@ -55,9 +49,9 @@ class BatchMatMul final : public Kernel {
         a_data_(reinterpret_cast<const float*>(context.resolve(matmul.a))),
         b_data_(reinterpret_cast<const float*>(context.resolve(matmul.b))),
         c_data_(reinterpret_cast<float*>(context.resolve(matmul.c))),
-        a_starts_(BatchStarts(matmul.a, matmul.c.dims)),
-        b_starts_(BatchStarts(matmul.b, matmul.c.dims)),
-        c_starts_(BatchStarts(matmul.c, matmul.c.dims)),
+        a_starts_(BatchStarts(matmul.a, matmul)),
+        b_starts_(BatchStarts(matmul.b, matmul)),
+        c_starts_(BatchStarts(matmul.c, matmul)),
         scratch_(context.scratch) {
     const int64_t rows = matmul.c.dims[matmul.c.dims.size() - 2];
     for (int64_t r = 0; r < rows; ++r) {
@@ -97,25 +91,20 @@ class BatchMatMul final : public Kernel {
       RoundToPairs(from + static_cast<int64_t>(r) * RowStride(a_), depth_, to + row_input_[r]);
   }
 
-  // As PackWords() lays them out.
   void PackB(const float* from, Word* to) const {
-    int64_t first = 0;
-    for (const DepthBlock& block : blocks_) {
-      const int64_t depth = std::min(2 * block.depth, depth_ - first);
-      for (int64_t column = 0; column < product_.columns; column += form_.panel_columns) {
-        const int64_t count = std::min(form_.panel_columns, product_.columns - column);
-        const int64_t width = PackedColumns(count);
-        if (HasWholeRows(b_)) {
-          PackPairsOfRows(from + first * RowStride(b_) + column, RowStride(b_), depth, count, width,
-                          to);
-        } else {
-          PackPairsOfColumns(from + column * b_.strides.back() + first, b_.strides.back(), depth,
-                             count, width, to);
-        }
-        to += block.depth * width;
-      }
-      first += depth;
-    }
+    const int64_t row_stride = RowStride(b_);
+    const int64_t column_stride = b_.strides.back();
+    ForEachPackedPart(
+        form_, blocks_, product_.columns, to, [&](const PackedPart& part, Word* words) {
+          const int64_t first = 2 * part.first;
+          const int64_t depth = std::min(2 * part.depth, depth_ - first);
+          const float* values = from + first * row_stride + part.column * column_stride;
+          if (HasWholeRows(b_)) {
+            PackPairsOfRows(values, row_stride, depth, part.count, part.width, words);
+          } else {
+            PackPairsOfColumns(values, column_stride, depth, part.count, part.width, words);
+          }
+        });
   }
 
   const ProductForm& form_;
@@ -124,7 +113,7 @@ class BatchMatMul final : public Kernel {
   const float* a_data_;
   const float* b_data_;
   float* c_data_;
-  const std::vector<int64_t> a_starts_, b_starts_, c_starts_;
+  const std::vector<uint64_t> a_starts_, b_starts_, c_starts_;
   std::vector<uint64_t> row_input_, row_output_;
   std::vector<DepthBlock> blocks_;
   std::vector<float> bias_;

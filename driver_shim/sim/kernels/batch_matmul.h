@@ -3,10 +3,9 @@
 // Batches of matrix products in bfloat16 of which the network makes both sides, on
 // packed_product.h, on CPUs that multiply it: the scores and the mixtures of attention, a batch for
 // each head. What a batch needs is packed right before it is multiplied, and is in the second-level
-// cache then. The
-// library rounds both matrices of all batches first, and writes them to memory. On one CPU of an
-// AMD EPYC that had other work too, heads of BERT-Base: scores 102 GFLOP/s with the library's
-// products and 119 with these, mixtures 115 and 157.
+// cache then. The library rounds both matrices of all batches first, and writes them to memory. On
+// one CPU of an AMD EPYC that had other work too, heads of BERT-Base: scores 102 GFLOP/s with the
+// library's products and 119 with these, mixtures 115 and 157.
 #pragma once
 
 #include <memory>

@@ -16,6 +16,21 @@ uint64_t SpanElements(const Operand& operand) {
   return last + 1;
 }
 
+std::vector<uint64_t> StartsOf(const Operand& operand, std::span<const int64_t> dims) {
+  std::vector<uint64_t> starts{0};
+  for (size_t d = 0; d < dims.size(); ++d) {
+    const int64_t stride = operand.dims[d] == 1 ? 0 : operand.strides[d];
+    std::vector<uint64_t> next;
+    next.reserve(starts.size() * static_cast<size_t>(dims[d]));
+    for (const uint64_t start : starts) {
+      for (int64_t i = 0; i < dims[d]; ++i)
+        next.push_back(start + static_cast<uint64_t>(i * stride));
+    }
+    starts = std::move(next);
+  }
+  return starts;
+}
+
 bool PacksTooMuch(const Operand& operand, uint64_t bytes) {
   constexpr uint64_t kMostGrowth = 8;  // Winograd's are 3.6 times as many at worst
   constexpr uint64_t kHarmless = 64 * kMiB;

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "driver_shim/sim/isa.h"
 #include "driver_shim/sim/kernels/packed_product.h"
@@ -14,6 +16,10 @@ namespace nrtd::sim {
 
 // Elements from the operand's first to its last, gaps included.
 uint64_t SpanElements(const Operand& operand);
+
+// Where the parts of an operand begin that its leading dimensions number, in elements from its
+// first; as often as `dims` says, which are those dimensions or larger where it is repeated (1).
+std::vector<uint64_t> StartsOf(const Operand& operand, std::span<const int64_t> dims);
 
 // Would packed weights of so many bytes take far more memory than the operand does? Elements may be
 // repeated as often as a NEFF of a few kB likes (strides of 0), and a panel of one column is mostly

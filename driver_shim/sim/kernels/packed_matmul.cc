@@ -40,19 +40,9 @@ std::vector<Part> CutProduct(int64_t rows, int64_t columns, int64_t panel, unsig
   return result;
 }
 
-// Where the rows of a matrix begin, in elements.
+// Where the rows of a matrix begin.
 std::vector<uint64_t> RowStarts(const Operand& matrix) {
-  std::vector<uint64_t> starts{0};
-  for (size_t d = 0; d + 1 < matrix.dims.size(); ++d) {
-    std::vector<uint64_t> next;
-    next.reserve(starts.size() * static_cast<size_t>(matrix.dims[d]));
-    for (const uint64_t start : starts) {
-      for (int64_t i = 0; i < matrix.dims[d]; ++i)
-        next.push_back(start + static_cast<uint64_t>(i * matrix.strides[d]));
-    }
-    starts = std::move(next);
-  }
-  return starts;
+  return StartsOf(matrix, std::span(matrix.dims).first(matrix.dims.size() - 1));
 }
 
 // Packing takes the time of a load, most of it for memory that nobody has touched yet. The core's

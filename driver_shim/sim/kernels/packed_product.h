@@ -68,22 +68,39 @@ inline int64_t PackedColumns(int64_t columns) {
 inline uint64_t PackedWords(int64_t depth, int64_t columns) {
   return static_cast<uint64_t>(depth * PackedColumns(columns));
 }
+// A panel's part of one block, as weights are packed: [depth][width].
+struct PackedPart {
+  int64_t first = 0;   // word
+  int64_t depth = 0;   // words
+  int64_t column = 0;  // first
+  int64_t count = 0;   // columns, of which
+  int64_t width = 0;   // are packed
+};
+// Calls pack(part, where its words go) for all of them, in the order in which they lie.
+template <typename Pack>
+void ForEachPackedPart(const ProductForm& form, std::span<const DepthBlock> blocks, int64_t columns,
+                       Word* to, const Pack& pack) {
+  int64_t first = 0;
+  for (const DepthBlock& block : blocks) {
+    for (int64_t column = 0; column < columns; column += form.panel_columns) {
+      const int64_t count = std::min(form.panel_columns, columns - column);
+      const int64_t width = PackedColumns(count);
+      pack(PackedPart{first, block.depth, column, count, width}, to);
+      to += block.depth * width;
+    }
+    first += block.depth;
+  }
+}
 // Packs weights. `fill(word, column, count, to)` writes the words of so many columns.
 template <typename Fill>
 void PackWords(const ProductForm& form, std::span<const DepthBlock> blocks, int64_t columns,
                const Fill& fill, Word* to) {
-  int64_t first = 0;
-  for (const DepthBlock& block : blocks) {
-    for (int64_t panel = 0; panel < columns; panel += form.panel_columns) {
-      const int64_t width = std::min(form.panel_columns, PackedColumns(columns) - panel);
-      const int64_t count = std::min(width, columns - panel);
-      for (int64_t k = first; k < first + block.depth; ++k, to += width) {
-        fill(k, panel, count, to);
-        std::fill(to + count, to + width, Word{0});
-      }
+  ForEachPackedPart(form, blocks, columns, to, [&](const PackedPart& part, Word* words) {
+    for (int64_t k = part.first; k < part.first + part.depth; ++k, words += part.width) {
+      fill(k, part.column, part.count, words);
+      std::fill(words + part.count, words + part.width, Word{0});
     }
-    first += block.depth;
-  }
+  });
 }
 // Of float32 values; weight(k, column) is one.
 template <typename Weight>
