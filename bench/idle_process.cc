@@ -26,14 +26,14 @@ Result<uint64_t> CpuTicks(int pid) {
   return user + system;
 }
 
+}  // namespace
+
 Result<double> ResidentMib(int pid) {
   NRTD_ASSIGN(const std::string status, ReadTextFile(fmt::format("/proc/{}/status", pid)));
   const size_t at = status.find("VmRSS:");
   if (at == std::string::npos) return Fail(Nerr::kInvalid, "/proc/{}/status has no VmRSS", pid);
   return static_cast<double>(std::strtoull(status.c_str() + at + 6, nullptr, 10)) / 1024;
 }
-
-}  // namespace
 
 Result<IdleProcess> WatchIdle(int pid) {
   IdleProcess idle;

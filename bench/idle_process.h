@@ -10,6 +10,9 @@ struct IdleProcess {
   double cpu_ms = 0;   // of all threads, during one second, in steps of 10 ms
 };
 
+// VmRSS now. kInvalid when there is no such process.
+Result<double> ResidentMib(int pid);
+
 // Watches a process for one second. kInvalid when there is none.
 Result<IdleProcess> WatchIdle(int pid);
 

@@ -55,21 +55,5 @@ echo "second replica: $replica ms, $((more - after)) KiB, of the first $(ratio $
 # Without the cache every load is one from the beginning.
 echo '{"model_cache_count": 0}' >"$dir/neuron-rtd.config"
 start -c "$dir/neuron-rtd.config"
-worst=0 killed=0
-for _ in $(seq 20); do
-  "$bin/neuron-cli" load --timeout 120 --enable-direct-file-load "$dir/network.neff" >/dev/null 2>&1 &
-  client=$!
-  disown  # or bash tells of everyone killed
-  sleep "$(awk -v seed="$RANDOM" -v most="$load_ms" 'BEGIN {srand(seed); printf "%.3f", rand() * most / 1500}')"
-  begin=$(now_ms)
-  if kill -9 "$client" 2>/dev/null; then
-    until "$bin/neuron-cli" list-ncg --json | grep -q '"ncgs": \[\]'; do
-      [ $(($(now_ms) - begin)) -lt 60000 ] || { echo "bench/loading.sh: a killed client's group is still there" >&2; exit 1; }
-    done
-    took=$(($(now_ms) - begin))
-    killed=$((killed + 1))
-    [ "$took" -le "$worst" ] || worst=$took
-  fi
-  "$bin/neuron-cli" reset >/dev/null
-done
-echo "$killed clients killed in the middle of a load: all that they had free after $worst ms at worst, the question included (goal 100)"
+"$bin/killed-load" --pid "$daemon" --cli "$bin/neuron-cli" --middle "$((load_ms * 2 / 3))" "$dir/network.neff"
+echo "  (goal 100 since the connection broke)"

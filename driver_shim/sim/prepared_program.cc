@@ -37,6 +37,7 @@ class Preparer {
     };
     kernels_.weights = &weights;
     kernels_.team = &team;
+    kernels_.stop = image.stop;
   }
 
   Result<std::unique_ptr<PreparedProgram>> Run() {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <initializer_list>
 #include <optional>
+#include <stop_token>
 
 #include "driver_shim/sim/kernels/batch_matmul.h"
 #include "driver_shim/sim/kernels/small.h"
@@ -172,6 +173,24 @@ TEST_P(MatMulTest, ReplicasShareOneCopyOfPackedWeights) {
   EXPECT_EQ(weights_.bytes(), bytes);
   two->reset();
   EXPECT_EQ(weights_.bytes(), 0U);
+}
+
+TEST_P(MatMulTest, NothingIsKeptOfWeightsThatNobodyWantsAnyMore) {
+  for (const int64_t depth : {3, 64}) {  // a small product and a large one
+    for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
+      const MatMul matmul{Temp({64, depth}), Const({depth, 80}), std::nullopt,
+                          Temp({64, 80}, 30'000), precision};
+      Scratch scratch;
+      KernelContext context = Context(&scratch);
+      std::stop_source gone;
+      context.stop = gone.get_token();
+      gone.request_stop();
+      const auto kernel = MakeKernel(matmul, context);
+      ASSERT_FALSE(kernel);
+      EXPECT_EQ(kernel.error().code, Nerr::kInvalidHandle);
+      EXPECT_EQ(weights_.bytes(), 0U);
+    }
+  }
 }
 
 TEST_P(MatMulTest, MultipliesBatchesThatTheNetworkMakes) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <stop_token>
 
 #include <gtest/gtest.h>
 
@@ -152,6 +153,25 @@ TEST_P(PackedProductTest, KeepsNaNThroughARange) {
   example.Multiply(-1, 2);
   EXPECT_TRUE(std::isnan(example.output[0]));
   EXPECT_FALSE(std::isnan(example.output[static_cast<size_t>(example.output_row())]));
+}
+
+// A killed client's load went on until a whole matrix was packed.
+TEST_P(PackedProductTest, PackingLeavesOffWhenNobodyWantsItAnyMore) {
+  const ProductForm& form = *GetParam();
+  const sim::Run whole{0, 4 * form.block_words};
+  const std::vector<DepthBlock> blocks = CutDepth({&whole, 1}, form);
+  const int64_t columns = 4 * form.panel_columns;
+  std::vector<uint32_t> packed(PackedWords(whole.length, columns));
+  std::stop_source gone;
+  int64_t filled = 0;
+  PackWords(
+      form, blocks, columns,
+      [&](int64_t, int64_t, int64_t, Word*) {
+        ++filled;
+        gone.request_stop();
+      },
+      packed.data(), gone.get_token());
+  EXPECT_EQ(filled, blocks.front().depth);  // the first of 16 parts
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, PackedProductTest, ::testing::ValuesIn(ProductForms()),

@@ -8,7 +8,9 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <stop_token>
 
+#include "base/aligned_memory.h"
 #include "base/error.h"
 #include "base/sealed_memory.h"
 #include "driver_shim/sim/isa.h"
@@ -30,14 +32,10 @@ class Kernel {
 class Scratch {
  public:
   void Reserve(uint64_t bytes);
-  std::byte* data() const { return data_.get(); }
+  std::byte* data() const { return memory_.data(); }
 
  private:
-  struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<std::byte, Free> data_;
-  uint64_t size_ = 0;
+  AlignedMemory memory_;
 };
 
 // What a kernel is made from.
@@ -59,17 +57,22 @@ struct KernelContext {
   // The threads that run the kernel, and scratch memory for each but the first; null: one.
   ThreadTeam* team = nullptr;
   std::deque<Scratch>* team_scratch = nullptr;
-  bool own_kernels = true;  // false: oneDNN whatever the size, for tests and benchmarks
+  bool own_kernels = true;    // false: oneDNN whatever the size, for tests and benchmarks
+  std::stop_token stop = {};  // nobody wants the kernel any more
+};
+
+// Thrown by PackOnce().
+struct GivenUp {
+  Error error;
 };
 
 // What `pack` makes of a constant operand, whose first element it gets, made once for all that have
 // the same values and use them in the same `form`, which says all that `pack` depends on besides
-// the operand.
-using Pack = std::function<Result<PackedWeights>(const std::byte* data)>;
-Result<std::shared_ptr<const PackedWeights>> PackOnce(const Operand& operand,
-                                                      const std::string& form,
-                                                      const KernelContext& context,
-                                                      const Pack& pack);
+// the operand. It may leave off when the context's stop is requested: what it made is thrown away,
+// and GivenUp, with the error of CheckWanted(), is thrown.
+using Pack = std::function<PackedWeights(const std::byte* data)>;
+std::shared_ptr<const PackedWeights> PackOnce(const Operand& operand, const std::string& form,
+                                              const KernelContext& context, const Pack& pack);
 
 // Keeps oneDNN from starting a team of threads for the calling one. The setting belongs to the
 // thread, and any thread may prepare or poll, so both call this first; it is a store to a

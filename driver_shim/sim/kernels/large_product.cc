@@ -70,7 +70,7 @@ class LargeProduct final : public Kernel {
                           .row_input = row_input,
                           .row_output = row_output,
                           .blocks = blocks,
-                          .weights = reinterpret_cast<const Word*>(weights->data.get()),
+                          .weights = reinterpret_cast<const Word*>(weights->data()),
                           .bias = bias.data(),
                           .columns = columns,
                           .clamp = clamp};
@@ -97,19 +97,16 @@ class LargeProduct final : public Kernel {
             const KernelContext& context, const Weight& weight) {
     int64_t depth = 0;
     for (const DepthBlock& block : blocks) depth += block.depth;
-    auto packed = PackOnce(operand, fmt::format("{}/{}", form, static_cast<int>(precision)),
-                           context, [&](const std::byte* data) -> Result<PackedWeights> {
-                             const WeightValues values(operand, precision, data);
-                             PackedWeights result;
-                             result.size = PackedWords(depth, columns) * sizeof(Word);
-                             result.data.reset(AllocateAligned(result.size));
-                             PackFloats(
-                                 *Float32Form(), blocks, columns,
-                                 [&](int64_t k, int64_t c) { return weight(values, k, c); },
-                                 reinterpret_cast<Word*>(result.data.get()));
-                             return result;
-                           });
-    weights = *packed;
+    weights = PackOnce(operand, fmt::format("{}/{}", form, static_cast<int>(precision)), context,
+                       [&](const std::byte* data) {
+                         const WeightValues values(operand, precision, data);
+                         PackedWeights result(PackedWords(depth, columns) * sizeof(Word));
+                         PackFloats(
+                             *Float32Form(), blocks, columns,
+                             [&](int64_t k, int64_t c) { return weight(values, k, c); },
+                             reinterpret_cast<Word*>(result.data()), context.stop);
+                         return result;
+                       });
     bias.assign(static_cast<size_t>(PackedColumns(columns)), 0.0F);
     if (!bias_operand) return;
     const auto* from = reinterpret_cast<const float*>(context.resolve(*bias_operand));
@@ -157,7 +154,7 @@ class WinogradKernel final : public Kernel {
     staged_.Fill(input);
     job.input = input;
     job.scratch = input + staged_.floats();
-    job.weights = reinterpret_cast<const Word*>(weights->data.get());
+    job.weights = reinterpret_cast<const Word*>(weights->data());
     job.bias = bias.data();
     winograd_.Run(job);
     return true;
@@ -197,23 +194,20 @@ std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& co
                       .round = conv.precision == Precision::kBFloat16};
   if (!staged.fits() || PacksTooMuch(w, WinogradWeightWords(shape) * sizeof(Word))) return nullptr;
   auto kernel = std::make_unique<WinogradKernel>(shape, staged, context.scratch);
-  auto packed = PackOnce(
+  kernel->weights = PackOnce(
       w, fmt::format("winograd/{}", static_cast<int>(conv.precision)), context,
-      [&](const std::byte* data) -> Result<PackedWeights> {
+      [&](const std::byte* data) {
         const WeightValues values(w, conv.precision, data);
-        PackedWeights result;
-        result.size = WinogradWeightWords(shape) * sizeof(Word);
-        result.data.reset(AllocateAligned(result.size));
+        PackedWeights result(WinogradWeightWords(shape) * sizeof(Word));
         PackWinograd(
             shape,
             [&](int64_t column, int64_t channel, int64_t tap) {
               return values[static_cast<size_t>(column * w.strides[0] + channel * w.strides[1] +
                                                 tap / 3 * w.strides[2] + tap % 3 * w.strides[3])];
             },
-            reinterpret_cast<Word*>(result.data.get()));
+            reinterpret_cast<Word*>(result.data()), context.stop);
         return result;
       });
-  kernel->weights = *packed;
   kernel->bias.assign(static_cast<size_t>(shape.columns), 0.0F);
   if (conv.bias) {
     const auto* from = reinterpret_cast<const float*>(context.resolve(*conv.bias));

@@ -125,60 +125,46 @@ class TeamKernel final : public Kernel {
   std::vector<char> done_;  // not bits: threads write them at the same time
 };
 
-tl::unexpected<Error> OutOfMemory(const Instruction& instruction) {
-  return Fail(Nerr::kResource, "{}: out of host memory", OpcodeName(OpcodeOf(instruction)));
+// By all threads of the core, or in parts of which each is a thread's. Throws what makers throw.
+Result<std::unique_ptr<Kernel>> Make(const Instruction& instruction, const KernelContext& context) {
+  if (const auto* product = std::get_if<MatMul>(&instruction);
+      product != nullptr && context.own_kernels) {
+    if (auto convolution = AsConvolution(*product, context)) return Make(*convolution, context);
+    if (auto kernel = MakePackedMatMul(*product, context)) return kernel;
+  }
+  const unsigned threads = context.team != nullptr ? context.team->size() : 1;
+  const std::vector<Instruction> parts = Split(instruction, threads);
+  while (context.team_scratch != nullptr && context.team_scratch->size() + 1 < parts.size())
+    context.team_scratch->emplace_back();
+  std::vector<std::unique_ptr<Kernel>> kernels;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    KernelContext own = context;
+    if (i > 0) own.scratch = &(*context.team_scratch)[i - 1];
+    auto kernel = std::visit(Maker{own}, parts[i]);
+    if (kernel == nullptr) {
+      return Fail(Nerr::kInvalid, "{} is not a tensor instruction",
+                  OpcodeName(OpcodeOf(instruction)));
+    }
+    kernels.push_back(std::move(kernel));
+  }
+  if (kernels.size() == 1) return std::move(kernels.front());
+  return std::make_unique<TeamKernel>(*context.team, std::move(kernels));
 }
-
-Result<std::unique_ptr<Kernel>> MakeOne(const Instruction& instruction,
-                                        const KernelContext& context);
 
 }  // namespace
 
 Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
                                            const KernelContext& context) {
-  if (const auto* product = std::get_if<MatMul>(&instruction);
-      product != nullptr && context.own_kernels) {
-    if (auto convolution = AsConvolution(*product, context))
-      return MakeKernel(*convolution, context);
-    try {
-      if (auto kernel = MakePackedMatMul(*product, context)) return kernel;
-    } catch (const std::bad_alloc&) {
-      return OutOfMemory(instruction);
-    }
-  }
-  const unsigned threads = context.team != nullptr ? context.team->size() : 1;
-  const std::vector<Instruction> parts = Split(instruction, threads);
-  if (parts.size() == 1) return MakeOne(instruction, context);
-  while (context.team_scratch->size() + 1 < parts.size()) context.team_scratch->emplace_back();
-  std::vector<std::unique_ptr<Kernel>> kernels;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    KernelContext own = context;
-    if (i > 0) own.scratch = &(*context.team_scratch)[i - 1];
-    NRTD_ASSIGN(auto kernel, MakeOne(parts[i], own));
-    kernels.push_back(std::move(kernel));
-  }
-  return std::make_unique<TeamKernel>(*context.team, std::move(kernels));
-}
-
-namespace {
-
-Result<std::unique_ptr<Kernel>> MakeOne(const Instruction& instruction,
-                                        const KernelContext& context) {
   try {
-    auto kernel = std::visit(Maker{context}, instruction);
-    if (kernel == nullptr) {
-      return Fail(Nerr::kInvalid, "{} is not a tensor instruction",
-                  OpcodeName(OpcodeOf(instruction)));
-    }
-    return kernel;
+    return Make(instruction, context);
   } catch (const dnnl::error& error) {
     return Fail(Nerr::kInvalid, "{}: the arithmetic library refuses it: {}",
                 OpcodeName(OpcodeOf(instruction)), error.what());
   } catch (const std::bad_alloc&) {
-    return OutOfMemory(instruction);
+    return Fail(Nerr::kResource, "{}: out of host memory", OpcodeName(OpcodeOf(instruction)));
+  } catch (GivenUp& given_up) {
+    return tl::unexpected(std::move(given_up.error));
   }
 }
-
-}  // namespace
 
 }  // namespace nrtd::sim

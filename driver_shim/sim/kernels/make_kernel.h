@@ -11,7 +11,7 @@
 namespace nrtd::sim {
 
 // The instruction is a tensor instruction that Validate() accepts. kInvalid when oneDNN has no
-// implementation for it.
+// implementation for it, kResource without host memory. Errors of CheckWanted(context.stop).
 Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
                                            const KernelContext& context);
 

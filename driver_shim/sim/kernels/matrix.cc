@@ -97,22 +97,19 @@ std::shared_ptr<const PackedWeights> PackConstant(const Operand& operand, Precis
   };
   const std::string form =
       fmt::format("{}/", static_cast<int>(precision)) + raw(plain) + raw(wanted);
-  auto packed =
-      PackOnce(operand, form, context, [&](const std::byte* data) -> Result<PackedWeights> {
-        const WeightValues values(operand, precision, data);
-        PackedWeights result;
-        const bool lies = wanted == as_they_lie;
-        const uint64_t span = SpanElements(operand);
-        result.size = lies ? span * memory::data_type_size(wanted.data_type()) : wanted.get_size();
-        result.data.reset(AllocateAligned(result.size));
-        if (lies) {
-          ConvertSpan(values.data(), span, wanted.data_type(), result.data.get());
-        } else {
-          ReorderNow(plain, values.data(), wanted, result.data.get());
-        }
-        return result;
-      });
-  return *packed;
+  return PackOnce(operand, form, context, [&](const std::byte* data) {
+    const WeightValues values(operand, precision, data);
+    const bool lies = wanted == as_they_lie;
+    const uint64_t span = SpanElements(operand);
+    PackedWeights result(lies ? span * memory::data_type_size(wanted.data_type())
+                              : wanted.get_size());
+    if (lies) {
+      ConvertSpan(values.data(), span, wanted.data_type(), result.data());
+    } else {
+      ReorderNow(plain, values.data(), wanted, result.data());
+    }
+    return result;
+  });
 }
 
 class MatrixKernel final : public Kernel {
@@ -203,7 +200,7 @@ std::unique_ptr<Kernel> MakeConv2d(const Conv2d& conv, const KernelContext& cont
   if (constant) {
     kernel->weights = PackConstant(conv.weights, conv.precision, plain_weights, weights_as_they_lie,
                                    pd.weights_desc(), context);
-    kernel->primitive.Bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), kernel->weights->data.get());
+    kernel->primitive.Bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), kernel->weights->data());
   } else {
     kernel->live.emplace_back(conv.weights, conv.precision, context, &scratch_at);
     kernel->live.back().BindTo(kernel->primitive, DNNL_ARG_WEIGHTS, pd.weights_desc());
@@ -239,7 +236,7 @@ std::unique_ptr<Kernel> MakeMatMul(const MatMul& given, const KernelContext& con
   if (constant) {
     kernel->weights =
         PackConstant(matmul.b, matmul.precision, plain_b, b, pd.weights_desc(), context);
-    kernel->primitive.Bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), kernel->weights->data.get());
+    kernel->primitive.Bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), kernel->weights->data());
   } else {
     kernel->live.emplace_back(matmul.b, matmul.precision, context, &scratch_at);
     kernel->live.back().BindTo(kernel->primitive, DNNL_ARG_WEIGHTS, b);

@@ -54,9 +54,8 @@ WeightValues::WeightValues(const Operand& operand, Precision precision, const st
   const bool is_bfloat16 = operand.dtype == DType::kBFloat16;
   if (!is_bfloat16 && precision != Precision::kBFloat16) return;
   const uint64_t count = SpanElements(operand);
-  own_.size = count * sizeof(float);
-  own_.data.reset(AllocateAligned(own_.size));
-  auto* own = reinterpret_cast<float*>(own_.data.get());
+  own_ = AlignedMemory(count * sizeof(float));
+  auto* own = reinterpret_cast<float*>(own_.data());
   if (is_bfloat16) {
     for (uint64_t i = 0; i < count; ++i) {
       uint16_t bits;

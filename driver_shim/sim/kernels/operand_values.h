@@ -8,9 +8,9 @@
 #include <span>
 #include <vector>
 
+#include "base/aligned_memory.h"
 #include "driver_shim/sim/isa.h"
 #include "driver_shim/sim/kernels/packed_product.h"
-#include "driver_shim/sim/kernels/weight_cache.h"
 
 namespace nrtd::sim {
 
@@ -40,7 +40,7 @@ class WeightValues {
   float operator[](uint64_t index) const { return values_[index]; }
 
  private:
-  PackedWeights own_;
+  AlignedMemory own_;
   const float* values_;
 };
 

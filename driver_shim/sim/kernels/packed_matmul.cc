@@ -118,7 +118,7 @@ class PackedMatMul final : public Kernel {
     product.output += part.first_column;
     product.columns = part.columns;
     // Parts of columns begin with a panel, so all in front of them are whole.
-    product.weights = reinterpret_cast<const Word*>(weights_->data.get()) +
+    product.weights = reinterpret_cast<const Word*>(weights_->data()) +
                       PackedWords(row_words_, part.first_column);
     product.bias = bias_.data() + part.first_column;
     form_.run(product);
@@ -134,25 +134,22 @@ class PackedMatMul final : public Kernel {
       column_parts.push_back(part);
       form += fmt::format("/{}", part.columns);
     }
-    auto packed = PackOnce(b, form, context, [&](const std::byte* data) -> Result<PackedWeights> {
-      PackedWeights result;
-      result.size = PackedWords(row_words_, columns) * sizeof(Word);
-      result.data.reset(AllocateAligned(result.size));
+    weights_ = PackOnce(b, form, context, [&](const std::byte* data) {
+      PackedWeights result(PackedWords(row_words_, columns) * sizeof(Word));
       const MatrixValues values(b, data);
       const auto pack = [&](const Part& part) {
         auto* to =
-            reinterpret_cast<Word*>(result.data.get()) + PackedWords(row_words_, part.first_column);
+            reinterpret_cast<Word*>(result.data()) + PackedWords(row_words_, part.first_column);
         PackWords(
             form_, blocks_, part.columns,
             [&](int64_t word, int64_t column, int64_t count, Word* words) {
               values.CopyPairs(word, part.first_column + column, count, words);
             },
-            to);
+            to, context.stop);
       };
       AtOnce(column_parts, pack);
       return result;
     });
-    weights_ = *packed;
     bias_.assign(static_cast<size_t>(PackedColumns(columns)), 0.0F);
     if (!matmul.bias) return;
     const auto* from = reinterpret_cast<const float*>(context.resolve(*matmul.bias));

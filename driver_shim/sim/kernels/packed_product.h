@@ -17,6 +17,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <vector>
 
 #include "driver_shim/sim/isa.h"
@@ -91,11 +92,13 @@ void ForEachPackedPart(const ProductForm& form, std::span<const DepthBlock> bloc
     first += block.depth;
   }
 }
-// Packs weights. `fill(word, column, count, to)` writes the words of so many columns.
+// Packs weights. `fill(word, column, count, to)` writes the words of so many columns. Leaves off
+// when the stop is requested.
 template <typename Fill>
 void PackWords(const ProductForm& form, std::span<const DepthBlock> blocks, int64_t columns,
-               const Fill& fill, Word* to) {
+               const Fill& fill, Word* to, const std::stop_token& stop = {}) {
   ForEachPackedPart(form, blocks, columns, to, [&](const PackedPart& part, Word* words) {
+    if (stop.stop_requested()) return;
     for (int64_t k = part.first; k < part.first + part.depth; ++k, words += part.width) {
       fill(k, part.column, part.count, words);
       std::fill(words + part.count, words + part.width, Word{0});
@@ -105,14 +108,14 @@ void PackWords(const ProductForm& form, std::span<const DepthBlock> blocks, int6
 // Of float32 values; weight(k, column) is one.
 template <typename Weight>
 void PackFloats(const ProductForm& form, std::span<const DepthBlock> blocks, int64_t columns,
-                const Weight& weight, Word* to) {
+                const Weight& weight, Word* to, const std::stop_token& stop = {}) {
   PackWords(
       form, blocks, columns,
       [&](int64_t k, int64_t column, int64_t count, Word* words) {
         for (int64_t c = 0; c < count; ++c)
           words[c] = std::bit_cast<uint32_t>(float{weight(k, column + c)});
       },
-      to);
+      to, stop);
 }
 
 // What a function lets through that does no more than bring numbers into a range.

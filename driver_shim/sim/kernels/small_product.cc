@@ -69,11 +69,9 @@ class ProductKernel final : public Kernel {
     };
     const size_t packed_floats =
         static_cast<size_t>(groups * blocks_per_group) * depth * kProductBlock;
-    auto packed = PackOnce(operand, form, context, [&](const std::byte*) -> Result<PackedWeights> {
-      PackedWeights result;
-      result.size = packed_floats * sizeof(float);
-      result.data.reset(AllocateAligned(result.size));
-      auto* values = reinterpret_cast<float*>(result.data.get());
+    weights = PackOnce(operand, form, context, [&](const std::byte*) {
+      PackedWeights result(packed_floats * sizeof(float));
+      auto* values = reinterpret_cast<float*>(result.data());
       std::fill_n(values, packed_floats, 0.0F);
       for (int64_t g = 0; g < groups; ++g) {
         for (int64_t c = 0; c < columns; ++c) {
@@ -82,7 +80,6 @@ class ProductKernel final : public Kernel {
       }
       return result;
     });
-    weights = *packed;
     bias.assign(static_cast<size_t>(groups * blocks_per_group) * kProductBlock, 0.0F);
     for (int64_t g = 0; g < groups; ++g) {
       for (int64_t c = 0; c < columns; ++c) {
@@ -90,7 +87,7 @@ class ProductKernel final : public Kernel {
                                  c % kProductBlock)] = bias_of(g, c);
       }
     }
-    const auto* values = reinterpret_cast<const float*>(weights->data.get());
+    const auto* values = reinterpret_cast<const float*>(weights->data());
     for (int64_t g = 0; g < groups; ++g) {
       for (int64_t c = 0; c < columns; c += kProductBlock) {
         blocks.push_back(

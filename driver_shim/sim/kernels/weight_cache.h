@@ -10,33 +10,22 @@
 #include <memory>
 #include <string>
 
-#include "base/bytes.h"
-#include "base/error.h"
+#include "base/aligned_memory.h"
 #include "base/mutex.h"
 
 namespace nrtd::sim {
 
-// Memory of `size` bytes aligned to 64, for std::free(). Null only for size 0; throws
-// std::bad_alloc.
-std::byte* AllocateAligned(uint64_t size);
-
-// From AllocateAligned().
-struct PackedWeights {
-  struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<std::byte, Free> data;
-  uint64_t size = 0;
-};
+using PackedWeights = AlignedMemory;
 
 // Threadsafe. Entries live as long as somebody holds them.
 class WeightCache {
  public:
-  using Make = std::function<Result<PackedWeights>()>;
+  using Make = std::function<PackedWeights()>;
 
   // The entry of this name, which says which bytes are packed into which form, packed by `make` if
-  // nobody has it. Two callers that miss at once both pack; the first result stays.
-  Result<std::shared_ptr<const PackedWeights>> Get(const std::string& key, const Make& make);
+  // nobody has it. Two callers that miss at once both pack; the first result stays. What `make`
+  // throws ends it.
+  std::shared_ptr<const PackedWeights> Get(const std::string& key, const Make& make);
 
   // Bytes held by live entries.
   uint64_t bytes() const;

@@ -33,10 +33,11 @@ struct WinogradShape {
 };
 
 // Transformed weights, packed for Float32Form(), which there is: weight(column, channel, 3 ky + kx)
-// is a value.
+// is a value. Leaves off when the stop is requested.
 uint64_t WinogradWeightWords(const WinogradShape& shape);
 template <typename Weight>
-void PackWinograd(const WinogradShape& shape, const Weight& weight, Word* to) {
+void PackWinograd(const WinogradShape& shape, const Weight& weight, Word* to,
+                  const std::stop_token& stop) {
   // G g G^T
   constexpr float kG[4][3] = {{1, 0, 0}, {0.5F, 0.5F, 0.5F}, {0.5F, -0.5F, 0.5F}, {0, 0, 1}};
   const Run whole{0, shape.channels};
@@ -53,7 +54,7 @@ void PackWinograd(const WinogradShape& shape, const Weight& weight, Word* to) {
             sum += down[tap / 3] * across[tap % 3] * weight(column, channel, tap);
           return sum;
         },
-        to);
+        to, stop);
     to += PackedWords(shape.channels, shape.columns);
   }
 }

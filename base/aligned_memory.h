@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+
+#include "base/mapped_region.h"
+
+namespace nrtd {
+
+// Uninitialised memory for numbers, aligned to a cache line. Of 2 MiB and more it is a mapping of
+// its own, beginning with a huge page and made of them where the system has them, and goes back to
+// the system at once: an allocator would keep hundreds of megabytes of a network that is long
+// unloaded. Movable; data() does not change when it moves.
+class AlignedMemory {
+ public:
+  AlignedMemory() = default;
+  // Throws std::bad_alloc.
+  explicit AlignedMemory(uint64_t size);
+
+  std::byte* data() const { return region_ ? AlignedIn(region_) : allocated_.get(); }
+  uint64_t size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const { std::free(memory); }
+  };
+  static std::byte* AlignedIn(const MappedRegion& region);
+
+  uint64_t size_ = 0;
+  std::unique_ptr<std::byte, Free> allocated_;
+  MappedRegion region_;  // a huge page larger than needed
+};
+
+}  // namespace nrtd
