@@ -8,11 +8,9 @@
 namespace nrtd::service {
 namespace {
 
-// Two, so that one reads the sockets while the other handles what it read.
-constexpr uint32_t kFirstThreads = 2;
-// A thread that would be one more of those that wait ends. Enough that 64 clients at once make no
-// threads come and go: with 16 they got a seventh less.
-constexpr uint32_t kMostWaiting = 128;
+constexpr uint32_t kWaiting = 2;
+// A thread that would be one more ends. Enough that 64 clients make no threads come and go.
+constexpr uint32_t kMostResting = 128;
 // Threads that have ended and are not joined yet. Every call takes the lock under which they are,
 // so none is waited for that is still about to end.
 constexpr size_t kMostEnded = 64;
@@ -37,7 +35,7 @@ CallQueue::~CallQueue() = default;
 Result<void> CallQueue::Start() {
   MutexLock lock(mutex_);
   if (!AddThread()) return Fail(Nerr::kResource, "cannot start a thread for calls");
-  for (uint32_t i = 1; i < kFirstThreads; ++i) AddThread();
+  for (uint32_t i = 1; i < kWaiting; ++i) AddThread();
   return {};
 }
 
@@ -45,6 +43,7 @@ void CallQueue::Stop() {
   MutexLock lock(mutex_);
   while (calls_ != 0) changed_.Wait(mutex_);
   completions_->Shutdown();
+  wake_.release(wake_.max() / 2);  // for all that rest, and for any that would
   while (!threads_.empty()) changed_.Wait(mutex_);
   JoinEnded(0);
 }
@@ -53,7 +52,7 @@ void CallQueue::Stop() {
 bool CallQueue::AddThread() {
   JoinEnded(kMostEnded);
   const auto self = threads_.emplace(threads_.end());
-  waiting_.fetch_add(1, std::memory_order_relaxed);
+  waiting_.fetch_add(1);
   try {
     *self = std::thread([this, self] { Run(self); });
     return true;
@@ -61,7 +60,7 @@ bool CallQueue::AddThread() {
     threads_.erase(self);
     Log(LogLevel::kWarning, "NRTD:Server", "no more than {} threads for calls: {}", threads_.size(),
         error.what());
-    waiting_.fetch_sub(1, std::memory_order_relaxed);
+    waiting_.fetch_sub(1);
     return false;
   }
 }
@@ -72,13 +71,44 @@ void CallQueue::JoinEnded(size_t but) {
   for (; ended_.size() > but; ended_.pop_front()) ended_.front().join();
 }
 
-// Counts this thread among those that wait, unless enough do: it is to end then, and was never
-// counted.
+// Nobody waits for events any more.
+void CallQueue::FillIn() {
+  if (TakeResting()) {
+    waiting_.fetch_add(1);
+    wake_.release();
+    return;
+  }
+  MutexLock lock(mutex_);
+  AddThread();
+}
+
+bool CallQueue::TakeResting() {
+  uint32_t resting = resting_.load();
+  while (resting > 0) {
+    if (resting_.compare_exchange_weak(resting, resting - 1)) return true;
+  }
+  return false;
+}
+
+// Counts this thread among those that wait for events, unless enough do.
 bool CallQueue::WaitAgain() {
-  uint32_t waiting = waiting_.load(std::memory_order_relaxed);
+  uint32_t waiting = waiting_.load();
   do {
-    if (waiting >= kMostWaiting) return false;
-  } while (!waiting_.compare_exchange_weak(waiting, waiting + 1, std::memory_order_relaxed));
+    if (waiting >= kWaiting) return false;
+  } while (!waiting_.compare_exchange_weak(waiting, waiting + 1));
+  return true;
+}
+
+// Returns when this thread is to wait for events, and is counted; false: it is to end.
+bool CallQueue::Rest() {
+  if (resting_.load() >= kMostResting) return false;
+  resting_.fetch_add(1);
+  // All that waited may have taken events in the meantime, too early to see this one.
+  if (waiting_.load() == 0 && TakeResting()) {
+    waiting_.fetch_add(1);
+    return true;
+  }
+  wake_.acquire();
   return true;
 }
 
@@ -102,12 +132,9 @@ void CallQueue::Run(Threads::iterator self) {
   void* tag = nullptr;
   bool ok = false;
   while (completions_->Next(&tag, &ok)) {
-    if (waiting_.fetch_sub(1, std::memory_order_relaxed) == 1) {
-      MutexLock lock(mutex_);
-      AddThread();
-    }
+    if (waiting_.fetch_sub(1) == 1) FillIn();
     static_cast<Event*>(tag)->Proceed(ok);
-    if (!WaitAgain()) break;
+    if (!WaitAgain() && !Rest()) break;
   }
   MutexLock lock(mutex_);
   ended_.splice(ended_.end(), threads_, self);
