@@ -12,23 +12,36 @@ namespace {
 
 constexpr uint64_t kHuge = 2 * kMiB;
 constexpr uint64_t kCacheLine = 64;
+#ifdef NRTD_SANITIZED
+constexpr bool kMaps = false;
+#else
+constexpr bool kMaps = true;
+#endif
 
 }  // namespace
 
 AlignedMemory::AlignedMemory(uint64_t size) : size_(size) {
   if (size == 0) return;
-  if (size < kHuge) {
+  const auto with_slack = CheckedAdd(size, kHuge);
+  if (!with_slack) throw std::bad_alloc();
+  if (size < kHuge || !kMaps) {
+    const uint64_t alignment = size < kHuge ? kCacheLine : kHuge;
     allocated_.reset(
-        static_cast<std::byte*>(std::aligned_alloc(kCacheLine, AlignUp(size, kCacheLine))));
+        static_cast<std::byte*>(std::aligned_alloc(alignment, AlignUp(size, alignment))));
     if (allocated_ == nullptr) throw std::bad_alloc();
     return;
   }
-  const auto with_slack = CheckedAdd(size, kHuge);
-  auto region = MappedRegion::Map(with_slack.value_or(UINT64_MAX), PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS);
+  auto region = MappedRegion::Map(*with_slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
   if (!region) throw std::bad_alloc();
   region_ = std::move(*region);
   PreferHugePages(data(), size);
+}
+
+AlignedMemory& AlignedMemory::operator=(AlignedMemory&& other) noexcept {
+  size_ = std::exchange(other.size_, 0);
+  allocated_ = std::move(other.allocated_);
+  region_ = std::move(other.region_);
+  return *this;
 }
 
 std::byte* AlignedMemory::AlignedIn(const MappedRegion& region) {

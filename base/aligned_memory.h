@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <utility>
 
 #include "base/mapped_region.h"
 
@@ -13,10 +14,13 @@ namespace nrtd {
 // Uninitialised memory for numbers, aligned to a cache line. Of 2 MiB and more it is a mapping of
 // its own, beginning with a huge page and made of them where the system has them, and goes back to
 // the system at once: an allocator would keep hundreds of megabytes of a network that is long
-// unloaded. Movable; data() does not change when it moves.
+// unloaded. (Not for sanitizers, which watch the ends of what the allocator gives.) Movable; data()
+// does not change when it moves.
 class AlignedMemory {
  public:
   AlignedMemory() = default;
+  AlignedMemory(AlignedMemory&& other) noexcept { *this = std::move(other); }
+  AlignedMemory& operator=(AlignedMemory&& other) noexcept;
   // Throws std::bad_alloc.
   explicit AlignedMemory(uint64_t size);
 

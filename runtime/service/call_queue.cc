@@ -43,24 +43,28 @@ void CallQueue::Stop() {
   MutexLock lock(mutex_);
   while (calls_ != 0) changed_.Wait(mutex_);
   completions_->Shutdown();
-  wake_.release(wake_.max() / 2);  // for all that rest, and for any that would
+  {
+    MutexLock resting(resting_mutex_);
+    stopping_ = true;
+    while (WakeOne()) {
+    }
+  }
   while (!threads_.empty()) changed_.Wait(mutex_);
   JoinEnded(0);
 }
 
-// Where the system gives no more threads, calls wait for those that there are.
+// With a line in the log where the system gives no more threads.
 bool CallQueue::AddThread() {
   JoinEnded(kMostEnded);
-  const auto self = threads_.emplace(threads_.end());
-  waiting_.fetch_add(1);
+  auto self = threads_.end();
   try {
+    self = threads_.emplace(self);
     *self = std::thread([this, self] { Run(self); });
     return true;
   } catch (const std::exception& error) {
-    threads_.erase(self);
+    if (self != threads_.end()) threads_.erase(self);
     Log(LogLevel::kWarning, "NRTD:Server", "no more than {} threads for calls: {}", threads_.size(),
         error.what());
-    waiting_.fetch_sub(1);
     return false;
   }
 }
@@ -71,23 +75,33 @@ void CallQueue::JoinEnded(size_t but) {
   for (; ended_.size() > but; ended_.pop_front()) ended_.front().join();
 }
 
-// Nobody waits for events any more.
+// Of a thread that rests, on its stack.
+struct CallQueue::Resting {
+  CondVar wake;
+  bool needed = false;
+};
+
+bool CallQueue::WakeOne() {
+  if (resting_.empty()) return false;
+  Resting* last = resting_.back();
+  resting_.pop_back();
+  last->needed = true;
+  last->wake.NotifyOne();  // with the lock, or it may be gone
+  return true;
+}
+
+// Nobody waits for events any more. Where the system gives no more threads, the next one that is
+// through with its call does.
 void CallQueue::FillIn() {
-  if (TakeResting()) {
-    waiting_.fetch_add(1);
-    wake_.release();
-    return;
+  {
+    MutexLock lock(resting_mutex_);
+    if (WakeOne()) {
+      waiting_.fetch_add(1);
+      return;
+    }
   }
   MutexLock lock(mutex_);
   AddThread();
-}
-
-bool CallQueue::TakeResting() {
-  uint32_t resting = resting_.load();
-  while (resting > 0) {
-    if (resting_.compare_exchange_weak(resting, resting - 1)) return true;
-  }
-  return false;
 }
 
 // Counts this thread among those that wait for events, unless enough do.
@@ -101,15 +115,17 @@ bool CallQueue::WaitAgain() {
 
 // Returns when this thread is to wait for events, and is counted; false: it is to end.
 bool CallQueue::Rest() {
-  if (resting_.load() >= kMostResting) return false;
-  resting_.fetch_add(1);
-  // All that waited may have taken events in the meantime, too early to see this one.
-  if (waiting_.load() == 0 && TakeResting()) {
+  MutexLock lock(resting_mutex_);
+  // All that waited may have taken events in the meantime, too early to see this one rest.
+  if (waiting_.load() == 0) {
     waiting_.fetch_add(1);
     return true;
   }
-  wake_.acquire();
-  return true;
+  if (stopping_ || resting_.size() >= kMostResting) return false;
+  Resting self;
+  resting_.push_back(&self);
+  while (!self.needed) self.wake.Wait(resting_mutex_);
+  return !stopping_;
 }
 
 void CallQueue::Abandon() {
@@ -131,6 +147,8 @@ grpc::Status Guarded(const std::function<grpc::Status()>& handle) {
 void CallQueue::Run(Threads::iterator self) {
   void* tag = nullptr;
   bool ok = false;
+  // Not counted before: where there is no thread after all, one that rests must not have seen it.
+  waiting_.fetch_add(1);
   while (completions_->Next(&tag, &ok)) {
     if (waiting_.fetch_sub(1) == 1) FillIn();
     static_cast<Event*>(tag)->Proceed(ok);

@@ -23,7 +23,7 @@ std::shared_ptr<const PackedWeights> PackOnce(const Operand& operand, const std:
                   fmt::join(operand.strides, ","), form);
   const auto pack_wanted = [&] {
     PackedWeights packed = pack(data);
-    if (auto wanted = CheckWanted(context.stop); !wanted) throw GivenUp{wanted.error()};
+    if (auto wanted = CheckWanted(context.stop); !wanted) throw GivenUp(wanted.error());
     return packed;
   };
   const auto part =

@@ -6,9 +6,11 @@
 #pragma once
 
 #include <deque>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <stop_token>
+#include <utility>
 
 #include "base/aligned_memory.h"
 #include "base/error.h"
@@ -62,7 +64,9 @@ struct KernelContext {
 };
 
 // Thrown by PackOnce().
-struct GivenUp {
+struct GivenUp : std::exception {
+  explicit GivenUp(Error why) : error(std::move(why)) {}
+  const char* what() const noexcept override { return error.text.c_str(); }
   Error error;
 };
 

@@ -134,7 +134,7 @@ Result<std::unique_ptr<Kernel>> Make(const Instruction& instruction, const Kerne
   }
   const unsigned threads = context.team != nullptr ? context.team->size() : 1;
   const std::vector<Instruction> parts = Split(instruction, threads);
-  while (context.team_scratch != nullptr && context.team_scratch->size() + 1 < parts.size())
+  while (parts.size() > 1 && context.team_scratch->size() + 1 < parts.size())
     context.team_scratch->emplace_back();
   std::vector<std::unique_ptr<Kernel>> kernels;
   for (size_t i = 0; i < parts.size(); ++i) {
