@@ -2,7 +2,11 @@
 //
 // Many clients at once, and readers of statistics among them.
 #include <atomic>
+#include <filesystem>
+#include <iterator>
 #include <thread>
+
+#include <fmt/format.h>
 
 #include "test/integration/daemon_test.h"
 
@@ -126,6 +130,38 @@ TEST_F(ConcurrentTest, ClientsOfOneNetworkGetTheirOwnAnswers) {
   }
   for (std::thread& thread : clients) thread.join();
   EXPECT_EQ(wrong, 0);
+}
+
+// A call that blocks takes a thread; others are answered meanwhile. Afterwards the threads rest,
+// the next burst finds them, and the daemon's end wakes them.
+TEST_F(ConcurrentTest, ThreadsOfABurstOfCallsRestForTheNextOne) {
+  constexpr size_t kCalls = 8;
+  const uint32_t network = Load({.neff = SlowNeff(), .ninfer = kCalls, .timeout_s = 60});
+  ASSERT_NE(network, 0U);
+  const auto threads = [&] {
+    const std::filesystem::directory_iterator tasks(fmt::format("/proc/{}/task", daemon().pid()));
+    return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
+  };
+  const size_t before = threads();
+  const auto burst = [&] {
+    std::atomic<bool> stop{false};
+    std::atomic<int> wrong{0};
+    std::vector<std::jthread> clients;
+    for (size_t i = 0; i < kCalls; ++i) {
+      clients.emplace_back([&] {
+        RtdClient own(address());
+        while (!stop) wrong += own.Infer(SlowInput(network)).status().code() != 0;
+      });
+    }
+    Await("all calls at work", [&] { return ReadUsage(client()).slots_in_use == kCalls; });
+    stop = true;
+    clients.clear();
+    EXPECT_EQ(wrong, 0);
+    return threads();
+  };
+  const size_t first = burst();
+  EXPECT_GE(first, before + kCalls - 2);
+  EXPECT_LE(burst(), first + 2);
 }
 
 // Starts, stops, inferences and unloads of one network from all sides: any answer is right as long
