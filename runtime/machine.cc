@@ -73,23 +73,29 @@ Result<void> Machine::Start() {
   for (Device* device : devices) {
     DeviceUnit& unit = units_[device->info().index];
     unit.device = device;
-    if (platform_->has(device->info().index)) NRTD_TRY(Serve(unit));
+    if (!platform_->has(device->info().index)) continue;
+    NRTD_TRY(Prepare(unit));
+    PutInService(unit);
   }
   return {};
 }
 
-Result<void> Machine::AddDevice(uint32_t device) {
+Result<void> Machine::AddDevice(uint32_t device, const std::function<void()>& usable) {
   if (has_device(device)) return {};
   NRTD_TRY(platform_->Take(device));
   DeviceUnit& unit = units_[device];
-  auto served = Serve(unit);
-  if (served) return {};
+  auto prepared = Prepare(unit);
+  if (prepared) {
+    usable();
+    PutInService(unit);
+    return {};
+  }
   const std::string reason =
-      fmt::format("device {}: {}", unit.device->info().bdf, served.error().text);
+      fmt::format("device {}: {}", unit.device->info().bdf, prepared.error().text);
   Log(LogLevel::kWarning, "TDRV:OpenDevice", "{}; it is given back", reason);
   Dismiss(unit);
   platform_->GiveBack(device, reason);
-  return served;
+  return prepared;
 }
 
 std::vector<uint32_t> Machine::devices() const {
@@ -114,7 +120,7 @@ void Machine::Dismiss(DeviceUnit& unit) {
   unit.channels.clear();
 }
 
-Result<void> Machine::Serve(DeviceUnit& unit) {
+Result<void> Machine::Prepare(DeviceUnit& unit) {
   Device& device = *unit.device;
   const DeviceInfo& info = device.info();
   for (uint32_t channel = 0; channel < kDramChannels; ++channel) {
@@ -127,10 +133,14 @@ Result<void> Machine::Serve(DeviceUnit& unit) {
     NRTD_ASSIGN(channels_[info.index * kCoresPerDevice + core],
                 CoreChannel::Create(device.core(core), *pool_, clock_));
   }
+  return {};
+}
+
+void Machine::PutInService(DeviceUnit& unit) {
+  const DeviceInfo& info = unit.device->info();
   unit.in_service = true;
   Log(LogLevel::kInfo, "TDRV:OpenDevice", "Initialized Inferentia: {}{}", info.bdf,
       info.simulated ? " (simulated)" : "");
-  return {};
 }
 
 }  // namespace nrtd::runtime

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -46,8 +47,9 @@ class Machine {
   Result<void> Start();
   // Takes a device into service that could not be had before. kHwError: it still cannot; kResource:
   // the pool, which was made for those in service, has no room for its rings, or the system has no
-  // threads; the device is then given back, and the platform knows why. By one thread at a time.
-  Result<void> AddDevice(uint32_t device);
+  // threads; the device is then given back, and the platform knows why. `usable` is called when its
+  // cores can be used, before anybody is told that it is in service. By one thread at a time.
+  Result<void> AddDevice(uint32_t device, const std::function<void()>& usable);
   // Both.
   static Result<std::unique_ptr<Machine>> Open(const MachineOptions& options, Clock& clock);
   ~Machine();
@@ -75,8 +77,9 @@ class Machine {
 
  private:
   explicit Machine(Clock& clock);
-  Result<void> Serve(DeviceUnit& unit);
-  // Takes apart what Serve() has left halfway.
+  Result<void> Prepare(DeviceUnit& unit);
+  void PutInService(DeviceUnit& unit);
+  // Takes apart what Prepare() has left halfway.
   void Dismiss(DeviceUnit& unit);
 
   Clock& clock_;

@@ -52,12 +52,10 @@ bool Runtime::AddDevices() {
   bool all = true;
   for (uint32_t device = 0; device < machine_->device_count(); ++device) {
     if (machine_->has_device(device)) continue;
-    if (const auto added = machine_->AddDevice(device)) {
-      groups_.Provide(CoresOf(device));
-    } else {
-      all = false;
-      Log(LogLevel::kDebug, "TDRV:OpenDevice", "{}", added.error().text);
-    }
+    const auto added = machine_->AddDevice(device, [&] { groups_.Provide(CoresOf(device)); });
+    if (added) continue;
+    all = false;
+    Log(LogLevel::kDebug, "TDRV:OpenDevice", "{}", added.error().text);
   }
   return all;
 }

@@ -197,6 +197,8 @@ grpc::Status ControlService::Health(grpc::ServerContext*, const nrtd::v1::Health
       failed += fmt::format("{}{}", failed.empty() ? "" : ", ", network->info().id);
   }
   std::vector<std::string> reasons = machine.platform().unavailable();
+  if (reasons.empty() && !runtime_.has_all_devices())
+    reasons.emplace_back("a device is being taken into service");
   if (!failed.empty()) reasons.push_back(fmt::format("failed models: {}", failed));
   response->set_state(reasons.empty() ? "ok" : "degraded");
   response->set_reason(fmt::to_string(fmt::join(reasons, "; ")));

@@ -37,13 +37,26 @@ class MachineTest : public ::testing::Test {
 };
 
 TEST_F(MachineTest, ADeviceThatBecomesFreeIsTaken) {
-  const auto refused = machine_->AddDevice(1);
+  const auto refused = machine_->AddDevice(1, [] {});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Nerr::kHwError);
   other_.reset();
-  Must(machine_->AddDevice(1));
+  Must(machine_->AddDevice(1, [] {}));
   EXPECT_THAT(machine_->devices(), testing::ElementsAre(0, 1));
   EXPECT_TRUE(machine_->platform().unavailable().empty());
+}
+
+// It was in service for a moment before groups could have its cores.
+TEST_F(MachineTest, ADeviceIsInServiceOnlyWhenItsCoresCanBeHad) {
+  other_.reset();
+  int asked = 0;
+  Must(machine_->AddDevice(1, [&] {
+    ++asked;
+    EXPECT_FALSE(machine_->has_device(1));
+    Must(machine_->unit(1).copier->Write(DramAddress(1, 0, 0), ByteVector(64)));
+  }));
+  EXPECT_EQ(asked, 1);
+  EXPECT_TRUE(machine_->has_device(1));
 }
 
 // What was made before the pool had nothing left once stayed on the device, with its lock.
@@ -60,7 +73,7 @@ TEST_F(MachineTest, ADeviceWhoseServiceFailedHalfwayCanBeTakenLater) {
   taken.erase(taken.begin() + 1);
   const uint64_t used = machine_->pool().Stats().used_bytes;
 
-  const auto failed = machine_->AddDevice(1);
+  const auto failed = machine_->AddDevice(1, [] {});
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, Nerr::kResource);
   EXPECT_FALSE(machine_->has_device(1));
@@ -72,7 +85,7 @@ TEST_F(MachineTest, ADeviceWhoseServiceFailedHalfwayCanBeTakenLater) {
   EXPECT_EQ(Must(DeviceLock::Holder(folder_.path(), kBdf)), 0);
 
   taken.clear();
-  Must(machine_->AddDevice(1));
+  Must(machine_->AddDevice(1, [] {}));
   EXPECT_TRUE(machine_->has_device(1));
   EXPECT_TRUE(machine_->platform().unavailable().empty());
   Must(machine_->unit(1).copier->Write(DramAddress(1, 0, 0), ByteVector(64)));
