@@ -22,10 +22,11 @@ constexpr bool kMaps = true;
 
 AlignedMemory::AlignedMemory(uint64_t size) : size_(size) {
   if (size == 0) return;
-  const auto with_slack = CheckedAdd(size, kHuge);
+  const bool huge = size >= kHuge;
+  const auto with_slack = CheckedAdd(size, huge ? kHuge : 0);
   if (!with_slack) throw std::bad_alloc();
-  if (size < kHuge || !kMaps) {
-    const uint64_t alignment = size < kHuge ? kCacheLine : kHuge;
+  if (size < kLeastMapped || !kMaps) {
+    const uint64_t alignment = huge ? kHuge : kCacheLine;
     allocated_.reset(
         static_cast<std::byte*>(std::aligned_alloc(alignment, AlignUp(size, alignment))));
     if (allocated_ == nullptr) throw std::bad_alloc();
@@ -34,7 +35,7 @@ AlignedMemory::AlignedMemory(uint64_t size) : size_(size) {
   auto region = MappedRegion::Map(*with_slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
   if (!region) throw std::bad_alloc();
   region_ = std::move(*region);
-  PreferHugePages(data(), size);
+  if (huge) PreferHugePages(data(), size);
 }
 
 AlignedMemory& AlignedMemory::operator=(AlignedMemory&& other) noexcept {
@@ -44,7 +45,8 @@ AlignedMemory& AlignedMemory::operator=(AlignedMemory&& other) noexcept {
   return *this;
 }
 
-std::byte* AlignedMemory::AlignedIn(const MappedRegion& region) {
+std::byte* AlignedMemory::AlignedIn(const MappedRegion& region, uint64_t size) {
+  if (size < kHuge) return region.data();
   const auto begin = reinterpret_cast<uint64_t>(region.data());
   return region.data() + (AlignUp(begin, kHuge) - begin);
 }

@@ -19,7 +19,8 @@ uint64_t Address(const AlignedMemory& memory) {
 }
 
 TEST(AlignedMemory, IsAlignedAndCanBeWrittenToItsEnd) {
-  for (const uint64_t size : {uint64_t{1}, uint64_t{65}, 2 * kMiB - 1, 2 * kMiB, 5 * kMiB + 3}) {
+  for (const uint64_t size : {uint64_t{1}, uint64_t{65}, 128 * kKiB - 1, 128 * kKiB, 2 * kMiB - 1,
+                              2 * kMiB, 5 * kMiB + 3}) {
     SCOPED_TRACE(size);
     const AlignedMemory memory(size);
     EXPECT_EQ(memory.size(), size);
@@ -57,7 +58,7 @@ TEST(AlignedMemory, OfALargeNetworkGoesBackToTheSystemAtOnce) {
 #ifdef NRTD_SANITIZED
   GTEST_SKIP() << "from the allocator there";
 #endif
-  for (const uint64_t size : {8 * kMiB, 4 * kMiB, 8 * kMiB, 2 * kMiB}) {
+  for (const uint64_t size : {8 * kMiB, 4 * kMiB, 8 * kMiB, 2 * kMiB, kMiB, 128 * kKiB}) {
     std::byte* place = nullptr;
     {
       const AlignedMemory memory(size);
