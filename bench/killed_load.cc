@@ -9,7 +9,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <random>
 #include <string>
 #include <thread>
@@ -54,7 +53,7 @@ Result<pid_t> StartLoad(const Arguments& arguments, const std::string& address) 
   pid_t pid = -1;
   const int error = posix_spawnp(&pid, pointers[0], &quiet, nullptr, pointers.data(), ::environ);
   posix_spawn_file_actions_destroy(&quiet);
-  if (error != 0) return Fail(Nerr::kFail, "cannot run {}: {}", arguments.cli, strerror(error));
+  if (error != 0) return Fail(Nerr::kFail, "cannot run {}: {}", arguments.cli, ErrnoText(error));
   return pid;
 }
 

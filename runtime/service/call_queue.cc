@@ -116,11 +116,8 @@ bool CallQueue::WaitAgain() {
 // Returns when this thread is to wait for events, and is counted; false: it is to end.
 bool CallQueue::Rest() {
   MutexLock lock(resting_mutex_);
-  // All that waited may have taken events in the meantime, too early to see this one rest.
-  if (waiting_.load() == 0) {
-    waiting_.fetch_add(1);
-    return true;
-  }
+  // Those that waited may have taken events in the meantime, too early to see this one rest.
+  if (WaitAgain()) return true;
   if (stopping_ || resting_.size() >= kMostResting) return false;
   Resting self;
   resting_.push_back(&self);

@@ -12,7 +12,7 @@
 // Two threads wait for events, so that one reads the sockets while the other handles what it read.
 // gRPC wakes another one of those that wait for every event, so more would be woken for nothing
 // where the CPUs are busy anyhow: with 128 of them 64 clients got 0.6 to 0.8 of what a bare echo
-// gives them on two CPUs, with two 0.83 to 1.04. The others rest until they are needed.
+// gives them on two CPUs, with two 0.8 to 1.2. The others rest until they are needed.
 #pragma once
 
 #include <atomic>

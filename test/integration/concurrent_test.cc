@@ -2,11 +2,7 @@
 //
 // Many clients at once, and readers of statistics among them.
 #include <atomic>
-#include <filesystem>
-#include <iterator>
 #include <thread>
-
-#include <fmt/format.h>
 
 #include "test/integration/daemon_test.h"
 
@@ -138,11 +134,7 @@ TEST_F(ConcurrentTest, ThreadsOfABurstOfCallsRestForTheNextOne) {
   constexpr size_t kCalls = 8;
   const uint32_t network = Load({.neff = SlowNeff(), .ninfer = kCalls, .timeout_s = 60});
   ASSERT_NE(network, 0U);
-  const auto threads = [&] {
-    const std::filesystem::directory_iterator tasks(fmt::format("/proc/{}/task", daemon().pid()));
-    return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
-  };
-  const size_t before = threads();
+  const size_t before = daemon().Threads();
   const auto burst = [&] {
     std::atomic<bool> stop{false};
     std::atomic<int> wrong{0};
@@ -157,7 +149,7 @@ TEST_F(ConcurrentTest, ThreadsOfABurstOfCallsRestForTheNextOne) {
     stop = true;
     clients.clear();
     EXPECT_EQ(wrong, 0);
-    return threads();
+    return daemon().Threads();
   };
   const size_t first = burst();
   EXPECT_GE(first, before + kCalls - 2);

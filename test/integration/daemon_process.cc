@@ -133,9 +133,9 @@ uint64_t DaemonProcess::StatusBytes(std::string_view key) const {
   return std::stoull(text.substr(at + key.size() + 2)) * kKiB;
 }
 
-size_t DaemonProcess::OpenFiles() const {
-  const std::filesystem::directory_iterator files(fmt::format("/proc/{}/fd", pid_));
-  return static_cast<size_t>(std::distance(begin(files), end(files)));
+size_t DaemonProcess::Entries(std::string_view folder) const {
+  const std::filesystem::directory_iterator entries(fmt::format("/proc/{}/{}", pid_, folder));
+  return static_cast<size_t>(std::distance(begin(entries), end(entries)));
 }
 
 }  // namespace nrtd::integration

@@ -42,10 +42,12 @@ class DaemonProcess {
 
   // A figure of /proc/<pid>/status in bytes: "VmRSS", "HugetlbPages".
   uint64_t StatusBytes(std::string_view key) const;
-  size_t OpenFiles() const;
+  size_t OpenFiles() const { return Entries("fd"); }
+  size_t Threads() const { return Entries("task"); }
 
  private:
   void ReadLog();
+  size_t Entries(std::string_view folder) const;  // of /proc/<pid>/<folder>
 
   pid_t pid_ = -1;
   bool running_ = false;
