@@ -10,7 +10,6 @@
 namespace nrtd {
 namespace {
 
-constexpr uint64_t kHuge = 2 * kMiB;
 constexpr uint64_t kCacheLine = 64;
 #ifdef NRTD_SANITIZED
 constexpr bool kMaps = false;
@@ -22,11 +21,11 @@ constexpr bool kMaps = true;
 
 AlignedMemory::AlignedMemory(uint64_t size) : size_(size) {
   if (size == 0) return;
-  const bool huge = size >= kHuge;
-  const auto with_slack = CheckedAdd(size, huge ? kHuge : 0);
+  const bool huge = size >= kTransparentHugePage;
+  const auto with_slack = CheckedAdd(size, huge ? kTransparentHugePage : 0);
   if (!with_slack) throw std::bad_alloc();
   if (size < kLeastMapped || !kMaps) {
-    const uint64_t alignment = huge ? kHuge : kCacheLine;
+    const uint64_t alignment = huge ? kTransparentHugePage : kCacheLine;
     allocated_.reset(
         static_cast<std::byte*>(std::aligned_alloc(alignment, AlignUp(size, alignment))));
     if (allocated_ == nullptr) throw std::bad_alloc();
@@ -46,9 +45,9 @@ AlignedMemory& AlignedMemory::operator=(AlignedMemory&& other) noexcept {
 }
 
 std::byte* AlignedMemory::AlignedIn(const MappedRegion& region, uint64_t size) {
-  if (size < kHuge) return region.data();
+  if (size < kTransparentHugePage) return region.data();
   const auto begin = reinterpret_cast<uint64_t>(region.data());
-  return region.data() + (AlignUp(begin, kHuge) - begin);
+  return region.data() + (AlignUp(begin, kTransparentHugePage) - begin);
 }
 
 }  // namespace nrtd

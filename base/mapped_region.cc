@@ -29,9 +29,8 @@ Result<UniqueFd> OpenRegularFile(const std::string& path) {
 }
 
 void PreferHugePages(void* data, uint64_t size) {
-  constexpr uint64_t kHuge = 2 * kMiB;
-  const uint64_t begin = AlignUp(reinterpret_cast<uint64_t>(data), kHuge);
-  const uint64_t end = (reinterpret_cast<uint64_t>(data) + size) & ~(kHuge - 1);
+  const uint64_t begin = AlignUp(reinterpret_cast<uint64_t>(data), kTransparentHugePage);
+  const uint64_t end = (reinterpret_cast<uint64_t>(data) + size) & ~(kTransparentHugePage - 1);
   if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 }
 
