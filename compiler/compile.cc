@@ -9,6 +9,7 @@
 #include "base/digest.h"
 #include "compiler/batches.h"
 #include "compiler/emit.h"
+#include "compiler/host_call.h"
 #include "compiler/lower/lower.h"
 #include "compiler/memory_plan.h"
 #include "compiler/onnx_import.h"
@@ -16,7 +17,6 @@
 #include "compiler/passes/passes.h"
 #include "compiler/schedule.h"
 #include "driver_shim/sim/pace.h"
-#include "runtime/host/host_functions.h"
 
 namespace nrtd::compiler {
 namespace {
@@ -82,18 +82,9 @@ CallReport ReportOf(const Stage& call, const Graph& graph) {
 
 // What is wrong with a call is said now, not at load.
 Result<void> CheckCall(const Stage& stage, const Graph& graph) {
-  const auto type = [&](ValueId id) {
-    const Value& value = graph.at(id);
-    return runtime::HostTensorType{value.dtype, value.shape, value.Bytes()};
-  };
-  runtime::HostSignature signature;
-  signature.attributes = stage.call->attributes;
-  for (ValueId id : stage.inputs) signature.inputs.push_back(type(id));
-  for (ValueId id : stage.outputs) signature.outputs.push_back(type(id));
-  auto kernel = runtime::PrepareHostFunction(stage.call->function, signature);
+  auto kernel = PrepareCall(graph, *stage.call, stage.inputs, stage.outputs);
   if (kernel) return {};
-  return Fail(Nerr::kInvalid, "{}: the host's {}: {}", stage.name, stage.call->function,
-              kernel.error().text);
+  return tl::unexpected<Error>(std::move(kernel.error()).In(stage.name));
 }
 
 }  // namespace
@@ -118,14 +109,25 @@ PieceReport CompileReport::Total() const {
 }
 
 Result<Compiled> CompileGraph(Graph graph, const CompileOptions& options) {
-  const std::map<std::string, uint32_t> batches = BatchesOf(graph);
-  RunPasses(graph);
-  if (options.fp32_cast != Fp32Cast::kNone) CastProducts(graph);
-  NRTD_TRY(graph.Check());
-  NRTD_ASSIGN(const std::vector<Stage> stages, Partition(graph, options.pipeline_cores));
-
+  const bool casts = options.fp32_cast != Fp32Cast::kNone;
+  if (!casts && !options.samples.empty())
+    return Fail(Nerr::kInvalid,
+                "samples correct what casts change, and nothing is cast: leave out --calibrate or "
+                "--fp32-cast none");
   Compiled compiled;
   CompileReport& report = compiled.report;
+  const std::map<std::string, uint32_t> batches = BatchesOf(graph);
+  RunPasses(graph);
+  if (casts) CastProducts(graph);
+  NRTD_TRY(graph.Check());
+  if (!options.samples.empty()) {
+    report.samples = options.samples.size();
+    NRTD_ASSIGN(report.corrected_biases,
+                CorrectBiases(graph, options.samples, options.correction_progress));
+    NRTD_TRY(graph.Check());
+  }
+  NRTD_ASSIGN(const std::vector<Stage> stages, Partition(graph, options.pipeline_cores));
+
   report.name = HeaderName(graph.name);
   std::vector<PieceProgram> programs;
   std::set<ValueId> read(graph.outputs.begin(), graph.outputs.end());

@@ -12,7 +12,9 @@
 
 #include "base/dtype.h"
 #include "base/error.h"
+#include "compiler/bias_correction.h"
 #include "compiler/ir.h"
+#include "compiler/samples.h"
 #include "driver_shim/sim/isa.h"
 #include "neff/writer.h"
 
@@ -25,6 +27,9 @@ enum class Fp32Cast { kAll, kMatMult, kNone };
 struct CompileOptions {
   Fp32Cast fp32_cast = Fp32Cast::kAll;
   uint32_t pipeline_cores = 1;  // NeuronCores that the network is cut for, one piece each
+  // If there are any, biases make up for what casts change on average (bias_correction.h).
+  std::vector<Sample> samples = {};
+  Progress correction_progress = {};
 };
 
 struct PortReport {
@@ -70,6 +75,8 @@ struct CompileReport {
   std::vector<PortReport> outputs;
   std::vector<StageReport> stages;
   uint64_t neff_bytes = 0;
+  size_t samples = 0;           // that biases were corrected from
+  size_t corrected_biases = 0;  // nodes whose bias was corrected
 
   PieceReport Total() const;  // of all pieces; the longest prediction is a pipeline's period
 };

@@ -53,13 +53,7 @@ neff::Blob WeightFile(const Value& constant, DType stored) {
         SerializeNpy(stored, constant.shape, data, is_large ? neff::kNpyAlignment : 64));
   };
   if (stored == constant.dtype) return file(*constant.data);
-  ByteVector rounded(constant.Elements() * sizeof(uint16_t));
-  const MutableByteSpan out(rounded);
-  for (size_t i = 0; i < constant.Elements(); ++i) {
-    const auto value = LoadAt<float>(*constant.data, i * sizeof(float));
-    StoreAt(out, i * sizeof(uint16_t), FloatToBFloat16(value));
-  }
-  return file(rounded);
+  return file(StoredElements(constant, stored));
 }
 
 // The folder of one piece.

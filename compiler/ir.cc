@@ -57,6 +57,13 @@ Result<void> Graph::Check() const {
   return {};
 }
 
+bool IsSameCall(const Node& a, const Node& b) {
+  const auto* left = std::get_if<HostCall>(&a.operation);
+  const auto* right = std::get_if<HostCall>(&b.operation);
+  return left != nullptr && right != nullptr && left->call == right->call &&
+         left->function == right->function && a.inputs == b.inputs;
+}
+
 std::vector<float> FloatsOf(const Value& constant) {
   std::vector<float> floats(constant.data->size() / sizeof(float));
   if (!floats.empty())

@@ -190,6 +190,9 @@ struct Graph {
   Result<void> Check() const;
 };
 
+// Are both results of one call of the host?
+bool IsSameCall(const Node& a, const Node& b);
+
 // A constant's elements; the value is a constant of float32.
 std::vector<float> FloatsOf(const Value& constant);
 ByteVector BytesOf(const std::vector<float>& floats);

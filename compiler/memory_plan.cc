@@ -221,4 +221,15 @@ MemoryPlan PlanMemory(const Graph& graph) {
   return Planner(graph).Plan();
 }
 
+ByteVector StoredElements(const Value& constant, DType stored) {
+  if (stored == constant.dtype) return *constant.data;
+  ByteVector rounded(constant.Elements() * sizeof(uint16_t));
+  const MutableByteSpan out(rounded);
+  for (size_t i = 0; i < constant.Elements(); ++i) {
+    const auto value = LoadAt<float>(*constant.data, i * sizeof(float));
+    StoreAt(out, i * sizeof(uint16_t), FloatToBFloat16(value));
+  }
+  return rounded;
+}
+
 }  // namespace nrtd::compiler

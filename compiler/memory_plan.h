@@ -62,4 +62,7 @@ constexpr DType WeightType(sim::Precision precision) {
   return precision == sim::Precision::kBFloat16 ? DType::kBFloat16 : DType::kFloat32;
 }
 
+// A constant's elements in the type that they are stored as: its own, or bfloat16 of float32.
+ByteVector StoredElements(const Value& constant, DType stored);
+
 }  // namespace nrtd::compiler

@@ -15,14 +15,6 @@ bool IsCall(const Node& node) {
   return std::holds_alternative<HostCall>(node.operation);
 }
 
-// Is it another result of the same call?
-bool IsSameCall(const Node& a, const Node& b) {
-  const auto* left = std::get_if<HostCall>(&a.operation);
-  const auto* right = std::get_if<HostCall>(&b.operation);
-  return left != nullptr && right != nullptr && left->call == right->call &&
-         left->function == right->function && a.inputs == b.inputs;
-}
-
 class Partitioner {
  public:
   Partitioner(Graph& graph, uint32_t cores) : graph_(graph), cores_(cores) {}

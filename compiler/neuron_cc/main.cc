@@ -4,10 +4,12 @@
 #include <cstdio>
 #include <exception>
 #include <map>
+#include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "compiler/compile.h"
 #include "compiler/neuron_cc/report_table.h"
@@ -26,6 +28,7 @@ struct Arguments {
   std::string framework = "ONNX";
   std::string output = "out.neff";
   std::string cast = "all";
+  std::optional<std::string> samples;  // folder
   CompileOptions options;
 };
 
@@ -50,12 +53,33 @@ CLI::App* AddCompile(CLI::App& app, Arguments& arguments) {
           "what may be computed in bfloat16: all, matmult (products and convolutions), none")
       ->check(CLI::IsMember(kCasts))
       ->capture_default_str();
+  command->add_option("--calibrate", arguments.samples,
+                      "a folder of sample inputs, DIR/<input>.npy or DIR/*/<input>.npy: biases are "
+                      "corrected by what casts change on average");
   return command;
 }
 
-int Compile(Arguments arguments) {
+// On one line of a terminal, which goes away at the end.
+void ShowProgress(size_t done, size_t nodes) {
+  fmt::print(stderr, "\rcorrecting biases: {} of {} nodes", done, nodes);
+}
+void ClearProgress() {
+  fmt::print(stderr, "\r\033[K");
+}
+
+Result<CompileReport> CompileAsAsked(Arguments& arguments) {
   arguments.options.fp32_cast = kCasts.at(arguments.cast);
-  const auto report = CompileOnnx(arguments.model, arguments.output, arguments.options);
+  if (arguments.samples) {
+    NRTD_ASSIGN(arguments.options.samples, ReadSamples(*arguments.samples));
+    if (::isatty(STDERR_FILENO) != 0) arguments.options.correction_progress = ShowProgress;
+  }
+  auto report = CompileOnnx(arguments.model, arguments.output, arguments.options);
+  if (arguments.options.correction_progress) ClearProgress();
+  return report;
+}
+
+int Compile(Arguments arguments) {
+  const auto report = CompileAsAsked(arguments);
   if (!report) {
     fmt::print(stderr, "neuron-cc: {}\n", report.error().text);
     return kExitFailed;

@@ -88,6 +88,9 @@ std::string ReportTable(const CompileReport& report, const std::string& neff_pat
   text += fmt::format("  weights {}, scratch peak {} ({} without sharing), NEFF {}\n",
                       HumanBytes(total.weight_bytes), HumanBytes(total.scratch_bytes),
                       HumanBytes(total.unshared_bytes), HumanBytes(report.neff_bytes));
+  if (report.samples > 0)
+    text += fmt::format("  biases of {} nodes corrected for casts, from {} sample{}\n",
+                        report.corrected_biases, report.samples, report.samples == 1 ? "" : "s");
   text += fmt::format("  uuid {}\n", report.uuid);
   return text;
 }

@@ -21,10 +21,10 @@ constexpr double kExact = 1e-5;
 // Of operands with 8 significant bits: 2^-9 each, which add up over the layers of a case.
 constexpr double kRounded = 2e-2;
 
-neff::Neff Compile(const std::string& model, Fp32Cast cast, uint32_t cores = 1) {
+neff::Neff Compile(const std::string& model, const CompileOptions& options) {
   const TemporaryFolder folder;
   const std::string path = folder.File("model.neff");
-  Must(CompileOnnx(model, path, {cast, cores}));
+  Must(CompileOnnx(model, path, options));
   return Must(neff::ReadExecutable(Must(ReadFile(path)), neff::kSimTarget));
 }
 
@@ -82,9 +82,9 @@ std::vector<std::string> CasesWithProducts() {
 
 class Execute : public ::testing::TestWithParam<std::string> {
  protected:
-  void ExpectReference(Fp32Cast cast, double tolerance, uint32_t cores = 1) {
+  void ExpectReference(const CompileOptions& options, double tolerance) {
     const Case expected = LoadCase(GetParam());
-    const neff::Neff neff = Compile(expected.model, cast, cores);
+    const neff::Neff neff = Compile(expected.model, options);
     SimulatedCore core;
     NeffRunner runner(core, neff);
     // Twice: an execution must leave nothing behind that the next one stumbles over.
@@ -100,19 +100,35 @@ class Execute : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(Execute, InFloat32AsOnnxRuntime) {
-  ExpectReference(Fp32Cast::kNone, kExact);
+  ExpectReference({Fp32Cast::kNone}, kExact);
 }
 
 class ExecuteCast : public Execute {};
 
 TEST_P(ExecuteCast, InBFloat16CloseToOnnxRuntime) {
-  ExpectReference(Fp32Cast::kAll, kRounded);
+  ExpectReference({Fp32Cast::kAll}, kRounded);
 }
+
+class ExecuteCorrected : public Execute {};
+
+TEST_P(ExecuteCorrected, InBFloat16WithBiasesCorrectedFromItsInputs) {
+  const Sample own{GetParam(), LoadCase(GetParam()).inputs};
+  ExpectReference({.samples = {own, own}}, kRounded);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, ExecuteCorrected,
+                         ::testing::Values("attention_masked", "attention_plain", "conv_1d",
+                                           "conv_bias_batchnorm_relu", "conv_groups2",
+                                           "conv_sigmoid_gate", "chain_conv_relu_maxpool",
+                                           "depthwise_batchnorm_clip", "gemm_no_c", "gemm_trans_b",
+                                           "gemm_trans_a", "long_chain", "lstm_both_ways",
+                                           "residual", "host_topk_between_products"),
+                         [](const auto& test) { return test.param; });
 
 class ExecutePipeline : public Execute {};
 
 TEST_P(ExecutePipeline, InPiecesAsOnnxRuntime) {
-  for (const uint32_t cores : {2U, 3U}) ExpectReference(Fp32Cast::kNone, kExact, cores);
+  for (const uint32_t cores : {2U, 3U}) ExpectReference({Fp32Cast::kNone, cores}, kExact);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, ExecutePipeline,
@@ -135,7 +151,7 @@ TEST_P(Digits, AreReadAsOnnxRuntimeReadsThem) {
   const NpyArray images = Must(ReadNpyFile(folder + "images.npy"));
   const NpyArray labels = Must(ReadNpyFile(folder + "labels.npy"));
   const NpyArray reference = Must(ReadNpyFile(folder + "reference_output.npy"));
-  const neff::Neff neff = Compile(folder + "digits.onnx", GetParam());
+  const neff::Neff neff = Compile(folder + "digits.onnx", {GetParam()});
   SimulatedCore core;
   NeffRunner runner(core, neff);
   constexpr size_t kImageBytes = 64 * sizeof(float);

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "base/file.h"
+#include "base/npy.h"
 #include "neff/validator.h"
 #include "test/compiler/cases.h"
 
@@ -60,6 +61,23 @@ TEST(NeuronCc, SaysWhatWentWhere) {
                                HasSubstr("sg01  NeuronCore 1")));
 }
 
+TEST(NeuronCc, CorrectsBiasesFromSamples) {
+  const TemporaryFolder folder;
+  const NpyArray images =
+      Must(ReadNpyFile(std::string(NRTD_SOURCE_DIR) + "/models/digits/images.npy"));
+  const ByteSpan first = ByteSpan(images.data).first(64 * sizeof(float));
+  const Shape shape{1, 1, 8, 8};
+  Must(
+      WriteFileAtomically(folder.File("input:0.npy"), SerializeNpy(DType::kFloat32, shape, first)));
+  const std::string command = "compile " + kDigits + " --framework ONNX --output " +
+                              folder.File("digits.neff") + " --calibrate " + folder.File("");
+  const Outcome outcome = NeuronCc(command);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.text;
+  EXPECT_THAT(outcome.text, HasSubstr("biases of 4 nodes corrected for casts, from 1 sample\n"));
+  EXPECT_THAT(NeuronCc(command + " --fp32-cast none").text,
+              HasSubstr("leave out --calibrate or --fp32-cast none"));
+}
+
 TEST(NeuronCc, ListsItsOperators) {
   const Outcome outcome = NeuronCc("list-operators --framework ONNX");
   EXPECT_EQ(outcome.exit_code, 0);
@@ -76,6 +94,8 @@ TEST(NeuronCc, FailsWithAMessage) {
       {"compile " + folder.File("missing.onnx") + to, "No such file"},
       {"compile " + kDigits + " --framework TENSORFLOW", "TENSORFLOW"},
       {"compile " + kDigits + to + " --fp32-cast some", "some"},
+      {"compile " + kDigits + to + " --calibrate " + folder.File("none"), "No such file"},
+      {"compile " + kDigits + to + " --calibrate \"\"", "No such file"},
       {"compile", "model"},
       {"", "subcommand"},
   };
