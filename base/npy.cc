@@ -119,6 +119,11 @@ Result<NpyArray> ReadNpyFile(const std::string& path) {
   return NpyArray{view->dtype, view->shape, ByteVector(view->data.begin(), view->data.end())};
 }
 
+std::string NpyStem(std::string tensor) {
+  std::replace(tensor.begin(), tensor.end(), '/', '_');
+  return tensor;
+}
+
 ByteVector SerializeNpy(DType dtype, std::span<const int64_t> shape, ByteSpan data,
                         size_t alignment) {
   const auto row = std::find_if(std::begin(kCodes), std::end(kCodes),

@@ -28,6 +28,9 @@ struct NpyArray {
 Result<NpyView> ParseNpy(ByteSpan file);
 Result<NpyArray> ReadNpyFile(const std::string& path);
 
+// What a tensor's file is called, without ".npy": its name with '/' as '_'.
+std::string NpyStem(std::string tensor);
+
 // `data` holds ElementCount(shape) elements of `dtype`. They begin at a multiple of `alignment`, a
 // power of two, in the file; numpy's own is 64.
 ByteVector SerializeNpy(DType dtype, std::span<const int64_t> shape, ByteSpan data,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/bias_correction.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "compiler/evaluate.h"
@@ -43,9 +42,14 @@ bool TakesCorrection(const Graph& graph, const Node& node, size_t channel_dimens
          bias.Elements() == static_cast<uint64_t>(channels);
 }
 
+// The activation of a product or convolution.
+std::optional<sim::Fused>& ActivationOf(Node& node) {
+  if (auto* conv = std::get_if<Conv>(&node.operation)) return conv->fused;
+  return std::get<MatMul>(node.operation).fused;
+}
+
 Node WithoutActivation(Node node) {
-  if (auto* conv = std::get_if<Conv>(&node.operation)) conv->fused.reset();
-  if (auto* product = std::get_if<MatMul>(&node.operation)) product->fused.reset();
+  ActivationOf(node).reset();
   return node;
 }
 
@@ -121,14 +125,18 @@ class Corrector {
     Node exact = node;
     *PrecisionOf(exact) = sim::Precision::kFloat32;
     const auto dimension = ChannelDimension(graph_, node);
-    if (dimension && TakesCorrection(graph_, node, *dimension)) {
+    const bool corrects = dimension && TakesCorrection(graph_, node, *dimension);
+    if (corrects) {
       const Node plain = WithoutActivation(node);
       const Node plain_exact = WithoutActivation(exact);
       NRTD_TRY(Advance({&plain}, {&rounded_}));
       NRTD_TRY(Advance({&plain_exact}, {&exact_}));
       NRTD_TRY(Correct(node, *dimension));
     }
-    NRTD_TRY(Advance({&exact}, {&exact_}));
+    // Without an activation `plain_exact` was already all of it.
+    if (!corrects || ActivationOf(exact)) {
+      NRTD_TRY(Advance({&exact}, {&exact_}));
+    }
     return Advance({&node}, {&rounded_});
   }
 

@@ -26,8 +26,8 @@ using Progress = std::function<void(size_t done, size_t nodes)>;
 //
 // As they are stay products of two activations or with a view, by a constant vector, with the
 // constant on the left, and biases that are no number a channel; channels of an infinite bias.
-// Takes the time of some four inferences a sample by one thread, that of packing all weights four
-// times, and memory for what is live in two inferences of every sample at once.
+// Takes the time of at most four inferences a sample by one thread, that of packing all weights at
+// most four times, and memory for what is live in two inferences of every sample at once.
 //
 // How many nodes were corrected. kInvalid: a sample does not fit the network, leads a corrected
 // channel to numbers that are not finite, or there is nothing to correct. kFail: the core would

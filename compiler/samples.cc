@@ -22,9 +22,9 @@ Result<std::vector<fs::path>> EntriesOf(const fs::path& folder) {
   return entries;
 }
 
-Result<Sample> ReadSample(const fs::path& folder) {
+// The arrays among a folder's entries.
+Result<Sample> ReadSample(const fs::path& folder, const std::vector<fs::path>& entries) {
   Sample sample{folder.string(), {}};
-  NRTD_ASSIGN(const auto entries, EntriesOf(folder));
   for (const fs::path& file : entries) {
     if (file.extension() != ".npy") continue;
     NRTD_ASSIGN(sample.arrays[file.stem().string()], ReadNpyFile(file.string()));
@@ -35,13 +35,14 @@ Result<Sample> ReadSample(const fs::path& folder) {
 }  // namespace
 
 Result<std::vector<Sample>> ReadSamples(const std::string& folder) {
-  NRTD_ASSIGN(Sample alone, ReadSample(folder));
   NRTD_ASSIGN(const auto entries, EntriesOf(folder));
+  NRTD_ASSIGN(Sample alone, ReadSample(folder, entries));
   std::vector<Sample> samples;
   for (const fs::path& path : entries) {
     std::error_code none;
     if (!fs::is_directory(path, none)) continue;
-    NRTD_ASSIGN(Sample sample, ReadSample(path));
+    NRTD_ASSIGN(const auto files, EntriesOf(path));
+    NRTD_ASSIGN(Sample sample, ReadSample(path, files));
     if (!sample.arrays.empty()) samples.push_back(std::move(sample));
   }
   if (!alone.arrays.empty() && !samples.empty())
@@ -59,8 +60,7 @@ Result<std::vector<Sample>> ReadSamples(const std::string& folder) {
 }
 
 Result<ByteVector> ElementsOf(const Sample& sample, const Value& input) {
-  std::string file = input.name;
-  std::replace(file.begin(), file.end(), '/', '_');
+  const std::string file = NpyStem(input.name);
   const auto array = sample.arrays.find(file);
   if (array == sample.arrays.end())
     return Fail(Nerr::kInvalid, "{}: no {}.npy for input '{}'", sample.origin, file, input.name);

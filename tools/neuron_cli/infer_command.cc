@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -71,9 +70,7 @@ std::string OutputPath(const std::string& name, const std::vector<NamedFile>& ou
     if (wanted == name) return path;
   }
   if (output_dir.empty()) return {};
-  std::string file = name;
-  std::replace(file.begin(), file.end(), '/', '_');
-  return (std::filesystem::path(output_dir) / (file + ".npy")).string();
+  return (std::filesystem::path(output_dir) / (NpyStem(name) + ".npy")).string();
 }
 
 Result<void> WriteOutput(const nrt::infer_io& io, const std::optional<v1::Network>& network,
