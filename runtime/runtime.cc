@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "neff/validator.h"
 #include "runtime/model/loader.h"
@@ -86,8 +87,11 @@ class Runtime::LoadUnderWay {
   LoadUnderWay(Runtime& runtime, const std::stop_token& given_up)
       : runtime_(runtime), link_(given_up, [this] { source_.request_stop(); }) {}
   ~LoadUnderWay() {
-    MutexLock lock(runtime_.mutex_);
-    for (const auto& place : places_) runtime_.loads_.erase(place);
+    {
+      MutexLock lock(runtime_.mutex_);
+      for (const auto& place : places_) runtime_.loads_.erase(place);
+    }
+    runtime_.BecomeSmallWhenEmpty();
   }
   LoadUnderWay(const LoadUnderWay&) = delete;
   LoadUnderWay& operator=(const LoadUnderWay&) = delete;
@@ -209,10 +213,21 @@ Result<void> Runtime::Unload(NetworkId id, ProcessKey asking, Network::Urgency u
   LeaveGroup(group);
   metrics_.CountUnload(Since(start));
   Log(LogLevel::kInfo, "NMGR:Unload", "model {} unloaded", id);
-  MutexLock lock(mutex_);
-  unloading_.erase(id);
-  unloaded_.NotifyAll();
+  {
+    MutexLock lock(mutex_);
+    unloading_.erase(id);
+    unloaded_.NotifyAll();
+  }
+  BecomeSmallWhenEmpty();
   return retired;
+}
+
+void Runtime::BecomeSmallWhenEmpty() {
+  {
+    MutexLock lock(mutex_);
+    if (!networks_.empty()) return;
+  }
+  ReturnFreeMemory();
 }
 
 Result<std::shared_ptr<Network>> Runtime::ClaimForUnload(NetworkId id, ProcessKey asking) {

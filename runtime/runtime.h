@@ -122,6 +122,9 @@ class Runtime {
   Result<NetworkId> Register(const std::shared_ptr<Network>& network);
   Result<std::shared_ptr<Network>> ClaimForUnload(NetworkId id, ProcessKey asking);
   Result<void> CheckOwners(const Network& network) const;
+  // When a load has failed or an unload is done: what the allocator keeps to be quick is of no use
+  // to a daemon that serves nothing.
+  void BecomeSmallWhenEmpty() NRTD_EXCLUDES(mutex_);
 
   std::unique_ptr<Machine> machine_;
   scheduler::GroupTable groups_;

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "runtime/daemon/back_off.h"
 #include "runtime/daemon/doctor.h"
@@ -122,6 +123,7 @@ int Run(const Options& options, char** argv) {
 
 int main(int argc, char** argv) {
   using nrtd::daemon::Parsed;
+  nrtd::LimitArenas();
   const auto parsed = nrtd::daemon::ParseOptions(argc, argv);
   switch (parsed.action) {
     case Parsed::Action::kExit:
