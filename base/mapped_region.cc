@@ -11,6 +11,7 @@
 #include "base/sizes.h"
 
 namespace nrtd {
+
 Result<uint64_t> SizeOfRegularFile(const UniqueFd& file, const std::string& name) {
   struct stat info {};
   if (::fstat(file.get(), &info) != 0)
@@ -29,9 +30,12 @@ Result<UniqueFd> OpenRegularFile(const std::string& path) {
 }
 
 void PreferHugePages(void* data, uint64_t size) {
-  const uint64_t begin = AlignUp(reinterpret_cast<uint64_t>(data), kTransparentHugePage);
-  const uint64_t end = (reinterpret_cast<uint64_t>(data) + size) & ~(kTransparentHugePage - 1);
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  const auto first = reinterpret_cast<uint64_t>(data);
+  const uint64_t end = first + size;
+  if (AlignUp(first, kTransparentHugePage) + kTransparentHugePage > end) return;
+  // All its pages alike: the kernel moves no mapping of which it was asked different things.
+  const uint64_t begin = AlignUp(first, kPage);
+  ::madvise(reinterpret_cast<void*>(begin), AlignUp(end, kPage) - begin, MADV_HUGEPAGE);
 }
 
 MappedRegion& MappedRegion::operator=(MappedRegion&& other) noexcept {
@@ -55,6 +59,16 @@ Result<MappedRegion> MappedRegion::Map(uint64_t size, int protection, int flags,
   if (data == MAP_FAILED)
     return Fail(Nerr::kResource, "mmap of {} bytes: {}", size, ErrnoText(errno));
   return MappedRegion(static_cast<std::byte*>(data), size);
+}
+
+Result<void> MappedRegion::Resize(uint64_t size) {
+  if (size == 0) return Fail(Nerr::kInvalid, "cannot map 0 bytes");
+  void* data = ::mremap(data_, size_, size, MREMAP_MAYMOVE);
+  if (data == MAP_FAILED)
+    return Fail(Nerr::kResource, "mremap of {} bytes to {}: {}", size_, size, ErrnoText(errno));
+  data_ = static_cast<std::byte*>(data);
+  size_ = size;
+  return {};
 }
 
 Result<MappedRegion> MappedRegion::MapFile(const std::string& path) {

@@ -20,14 +20,16 @@ Result<UniqueFd> OpenRegularFile(const std::string& path);
 // Its size, which is not 0; kInvalid for anything else. `name` is for errors.
 Result<uint64_t> SizeOfRegularFile(const UniqueFd& file, const std::string& name);
 
-// Of x86-64's, the smaller size: what transparent huge pages are made of.
+// x86-64's; of its larger ones the smaller, which is what transparent huge pages are made of.
+inline constexpr uint64_t kPage = 4 * kKiB;
 inline constexpr uint64_t kTransparentHugePage = 2 * kMiB;
 
-// Asks for such pages where the range holds whole ones: hundreds of times fewer faults when it is
-// filled. Private anonymous memory; without effect where the system does not have them.
+// Asks for such pages for a range that holds whole ones: hundreds of times fewer faults when it is
+// filled. Private anonymous memory; the rest of the last page is advised with it. Without effect
+// where the system does not have them.
 void PreferHugePages(void* data, uint64_t size);
 
-// Owns one mmap() and unmaps it. Movable; data() does not change when it moves.
+// Owns one mmap() and unmaps it. Movable; data() does not change when the owner moves.
 class MappedRegion {
  public:
   MappedRegion() = default;
@@ -53,6 +55,10 @@ class MappedRegion {
   static Result<MappedRegion> CopyFile(const UniqueFd& file, const std::string& name,
                                        uint64_t limit = UINT64_MAX,
                                        const std::stop_token& stop = {});
+
+  // Of anonymous memory, which keeps what it holds and may move; what is new is 0. kResource with
+  // errno's text on failure, kInvalid for size 0; it is as it was then.
+  Result<void> Resize(uint64_t size);
 
   std::byte* data() const { return data_; }
   uint64_t size() const { return size_; }

@@ -14,8 +14,6 @@
 namespace nrtd {
 namespace {
 
-constexpr uint64_t kPage = 4 * kKiB;
-
 Result<void> CopyTo(std::byte* to, ByteSpan bytes, const std::stop_token& stop) {
   for (uint64_t at = 0; at < bytes.size(); at += kWantedGrain) {
     NRTD_TRY(CheckWanted(stop));
@@ -29,39 +27,41 @@ Result<void> CopyTo(std::byte* to, ByteSpan bytes, const std::stop_token& stop) 
 
 Result<SealedMemory> SealedMemory::Create(const std::vector<ByteSpan>& parts,
                                           const std::stop_token& stop) {
-  SealedMemory sealed;
+  std::vector<Part> placed;
   uint64_t size = 0;
   for (const ByteSpan& part : parts) {
-    sealed.parts_.push_back({size, part.size()});
+    placed.push_back({size, part.size()});
     size += AlignUp(part.size(), kPage);
   }
-  if (size == 0) return sealed;
-  NRTD_ASSIGN(MappedRegion region,
-              MappedRegion::Map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
-  PreferHugePages(region.data(), size);
-  for (size_t i = 0; i < parts.size(); ++i)
-    NRTD_TRY(CopyTo(region.data() + sealed.parts_[i].offset, parts[i], stop));
-  NRTD_TRY(sealed.Seal(std::move(region)));
+  SealedMemory sealed;
+  if (size != 0) {
+    NRTD_ASSIGN(MappedRegion region,
+                MappedRegion::Map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
+    PreferHugePages(region.data(), size);
+    for (size_t i = 0; i < parts.size(); ++i)
+      NRTD_TRY(CopyTo(region.data() + placed[i].offset, parts[i], stop));
+    NRTD_ASSIGN(sealed, Seal(std::move(region)));
+  }
+  sealed.parts_ = std::move(placed);
   return sealed;
 }
 
 Result<SealedMemory> SealedMemory::CopyOf(const UniqueFd& file, const std::string& name,
                                           uint64_t limit, const std::stop_token& stop) {
-  SealedMemory sealed;
   NRTD_ASSIGN(MappedRegion region, MappedRegion::CopyFile(file, name, limit, stop));
-  NRTD_TRY(sealed.Seal(std::move(region)));
-  return sealed;
+  return Seal(std::move(region));
 }
 
-Result<void> SealedMemory::Seal(MappedRegion filled) {
+Result<SealedMemory> SealedMemory::Seal(MappedRegion filled) {
   static std::atomic<uint64_t> last_id{0};
   // A core dump of the daemon should hold its state, not gigabytes of weights.
   ::madvise(filled.data(), filled.size(), MADV_DONTDUMP);
   if (::mprotect(filled.data(), filled.size(), PROT_READ) != 0)
     return Fail(Nerr::kResource, "mprotect of {} bytes: {}", filled.size(), ErrnoText(errno));
-  region_ = std::move(filled);
-  id_ = ++last_id;
-  return {};
+  SealedMemory sealed;
+  sealed.region_ = std::move(filled);
+  sealed.id_ = ++last_id;
+  return sealed;
 }
 
 bool SealedMemory::Keep(std::shared_ptr<const void> made, uint64_t size) const {

@@ -30,6 +30,10 @@ class SealedMemory {
   static Result<SealedMemory> CopyOf(const UniqueFd& file, const std::string& name, uint64_t limit,
                                      const std::stop_token& stop = {});
 
+  // Takes over anonymous memory that somebody else has filled. No parts. kResource: the system
+  // refuses.
+  static Result<SealedMemory> Seal(MappedRegion filled);
+
   SealedMemory() = default;
   explicit operator bool() const { return static_cast<bool>(region_); }
   // All of it, read-only.
@@ -52,8 +56,6 @@ class SealedMemory {
     uint64_t offset;
     uint64_t size;
   };
-  Result<void> Seal(MappedRegion filled);
-
   uint64_t id_ = 0;
   MappedRegion region_;
   std::vector<Part> parts_;

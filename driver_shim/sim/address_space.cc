@@ -10,11 +10,6 @@
 #include "base/sizes.h"
 
 namespace nrtd::sim {
-namespace {
-
-constexpr uint64_t kPage = 4 * kKiB;
-
-}  // namespace
 
 Result<std::unique_ptr<AddressSpace>> AddressSpace::Create(uint32_t devices) {
   std::unique_ptr<AddressSpace> space(new AddressSpace);

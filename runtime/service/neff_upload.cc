@@ -4,12 +4,16 @@
 #include <algorithm>
 #include <filesystem>
 
+#include <sys/mman.h>
+
+#include "base/sealed_memory.h"
+#include "base/sizes.h"
 #include "neff/limits.h"
 
 namespace nrtd::service {
 namespace {
 
-// Taken at once for an upload that says its size; a larger one grows as it arrives.
+// Reserved at once for an upload that says its size; a larger one grows as it arrives.
 constexpr uint64_t kMaxReserve = 64 * kMiB;
 
 }  // namespace
@@ -26,8 +30,7 @@ Result<void> NeffUpload::Add(const nrt::load_request& message) {
     case nrt::load_request::kNeffSize:
       declared_size_ = message.neff_size();
       has_size_ = true;
-      data_.reserve(std::min(declared_size_, kMaxReserve));
-      return {};
+      return Reserve(std::min(declared_size_, kMaxReserve));
     case nrt::load_request::kNeffChunk:
       return AddChunk(message.neff_chunk().chunk());
     case nrt::load_request::kNeffFile:
@@ -43,31 +46,47 @@ Result<void> NeffUpload::Add(const nrt::load_request& message) {
 }
 
 Result<void> NeffUpload::AddChunk(const std::string& chunk) {
-  const uint64_t total = data_.size() + chunk.size();
+  const uint64_t total = size_ + chunk.size();
   if (has_size_ && total > declared_size_) {
     return Fail(Nerr::kInvalid, "Wrong NEFF file size: {} bytes were announced, {} arrived so far",
                 declared_size_, total);
   }
   const uint64_t limit = neff::Limits{}.max_neff_bytes;
   if (total > limit) return Fail(Nerr::kInvalid, "Wrong NEFF file size: more than {} bytes", limit);
-  const ByteSpan bytes = AsBytes(chunk);
-  data_.insert(data_.end(), bytes.begin(), bytes.end());
+  if (total > data_.size()) NRTD_TRY(Reserve(std::max(total, 2 * data_.size())));
+  std::ranges::copy(AsBytes(chunk), data_.data() + size_);
+  size_ = total;
+  return {};
+}
+
+Result<void> NeffUpload::Reserve(uint64_t bytes) {
+  if (bytes <= data_.size()) return {};
+  if (data_) {
+    NRTD_TRY(data_.Resize(bytes));
+  } else {
+    NRTD_ASSIGN(data_,
+                MappedRegion::Map(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
+  }
+  PreferHugePages(data_.data(), data_.size());
   return {};
 }
 
 Result<runtime::LoadRequest> NeffUpload::Finish() {
   if (!path_.empty()) {
-    if (has_size_ || !data_.empty())
+    if (has_size_ || size_ != 0)
       return Fail(Nerr::kInvalid, "a load names a NEFF file or sends it, not both");
     request_.neff = std::filesystem::path(path_);
     return std::move(request_);
   }
   if (!has_size_) return Fail(Nerr::kInvalid, "Wrong NEFF file size: the load sent no neff_size");
-  if (data_.size() != declared_size_) {
+  if (size_ != declared_size_) {
     return Fail(Nerr::kInvalid, "Wrong NEFF file size: {} bytes were announced, {} arrived",
-                declared_size_, data_.size());
+                declared_size_, size_);
   }
-  request_.neff = std::move(data_);
+  if (size_ != 0) {
+    NRTD_TRY(data_.Resize(size_));
+    NRTD_ASSIGN(request_.neff, SealedMemory::Seal(std::move(data_)));
+  }
   return std::move(request_);
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/mapped_region.h"
 #include "proto/nrt/nmgr.pb.h"
 #include "runtime/runtime.h"
 
@@ -16,18 +17,23 @@ namespace nrtd::service {
 class NeffUpload {
  public:
   // kInvalid: more data than neff_size or than any NEFF may have, a message without a field.
+  // kResource: no memory.
   Result<void> Add(const nrt::load_request& message);
   // kInvalid: neither chunks nor a path, or both; "Wrong NEFF file size" when the chunks are not
-  // what neff_size says.
+  // what neff_size says. kResource: no memory.
   Result<runtime::LoadRequest> Finish();
 
  private:
   Result<void> AddChunk(const std::string& chunk);
+  // Room for so many bytes in all.
+  Result<void> Reserve(uint64_t bytes);
 
   runtime::LoadRequest request_;
   uint64_t declared_size_ = 0;
   bool has_size_ = false;
-  ByteVector data_;
+  // A mapping of its own, which grows without being copied and which the network keeps as it is.
+  MappedRegion data_;
+  uint64_t size_ = 0;  // that have arrived, in data_
   std::string path_;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/mapped_region.h"
 
+#include <algorithm>
 #include <functional>
 #include <type_traits>
 
@@ -10,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/sizes.h"
 #include "test/base/scratch_directory.h"
 
 namespace nrtd {
@@ -71,6 +73,27 @@ TEST(MappedRegion, SelfAssignmentKeepsIt) {
   region = std::move(same);
   EXPECT_TRUE(region);
   EXPECT_TRUE(IsMapped(region.data()));
+}
+
+// The kernel refuses to move a mapping of which only a part was asked to be of huge pages.
+TEST(MappedRegion, GrowsAndShrinksWithWhatItHoldsAlsoInHugePages) {
+  constexpr uint64_t kFirst = 5 * kMiB + 123;
+  auto region = MappedRegion::Map(kFirst, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  ASSERT_TRUE(region);
+  // In the way: it has to move.
+  const MappedRegion behind = OnePage();
+  std::fill_n(region->data(), kFirst, std::byte{1});
+  for (const uint64_t size : {64 * kMiB, 300 * kMiB, kFirst + 1}) {
+    PreferHugePages(region->data(), region->size());
+    const auto resized = region->Resize(size);
+    ASSERT_TRUE(resized) << resized.error().text;
+    EXPECT_EQ(region->size(), size);
+    EXPECT_EQ(std::ranges::count(region->bytes().first(kFirst), std::byte{1}), kFirst);
+    EXPECT_EQ(region->bytes()[kFirst], std::byte{0});
+  }
+  EXPECT_EQ(region->Resize(0).error().code, Nerr::kInvalid);
+  EXPECT_EQ(region->Resize(uint64_t{1} << 60).error().code, Nerr::kResource);
+  EXPECT_EQ(region->size(), kFirst + 1);
 }
 
 TEST(MappedRegion, ImpossibleMappingsAreErrors) {

@@ -13,8 +13,6 @@
 namespace nrtd {
 namespace {
 
-constexpr size_t kPage = 4096;
-
 TEST(SealedMemory, PartsBeginWithAPageAndAreFollowedByZeros) {
   const ByteVector one(5, std::byte{1});
   const ByteVector two(kPage + 1, std::byte{2});

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "test/integration/daemon_test.h"
+#include "test/runtime/neff_builder.h"
 
 namespace nrtd::integration {
 namespace {
@@ -88,6 +89,27 @@ TEST_F(CallsTest, TheInputsOrderIsTheClients) {
   ASSERT_THAT(response, IsOk());
   const std::vector<float> expected = FloatsOf(TextOf(model.outputs.begin()->second.data));
   EXPECT_LE(RelativeError(FloatsOf(response.ofmap(0).buf()), expected), 1e-5);
+}
+
+// Without its size the daemon cannot know how much room it takes.
+TEST_F(CallsTest, ANeffMayComeInAnyPiecesAndItsSizeLast) {
+  std::vector<float> weights(6 * kMiB / sizeof(float));
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(i);
+  const runtime::PipelineSpec spec{
+      .count = static_cast<uint32_t>(weights.size()),
+      .stages = {{.weights = weights, .weights_use = runtime::StageSpec::Use::kTransferred}}};
+  const std::string neff = TextOf(runtime::PipelineNeff(spec));
+  std::vector<nrt::load_request> messages;
+  messages.emplace_back().mutable_model_params()->mutable_ninfer()->set_data(1);
+  for (size_t at = 0, piece = 1; at < neff.size(); at += piece, piece = (3 * piece + 1) % 1'000'003)
+    messages.emplace_back().mutable_neff_chunk()->set_chunk(neff.substr(at, piece));
+  messages.emplace_back().mutable_neff_chunk();
+  messages.emplace_back().set_neff_size(neff.size());
+  const auto loaded = client().Load(messages);
+  ASSERT_THAT(loaded, IsOk());
+  const auto answer = client().Infer(InferRequest(loaded.h_nn().id(), {{"x", BytesOf(weights)}}));
+  ASSERT_THAT(answer, IsOk());
+  EXPECT_EQ(answer.ofmap(0).buf(), BytesOf(weights));
 }
 
 TEST_F(CallsTest, TheVersionIsOneOfSeries1) {
