@@ -2,15 +2,37 @@
 #include "base/heap.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 #include <thread>
 
 #include <malloc.h>
 
 namespace nrtd {
+namespace {
 
-void LimitArenas() {
-  const unsigned processors = std::thread::hardware_concurrency();
-  (void)::mallopt(M_ARENA_MAX, std::clamp(static_cast<int>(processors), 1, kMostArenas));
+bool IsSet(const char* variable) {
+  return std::getenv(variable) != nullptr;
+}
+
+bool TunesMalloc() {
+  const char* tunables = std::getenv("GLIBC_TUNABLES");
+  return tunables != nullptr &&
+         std::string_view(tunables).find("glibc.malloc") != std::string_view::npos;
+}
+
+}  // namespace
+
+void LimitHeap() {
+  if (TunesMalloc()) return;
+  if (!IsSet("MALLOC_ARENA_MAX")) {
+    const auto processors = static_cast<int>(std::thread::hardware_concurrency());
+    (void)::mallopt(M_ARENA_MAX, std::clamp(processors, 1, kMostArenas));
+  }
+  if (!IsSet("MALLOC_TRIM_THRESHOLD_") && !IsSet("MALLOC_MMAP_THRESHOLD_")) {
+    (void)::mallopt(M_MMAP_THRESHOLD, kLeastMappedBlock);
+    (void)::mallopt(M_TRIM_THRESHOLD, kMostFreeAtEnd);
+  }
 }
 
 void ReturnFreeMemory() {

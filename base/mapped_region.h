@@ -56,8 +56,8 @@ class MappedRegion {
                                        uint64_t limit = UINT64_MAX,
                                        const std::stop_token& stop = {});
 
-  // Of anonymous memory, which keeps what it holds and may move; what is new is 0. kResource with
-  // errno's text on failure, kInvalid for size 0; it is as it was then.
+  // Of anonymous memory that is there, which keeps what it holds and may move; whole pages that are
+  // new are 0. kResource with errno's text on failure, kInvalid for size 0; it is as it was then.
   Result<void> Resize(uint64_t size);
 
   std::byte* data() const { return data_; }

@@ -54,6 +54,7 @@ Result<SealedMemory> SealedMemory::CopyOf(const UniqueFd& file, const std::strin
 
 Result<SealedMemory> SealedMemory::Seal(MappedRegion filled) {
   static std::atomic<uint64_t> last_id{0};
+  if (!filled) return SealedMemory();
   // A core dump of the daemon should hold its state, not gigabytes of weights.
   ::madvise(filled.data(), filled.size(), MADV_DONTDUMP);
   if (::mprotect(filled.data(), filled.size(), PROT_READ) != 0)

@@ -30,8 +30,8 @@ class SealedMemory {
   static Result<SealedMemory> CopyOf(const UniqueFd& file, const std::string& name, uint64_t limit,
                                      const std::stop_token& stop = {});
 
-  // Takes over anonymous memory that somebody else has filled. No parts. kResource: the system
-  // refuses.
+  // Takes over anonymous memory that somebody else has filled, or none. No parts. kResource: the
+  // system refuses.
   static Result<SealedMemory> Seal(MappedRegion filled);
 
   SealedMemory() = default;

@@ -76,6 +76,10 @@ class KelfReader {
   std::set<std::string> definitions_;
 };
 
+// What of a file may be something else than weights: an eighth of them, and so much in any case.
+constexpr uint64_t kOthersShare = 8;
+constexpr uint64_t kOthersAlways = 1 * kMiB;
+
 // Can devices map the weights where they are? Large ones begin with pages, none was copied when the
 // archive was read, and nothing of what lies behind gets into a variable.
 bool AreOnPages(const KelfMap& kelfs, const SealedMemory& file) {
@@ -93,6 +97,13 @@ bool AreOnPages(const KelfMap& kelfs, const SealedMemory& file) {
     }
   }
   return true;
+}
+
+// Is there little else in the file, which would stay with them?
+bool IsMostly(const std::vector<ByteSpan>& weights, const SealedMemory& file) {
+  uint64_t bytes = 0;
+  for (const ByteSpan& part : weights) bytes += part.size();
+  return file.bytes().size() <= bytes + bytes / kOthersShare + kOthersAlways;
 }
 
 // Cores of each kelf node.
@@ -180,7 +191,8 @@ Result<void> Neff::Condense(const std::stop_token& stop) {
     }
   }
   auto* sealed = std::get_if<SealedMemory>(&backing_);
-  if (sealed != nullptr && !archive_.compressed() && AreOnPages(network_.kelfs, *sealed)) {
+  if (sealed != nullptr && !archive_.compressed() && IsMostly(parts, *sealed) &&
+      AreOnPages(network_.kelfs, *sealed)) {
     weights_ = std::move(*sealed);
   } else {
     NRTD_ASSIGN(weights_, SealedMemory::Create(parts, stop));

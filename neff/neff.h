@@ -98,7 +98,8 @@ class Neff {
 
   // Keeps what running it takes and no more: weights move into memory that devices can share (see
   // SharedOffset()), instructions are copied, and what it was read from is let go. If that is a
-  // SealedMemory in which large weights begin with pages, it stays, and nothing is copied.
+  // SealedMemory of little else than weights, the large ones beginning with pages, it stays, and
+  // nothing is copied.
   // archive() is empty then. kResource: no memory. Errors of CheckWanted().
   Result<void> Condense(const std::stop_token& stop = {});
   // Where the data of a `file` variable of this NEFF begin in sealed_weights(), with a page if they

@@ -85,11 +85,15 @@ std::chrono::duration<double> Runtime::Since(TimePoint start) const {
 class Runtime::LoadUnderWay {
  public:
   LoadUnderWay(Runtime& runtime, const std::stop_token& given_up)
-      : runtime_(runtime), link_(given_up, [this] { source_.request_stop(); }) {}
+      : runtime_(runtime), link_(given_up, [this] { source_.request_stop(); }) {
+    MutexLock lock(runtime_.mutex_);
+    ++runtime_.loading_;
+  }
   ~LoadUnderWay() {
     {
       MutexLock lock(runtime_.mutex_);
       for (const auto& place : places_) runtime_.loads_.erase(place);
+      --runtime_.loading_;
     }
     runtime_.BecomeSmallWhenEmpty();
   }
@@ -225,7 +229,7 @@ Result<void> Runtime::Unload(NetworkId id, ProcessKey asking, Network::Urgency u
 void Runtime::BecomeSmallWhenEmpty() {
   {
     MutexLock lock(mutex_);
-    if (!networks_.empty()) return;
+    if (!networks_.empty() || !unloading_.empty() || loading_ != 0) return;
   }
   ReturnFreeMemory();
 }

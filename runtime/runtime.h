@@ -122,8 +122,8 @@ class Runtime {
   Result<NetworkId> Register(const std::shared_ptr<Network>& network);
   Result<std::shared_ptr<Network>> ClaimForUnload(NetworkId id, ProcessKey asking);
   Result<void> CheckOwners(const Network& network) const;
-  // When a load has failed or an unload is done: what the allocator keeps to be quick is of no use
-  // to a daemon that serves nothing.
+  // When a load has failed or an unload is done, the last of them: what the allocator keeps to be
+  // quick is of no use to a daemon that serves nothing.
   void BecomeSmallWhenEmpty() NRTD_EXCLUDES(mutex_);
 
   std::unique_ptr<Machine> machine_;
@@ -141,7 +141,8 @@ class Runtime {
   std::set<NetworkId> unloading_ NRTD_GUARDED_BY(mutex_);  // somebody unloads them now
   CondVar unloaded_;
   std::multimap<SessionId, std::stop_source> loads_ NRTD_GUARDED_BY(mutex_);  // under way
-  CookieTable cookies_;  // goes first: its inferences hold networks
+  int loading_ NRTD_GUARDED_BY(mutex_) = 0;  // loads under way, also those that no session ends
+  CookieTable cookies_;                      // goes first: its inferences hold networks
 };
 
 }  // namespace nrtd::runtime

@@ -123,7 +123,7 @@ int Run(const Options& options, char** argv) {
 
 int main(int argc, char** argv) {
   using nrtd::daemon::Parsed;
-  nrtd::LimitArenas();
+  nrtd::LimitHeap();
   const auto parsed = nrtd::daemon::ParseOptions(argc, argv);
   switch (parsed.action) {
     case Parsed::Action::kExit:

@@ -28,8 +28,8 @@ void LoadCall::Proceed(bool ok) {
             });
             !taken.ok()) {
           added_ = Fail(Nerr::kResource, "cannot take the NEFF: {}", taken.error_message());
-          upload_ = NeffUpload();
         }
+        if (!added_) upload_ = NeffUpload();
         reader_.Read(&message_, this);
         return;
       }

@@ -15,6 +15,7 @@ namespace {
 
 // Reserved at once for an upload that says its size; a larger one grows as it arrives.
 constexpr uint64_t kMaxReserve = 64 * kMiB;
+const uint64_t kMostBytes = neff::Limits{}.max_neff_bytes;
 
 }  // namespace
 
@@ -28,9 +29,7 @@ Result<void> NeffUpload::Add(const nrt::load_request& message) {
       request_.ninfer = message.model_params().ninfer().data();
       return {};
     case nrt::load_request::kNeffSize:
-      declared_size_ = message.neff_size();
-      has_size_ = true;
-      return Reserve(std::min(declared_size_, kMaxReserve));
+      return SetSize(message.neff_size());
     case nrt::load_request::kNeffChunk:
       return AddChunk(message.neff_chunk().chunk());
     case nrt::load_request::kNeffFile:
@@ -45,29 +44,49 @@ Result<void> NeffUpload::Add(const nrt::load_request& message) {
   return Fail(Nerr::kInvalid, "a message of the load stream has no field that this daemon knows");
 }
 
+Result<void> NeffUpload::SetSize(uint64_t size) {
+  if (size > kMostBytes) {
+    return Fail(Nerr::kInvalid,
+                "Wrong NEFF file size: {} bytes were announced, at most {} are taken", size,
+                kMostBytes);
+  }
+  declared_size_ = size;
+  has_size_ = true;
+  return size != 0 ? Reserve(std::min(size, kMaxReserve)) : Result<void>();
+}
+
 Result<void> NeffUpload::AddChunk(const std::string& chunk) {
   const uint64_t total = size_ + chunk.size();
   if (has_size_ && total > declared_size_) {
     return Fail(Nerr::kInvalid, "Wrong NEFF file size: {} bytes were announced, {} arrived so far",
                 declared_size_, total);
   }
-  const uint64_t limit = neff::Limits{}.max_neff_bytes;
-  if (total > limit) return Fail(Nerr::kInvalid, "Wrong NEFF file size: more than {} bytes", limit);
-  if (total > data_.size()) NRTD_TRY(Reserve(std::max(total, 2 * data_.size())));
+  if (total > kMostBytes)
+    return Fail(Nerr::kInvalid, "Wrong NEFF file size: more than {} bytes", kMostBytes);
+  if (total > data_.size())
+    NRTD_TRY(Reserve(
+        std::max(total, std::min(2 * data_.size(), has_size_ ? declared_size_ : kMostBytes))));
   std::ranges::copy(AsBytes(chunk), data_.data() + size_);
+  const bool was_small = size_ < kTransparentHugePage;
   size_ = total;
+  // Before there is so much, a huge page would be more than what has arrived.
+  if (was_small && size_ >= kTransparentHugePage) PreferHugePages(data_.data(), data_.size());
   return {};
 }
 
 Result<void> NeffUpload::Reserve(uint64_t bytes) {
-  if (bytes <= data_.size()) return {};
+  // A mapping of whole huge pages keeps them when it moves.
+  const uint64_t room = AlignUp(bytes, bytes < kTransparentHugePage ? kPage : kTransparentHugePage);
+  if (room <= data_.size()) return {};
   if (data_) {
-    NRTD_TRY(data_.Resize(bytes));
+    if (auto grown = data_.Resize(room); !grown)
+      return tl::unexpected<Error>(std::move(grown.error()).In("cannot take the NEFF"));
   } else {
-    NRTD_ASSIGN(data_,
-                MappedRegion::Map(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
+    auto made = MappedRegion::Map(room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    if (!made) return tl::unexpected<Error>(std::move(made.error()).In("cannot take the NEFF"));
+    data_ = std::move(*made);
   }
-  PreferHugePages(data_.data(), data_.size());
+  if (size_ >= kTransparentHugePage) PreferHugePages(data_.data(), data_.size());
   return {};
 }
 
@@ -83,10 +102,8 @@ Result<runtime::LoadRequest> NeffUpload::Finish() {
     return Fail(Nerr::kInvalid, "Wrong NEFF file size: {} bytes were announced, {} arrived",
                 declared_size_, size_);
   }
-  if (size_ != 0) {
-    NRTD_TRY(data_.Resize(size_));
-    NRTD_ASSIGN(request_.neff, SealedMemory::Seal(std::move(data_)));
-  }
+  if (size_ != 0) NRTD_TRY(data_.Resize(size_));
+  NRTD_ASSIGN(request_.neff, SealedMemory::Seal(std::move(data_)));
   return std::move(request_);
 }
 

@@ -12,8 +12,8 @@
 
 namespace nrtd::service {
 
-// Fields may come in any order. Memory grows with what really arrives, not with what neff_size
-// promises.
+// Fields may come in any order. Resident memory grows with what really arrives, not with what
+// neff_size promises.
 class NeffUpload {
  public:
   // kInvalid: more data than neff_size or than any NEFF may have, a message without a field.
@@ -24,6 +24,7 @@ class NeffUpload {
   Result<runtime::LoadRequest> Finish();
 
  private:
+  Result<void> SetSize(uint64_t size);
   Result<void> AddChunk(const std::string& chunk);
   // Room for so many bytes in all.
   Result<void> Reserve(uint64_t bytes);
@@ -31,7 +32,8 @@ class NeffUpload {
   runtime::LoadRequest request_;
   uint64_t declared_size_ = 0;
   bool has_size_ = false;
-  // A mapping of its own, which grows without being copied and which the network keeps as it is.
+  // A mapping of its own, which grows without being copied, and which a network keeps as it is if
+  // its NEFF is one that devices can share right from there (neff::Neff::Condense()).
   MappedRegion data_;
   uint64_t size_ = 0;  // that have arrived, in data_
   std::string path_;

@@ -64,13 +64,27 @@ int ArenasOfThreads(int threads) {
   return CountArenas();
 }
 
-TEST_F(HeapTest, GivesBackFreePagesBelowABlockThatLives) {
-  constexpr size_t kBlock = 64 * kKiB;
-  std::vector<std::unique_ptr<char[]>> blocks;
-  for (int i = 0; i < 512; ++i) {
-    blocks.push_back(std::make_unique<char[]>(kBlock));
-    std::memset(blocks.back().get(), 1, kBlock);
+// `blocks` of `size` bytes, all written.
+std::vector<std::unique_ptr<char[]>> Allocate(int blocks, size_t size) {
+  std::vector<std::unique_ptr<char[]>> all;
+  for (int i = 0; i < blocks; ++i) {
+    all.push_back(std::make_unique<char[]>(size));
+    std::memset(all.back().get(), 1, size);
   }
+  return all;
+}
+
+// Each in a process of its own, where nobody has made arenas or moved thresholds before.
+class HeapOfItsOwnTest : public HeapTest {
+ protected:
+  void SetUp() override {
+    HeapTest::SetUp();
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+  }
+};
+
+TEST_F(HeapTest, GivesBackFreePagesBelowABlockThatLives) {
+  auto blocks = Allocate(512, 64 * kKiB);
   const std::unique_ptr<char[]> last = std::move(blocks.back());
   blocks.clear();
   const uint64_t kept = ResidentBytes();
@@ -78,21 +92,45 @@ TEST_F(HeapTest, GivesBackFreePagesBelowABlockThatLives) {
   EXPECT_LT(ResidentBytes() + 16 * kMiB, kept);
 }
 
-// In a process of its own, where nobody has made arenas before.
-TEST_F(HeapTest, ManyThreadsShareAFewArenas) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
-  EXPECT_EXIT(
-      {
-        LimitArenas();
-        std::exit(ArenasOfThreads(32));
-      },
-      [](int status) {
-        return WIFEXITED(status) && WEXITSTATUS(status) >= 1 &&
-               WEXITSTATUS(status) <=
-                   std::min<int>(static_cast<int>(std::thread::hardware_concurrency()),
-                                 kMostArenas);
-      },
-      "");
+TEST_F(HeapOfItsOwnTest, ManyThreadsShareAFewArenas) {
+  const int most = std::min(static_cast<int>(std::thread::hardware_concurrency()), kMostArenas);
+  const auto run = [most] {
+    LimitHeap();
+    const int arenas = ArenasOfThreads(32);
+    std::exit(arenas >= 1 && arenas <= most ? 0 : 1);
+  };
+  EXPECT_EXIT(run(), ::testing::ExitedWithCode(0), "");
+}
+
+// By default one block of 30 MiB is enough for each arena to keep 60 MiB at its end from then on,
+// which malloc_trim() gets from the first arena only.
+TEST_F(HeapOfItsOwnTest, ALargeBlockThatWasFreedDoesNotMakeThreadsKeepMore) {
+  const auto run = [] {
+    LimitHeap();
+    uint64_t before = 0;
+    std::thread([&] {
+      Allocate(1, 30 * kMiB);
+      before = ResidentBytes();
+      Allocate(90, 512 * kKiB);
+    }).join();
+    std::exit(ResidentBytes() < before + 2 * kMostFreeAtEnd ? 0 : 1);
+  };
+  EXPECT_EXIT(run(), ::testing::ExitedWithCode(0), "");
+}
+
+TEST_F(HeapOfItsOwnTest, TheEnvironmentHasChosen) {
+  const auto run = [] {
+    ::setenv("MALLOC_TRIM_THRESHOLD_", "100000000", 1);
+    ::mallopt(M_TRIM_THRESHOLD, 100'000'000);  // what it makes of it when a process begins
+    LimitHeap();
+    uint64_t before = 0;
+    std::thread([&] {
+      before = ResidentBytes();
+      Allocate(90, 100 * kKiB);
+    }).join();
+    std::exit(ResidentBytes() > before + 2 * kMostFreeAtEnd ? 0 : 1);
+  };
+  EXPECT_EXIT(run(), ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

@@ -80,8 +80,6 @@ TEST(MappedRegion, GrowsAndShrinksWithWhatItHoldsAlsoInHugePages) {
   constexpr uint64_t kFirst = 5 * kMiB + 123;
   auto region = MappedRegion::Map(kFirst, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
   ASSERT_TRUE(region);
-  // In the way: it has to move.
-  const MappedRegion behind = OnePage();
   std::fill_n(region->data(), kFirst, std::byte{1});
   for (const uint64_t size : {64 * kMiB, 300 * kMiB, kFirst + 1}) {
     PreferHugePages(region->data(), region->size());

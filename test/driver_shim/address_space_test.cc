@@ -103,7 +103,6 @@ TEST_F(AddressSpaceTest, DiscardedDramReadsAsZeroAndItsNeighboursDoNot) {
 }
 
 TEST_F(AddressSpaceTest, MemoryInThePlaceOfDramIsReadInsideItsBoundsAndNeverWritten) {
-  constexpr uint64_t kPage = 4 * kKiB;
   const auto pages = MappedRegion::Map(2 * kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS);
   const ByteSpan bytes = pages->bytes().first(kPage + 100);
   const BusAddress at = DramAddress(0, 0, 16 * kPage);

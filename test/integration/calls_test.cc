@@ -3,7 +3,12 @@
 // Single calls: their answers in the cases that are neither the daily way nor a mistake.
 #include <cmath>
 #include <limits>
+#include <span>
 
+#include <sys/resource.h>
+
+#include "base/npy.h"
+#include "neff/writer.h"
 #include "test/integration/daemon_test.h"
 #include "test/runtime/neff_builder.h"
 
@@ -107,9 +112,48 @@ TEST_F(CallsTest, ANeffMayComeInAnyPiecesAndItsSizeLast) {
   messages.emplace_back().set_neff_size(neff.size());
   const auto loaded = client().Load(messages);
   ASSERT_THAT(loaded, IsOk());
-  const auto answer = client().Infer(InferRequest(loaded.h_nn().id(), {{"x", BytesOf(weights)}}));
+  const std::string zeros(weights.size() * sizeof(float), '\0');
+  const auto answer = client().Infer(InferRequest(loaded.h_nn().id(), {{"x", zeros}}));
   ASSERT_THAT(answer, IsOk());
   EXPECT_EQ(answer.ofmap(0).buf(), BytesOf(weights));
+}
+
+// It is gathered in the memory that the network keeps.
+TEST_F(CallsTest, ANeffThatIsSentIsInMemoryOnce) {
+#ifdef NRTD_SANITIZED
+  GTEST_SKIP() << "a sanitizer's own memory counts too";
+#endif
+  const std::vector<float> weights(64 * kMiB / sizeof(float), 1);
+  neff::NeffContents contents = runtime::PipelineContents({.stages = {{.weights = weights}}});
+  // As neuron-cc writes them.
+  const Shape shape = {static_cast<int64_t>(weights.size())};
+  contents.files[contents.kelfs.begin()->second.subgraphs[0].PathOf("weights.npy")] =
+      neff::Blob::Own(SerializeNpy(DType::kFloat32, shape, std::as_bytes(std::span(weights)),
+                                   neff::kNpyAlignment));
+  const std::string neff = TextOf(runtime::NeffBytes(contents));
+  Load({.neff = digits_neff()});
+  const uint64_t before = daemon().StatusBytes("VmRSS");
+  Load({.neff = neff});
+  EXPECT_GT(daemon().StatusBytes("VmHWM"), before + neff.size());
+  EXPECT_LT(daemon().StatusBytes("VmHWM"), before + neff.size() + neff.size() / 4);
+}
+
+TEST_F(CallsTest, AnUploadWithoutMemoryIsRefusedAndGivesBackWhatItHad) {
+#ifdef NRTD_SANITIZED
+  GTEST_SKIP() << "a sanitizer ends the process when it gets no memory";
+#endif
+  const uint64_t before = daemon().StatusBytes("RssAnon");
+  const uint64_t mapped = daemon().StatusBytes("VmSize");
+  rlimit unlimited{};
+  const rlimit tight{.rlim_cur = mapped + 40 * kMiB, .rlim_max = RLIM_INFINITY};
+  ASSERT_EQ(::prlimit(daemon().pid(), RLIMIT_AS, &tight, &unlimited), 0);
+  std::vector<nrt::load_request> messages;
+  for (int i = 0; i < 40; ++i)
+    messages.emplace_back().mutable_neff_chunk()->set_chunk(std::string(kMiB, 'x'));
+  EXPECT_THAT(client().Load(messages), HasStatus(4, "cannot take the NEFF: mremap of"));
+  ASSERT_EQ(::prlimit(daemon().pid(), RLIMIT_AS, &unlimited, nullptr), 0);
+  EXPECT_LT(daemon().StatusBytes("RssAnon"), before + 16 * kMiB);
+  Load({.neff = digits_neff()});
 }
 
 TEST_F(CallsTest, TheVersionIsOneOfSeries1) {

@@ -16,8 +16,6 @@
 namespace nrtd::memory {
 namespace {
 
-constexpr uint64_t kPage = 4096;
-
 // A file of so many pages, mapped, that may be cut under the mapping.
 class CutFile {
  public:

@@ -29,7 +29,7 @@ class NeffWriterFile : public testing::Test {
     return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(folder_), {}));
   }
   SealedMemory Copy(const std::string& name) const {
-    return SealedMemory::CopyOf(OpenRegularFile(folder_ / name).value(), name, 1 << 20).value();
+    return SealedMemory::CopyOf(OpenRegularFile(folder_ / name).value(), name, 1 << 24).value();
   }
   std::filesystem::path folder_;
 };
@@ -166,6 +166,16 @@ TEST_F(NeffWriterFile, HasLargeWeightsWherePagesBegin) {
     }
     EXPECT_EQ(found, 2U);
   }
+}
+
+// It would stay in memory as long as the network.
+TEST_F(NeffWriterFile, WhatNobodyNamesIsNotKeptWhenCondensed) {
+  NeffContents contents = SampleContents();
+  contents.files["spare.bin"] = Blob::Own(ByteVector(2 * kMiB));
+  ASSERT_THAT(WriteNeff(contents, folder_ / "x.neff"), Succeeds());
+  Neff neff = ReadNeff(Copy("x.neff")).value();
+  ASSERT_THAT(neff.Condense(), Succeeds());
+  EXPECT_LT(neff.sealed_weights().bytes().size(), 1 * kMiB);
 }
 
 // Other compilers' NEFFs have them anywhere.

@@ -23,7 +23,7 @@ using ::testing::HasSubstr;
 constexpr uint32_t kHost = 0;  // variables
 constexpr uint32_t kDevice = 1;
 constexpr uint32_t kOtherDevice = 2;
-constexpr uint64_t kPage = memory::kHugePageSize;
+constexpr uint64_t kHugePage = memory::kHugePageSize;
 
 // A subgraph with one variable in the slot and two in DRAM.
 struct Scene {
@@ -128,7 +128,7 @@ TEST(TransferPlanTest, AnyPatternMovesTheBytesOfTheNaiveWalk) {
     ASSERT_TRUE(neff::ExtentOf(from) && neff::ExtentOf(to));
     Scene scene;
     // A page boundary somewhere in the middle of the pattern, often.
-    scene.slot_base = 2 * kPage - 64 * kKiB - random() % 300;
+    scene.slot_base = 2 * kHugePage - 64 * kKiB - random() % 300;
     const bool inward = random() % 2 == 0;
     scene.Add(0, 0, "q", inward ? from : to, inward ? to : from);
     const TransferPlan plan = Must(scene.Plan());
@@ -145,19 +145,19 @@ TEST(TransferPlanTest, AnyPatternMovesTheBytesOfTheNaiveWalk) {
       const TransferEnd& end = inward ? transfer.from : transfer.to;
       ASSERT_TRUE(end.in_slot);
       ASSERT_GT(transfer.length, 0U);
-      ASSERT_EQ(end.at / kPage, (end.at + transfer.length - 1) / kPage) << "crosses a page";
+      ASSERT_EQ(end.at / kHugePage, (end.at + transfer.length - 1) / kHugePage) << "crosses a page";
     }
   }
 }
 
 TEST(TransferPlanTest, ARowIsSplitAtThePagesOfTheSlotOnly) {
   Scene scene;
-  scene.slot_base = kPage / 2;
-  scene.Add(0, 0, "q", Row(kHost, 0, 3 * kPage), Row(kDevice, 0, 3 * kPage));
+  scene.slot_base = kHugePage / 2;
+  scene.Add(0, 0, "q", Row(kHost, 0, 3 * kHugePage), Row(kDevice, 0, 3 * kHugePage));
   const TransferPlan plan = Must(scene.Plan());
   std::vector<uint32_t> lengths;
   for (const Transfer& transfer : plan.queues[0]) lengths.push_back(transfer.length);
-  EXPECT_EQ(lengths, (std::vector<uint32_t>{kPage / 2, kPage, kPage, kPage / 2}));
+  EXPECT_EQ(lengths, (std::vector<uint32_t>{kHugePage / 2, kHugePage, kHugePage, kHugePage / 2}));
 }
 
 TEST(TransferPlanTest, DramIsContiguousUpToWhatADescriptorCanSay) {
@@ -299,25 +299,25 @@ TEST(TransferPlanTest, BindingPutsTheSlotsBusAddressesIn) {
   options.pages_per_device = 4;
   options.only_small_pages = true;
   const auto pool = Must(memory::HugePagePool::Create(options));
-  const memory::DmaBuffer slot = Must(pool->Allocate(2 * kPage, kPage));
+  const memory::DmaBuffer slot = Must(pool->Allocate(2 * kHugePage, kHugePage));
   Scene scene;
-  scene.slot_base = kPage - 4;
+  scene.slot_base = kHugePage - 4;
   scene.Add(0, 0, "in", Row(kHost, 0, 8), Row(kDevice, 0, 8), 1)
       .Add(0, 1, "out", Row(kDevice, 0, 8), Row(kHost, 0, 8));
   const auto queues = BindToSlot(Must(scene.Plan()), slot);
   ASSERT_EQ(queues.size(), 2U);
   ASSERT_EQ(queues[0].descriptors.size(), 2U);
   EXPECT_EQ(queues[0].queue, 0U);
-  EXPECT_EQ(queues[0].descriptors[0].source, slot.BusAddress(kPage - 4));
+  EXPECT_EQ(queues[0].descriptors[0].source, slot.BusAddress(kHugePage - 4));
   EXPECT_EQ(queues[0].descriptors[0].destination, scene.dram);
   EXPECT_EQ(queues[0].descriptors[0].length, 4U);
   EXPECT_EQ(queues[0].descriptors[0].semaphore, kNoSemaphore);
-  EXPECT_EQ(queues[0].descriptors[1].source, slot.BusAddress(kPage));
+  EXPECT_EQ(queues[0].descriptors[1].source, slot.BusAddress(kHugePage));
   EXPECT_EQ(queues[0].descriptors[1].destination, scene.dram + 4);
   EXPECT_EQ(queues[0].descriptors[1].semaphore, 1U);
   EXPECT_EQ(queues[1].queue, 1U);
   EXPECT_EQ(queues[1].descriptors[0].source, scene.dram);
-  EXPECT_EQ(queues[1].descriptors[1].destination, slot.BusAddress(kPage));
+  EXPECT_EQ(queues[1].descriptors[1].destination, slot.BusAddress(kHugePage));
   EXPECT_EQ(queues[1].descriptors[1].kind, DescriptorKind::kCopy);
 }
 
