@@ -63,9 +63,10 @@ Result<void> NeffUpload::AddChunk(const std::string& chunk) {
   }
   if (total > kMostBytes)
     return Fail(Nerr::kInvalid, "Wrong NEFF file size: more than {} bytes", kMostBytes);
-  if (total > data_.size())
-    NRTD_TRY(Reserve(
-        std::max(total, std::min(2 * data_.size(), has_size_ ? declared_size_ : kMostBytes))));
+  if (total > data_.size()) {
+    const uint64_t most = has_size_ ? declared_size_ : kMostBytes;
+    NRTD_TRY(Reserve(std::max(total, std::min(2 * data_.size(), most))));
+  }
   std::ranges::copy(AsBytes(chunk), data_.data() + size_);
   const bool was_small = size_ < kTransparentHugePage;
   size_ = total;
