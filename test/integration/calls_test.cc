@@ -145,7 +145,8 @@ TEST_F(CallsTest, AnUploadWithoutMemoryIsRefusedAndGivesBackWhatItHad) {
   const uint64_t before = daemon().StatusBytes("RssAnon");
   const uint64_t mapped = daemon().StatusBytes("VmSize");
   rlimit unlimited{};
-  const rlimit tight{.rlim_cur = mapped + 40 * kMiB, .rlim_max = RLIM_INFINITY};
+  // More than the 32 MiB to which the upload grows and what gRPC needs, less than the next 64.
+  const rlimit tight{.rlim_cur = mapped + 56 * kMiB, .rlim_max = RLIM_INFINITY};
   ASSERT_EQ(::prlimit(daemon().pid(), RLIMIT_AS, &tight, &unlimited), 0);
   std::vector<nrt::load_request> messages;
   for (int i = 0; i < 40; ++i)
