@@ -15,11 +15,11 @@ namespace nrtd {
 // processor. Small blocks come from the threads' own caches all the same.
 inline constexpr int kMostArenas = 8;
 // Blocks from this size on are mappings of their own and go back to the system when they are freed.
-inline constexpr uint64_t kLeastMappedBlock = 1 * kMiB;
+inline constexpr uint64_t kLeastMappedBlock = 512 * kKiB;
 // An arena that has more free memory than this at its end gives that back. Not even
 // ReturnFreeMemory() gets what is less, but in the first arena. (By default both sizes grow with
 // what is freed, up to 32 and 64 MiB.)
-inline constexpr uint64_t kMostFreeAtEnd = 2 * kMiB;
+inline constexpr uint64_t kMostFreeAtEnd = 1 * kMiB;
 
 // Makes it so, before the process has other threads.
 void LimitHeap();
