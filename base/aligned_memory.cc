@@ -3,19 +3,13 @@
 
 #include <new>
 
-#include <sys/mman.h>
-
+#include "base/sanitized.h"
 #include "base/sizes.h"
 
 namespace nrtd {
 namespace {
 
 constexpr uint64_t kCacheLine = 64;
-#ifdef NRTD_SANITIZED
-constexpr bool kMaps = false;
-#else
-constexpr bool kMaps = true;
-#endif
 
 }  // namespace
 
@@ -24,14 +18,14 @@ AlignedMemory::AlignedMemory(uint64_t size) : size_(size) {
   const bool huge = size >= kTransparentHugePage;
   const auto with_slack = CheckedAdd(size, huge ? kTransparentHugePage : 0);
   if (!with_slack) throw std::bad_alloc();
-  if (size < kLeastMapped || !kMaps) {
+  if (size < kLeastMapped || kSanitized) {
     const uint64_t alignment = huge ? kTransparentHugePage : kCacheLine;
     allocated_.reset(
         static_cast<std::byte*>(std::aligned_alloc(alignment, AlignUp(size, alignment))));
     if (allocated_ == nullptr) throw std::bad_alloc();
     return;
   }
-  auto region = MappedRegion::Map(*with_slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  auto region = MappedRegion::Allocate(*with_slack);
   if (!region) throw std::bad_alloc();
   region_ = std::move(*region);
   if (huge) PreferHugePages(data(), size);

@@ -61,7 +61,15 @@ Result<MappedRegion> MappedRegion::Map(uint64_t size, int protection, int flags,
   return MappedRegion(static_cast<std::byte*>(data), size);
 }
 
+Result<MappedRegion> MappedRegion::Allocate(uint64_t size) {
+  return Map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+}
+
 Result<void> MappedRegion::Resize(uint64_t size) {
+  if (data_ == nullptr) {
+    NRTD_ASSIGN(*this, Allocate(size));
+    return {};
+  }
   if (size == 0) return Fail(Nerr::kInvalid, "cannot map 0 bytes");
   void* data = ::mremap(data_, size_, size, MREMAP_MAYMOVE);
   if (data == MAP_FAILED)
@@ -89,7 +97,7 @@ Result<MappedRegion> MappedRegion::CopyFile(const UniqueFd& file, const std::str
   NRTD_ASSIGN(const uint64_t size, SizeOfRegularFile(file, name));
   if (size > limit)
     return Fail(Nerr::kInvalid, "{} of {} bytes is larger than the limit of {}", name, size, limit);
-  auto region = Map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  auto region = Allocate(size);
   if (!region) return tl::unexpected<Error>(std::move(region.error()).In(name));
   PreferHugePages(region->data(), size);
   for (uint64_t filled = 0; filled < size;) {

@@ -44,6 +44,8 @@ class MappedRegion {
   // kInvalid for size 0.
   static Result<MappedRegion> Map(uint64_t size, int protection, int flags,
                                   const UniqueFd* file = nullptr, uint64_t offset = 0);
+  // Private anonymous memory, of zeros. Errors of Map().
+  static Result<MappedRegion> Allocate(uint64_t size);
   // A whole regular file, read-only and private. An empty file is an error. For files that nobody
   // else truncates: whoever touches a page that is gone gets SIGBUS.
   static Result<MappedRegion> MapFile(const std::string& path);
@@ -56,8 +58,9 @@ class MappedRegion {
                                        uint64_t limit = UINT64_MAX,
                                        const std::stop_token& stop = {});
 
-  // Of anonymous memory that is there, which keeps what it holds and may move; whole pages that are
-  // new are 0. kResource with errno's text on failure, kInvalid for size 0; it is as it was then.
+  // Of what Allocate() has made, or of nothing: keeps what it holds and may move; whole pages that
+  // are new are 0. kResource with errno's text on failure, kInvalid for size 0; it is as it was
+  // then.
   Result<void> Resize(uint64_t size);
 
   std::byte* data() const { return data_; }

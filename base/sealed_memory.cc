@@ -33,15 +33,14 @@ Result<SealedMemory> SealedMemory::Create(const std::vector<ByteSpan>& parts,
     placed.push_back({size, part.size()});
     size += AlignUp(part.size(), kPage);
   }
-  SealedMemory sealed;
+  MappedRegion region;
   if (size != 0) {
-    NRTD_ASSIGN(MappedRegion region,
-                MappedRegion::Map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS));
+    NRTD_ASSIGN(region, MappedRegion::Allocate(size));
     PreferHugePages(region.data(), size);
-    for (size_t i = 0; i < parts.size(); ++i)
-      NRTD_TRY(CopyTo(region.data() + placed[i].offset, parts[i], stop));
-    NRTD_ASSIGN(sealed, Seal(std::move(region)));
   }
+  for (size_t i = 0; i < parts.size(); ++i)
+    NRTD_TRY(CopyTo(region.data() + placed[i].offset, parts[i], stop));
+  NRTD_ASSIGN(SealedMemory sealed, Seal(std::move(region)));
   sealed.parts_ = std::move(placed);
   return sealed;
 }

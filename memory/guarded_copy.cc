@@ -6,6 +6,8 @@
 #include <csignal>
 #include <cstring>
 
+#include "base/sanitized.h"
+
 namespace nrtd::memory {
 namespace {
 
@@ -14,11 +16,8 @@ thread_local sigjmp_buf* way_out = nullptr;
 
 struct sigaction previous_action;
 
-#ifdef NRTD_SANITIZED
-constexpr int kSaveMask = 1;  // ThreadSanitizer blocks all signals while a handler runs
-#else
-constexpr int kSaveMask = 0;  // nothing is blocked, see Install()
-#endif
+// ThreadSanitizer blocks all signals while a handler runs; otherwise nothing is, see Install().
+constexpr int kSaveMask = kSanitized ? 1 : 0;
 
 void OnBusError(int signal, siginfo_t*, void*) {
   if (way_out != nullptr) siglongjmp(*way_out, 1);

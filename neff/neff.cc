@@ -76,10 +76,6 @@ class KelfReader {
   std::set<std::string> definitions_;
 };
 
-// What of a file may be something else than weights: an eighth of them, and so much in any case.
-constexpr uint64_t kOthersShare = 8;
-constexpr uint64_t kOthersAlways = 1 * kMiB;
-
 // Can devices map the weights where they are? Large ones begin with pages, none was copied when the
 // archive was read, and nothing of what lies behind gets into a variable.
 bool AreOnPages(const KelfMap& kelfs, const SealedMemory& file) {
@@ -98,6 +94,10 @@ bool AreOnPages(const KelfMap& kelfs, const SealedMemory& file) {
   }
   return true;
 }
+
+// What of a file may be something else than weights: an eighth of them, and so much in any case.
+constexpr uint64_t kOthersShare = 8;
+constexpr uint64_t kOthersAlways = 1 * kMiB;
 
 // Is there little else in the file, which would stay with them?
 bool IsMostly(const std::vector<ByteSpan>& weights, const SealedMemory& file) {

@@ -85,24 +85,19 @@ std::chrono::duration<double> Runtime::Since(TimePoint start) const {
 class Runtime::LoadUnderWay {
  public:
   LoadUnderWay(Runtime& runtime, const std::stop_token& given_up)
-      : runtime_(runtime), link_(given_up, [this] { source_.request_stop(); }) {
-    MutexLock lock(runtime_.mutex_);
-    ++runtime_.loading_;
-  }
+      : runtime_(runtime), link_(given_up, [this] { source_.request_stop(); }) {}
   ~LoadUnderWay() {
     {
       MutexLock lock(runtime_.mutex_);
       for (const auto& place : places_) runtime_.loads_.erase(place);
-      --runtime_.loading_;
     }
     runtime_.BecomeSmallWhenEmpty();
   }
   LoadUnderWay(const LoadUnderWay&) = delete;
   LoadUnderWay& operator=(const LoadUnderWay&) = delete;
 
-  // Ends with this session, which is looked for afterwards. 0: none.
+  // Ends with this session, which is looked for afterwards; 0: with none.
   void EndWith(SessionId session) {
-    if (session == 0) return;
     MutexLock lock(runtime_.mutex_);
     places_.push_back(runtime_.loads_.emplace(session, source_));
   }
@@ -229,7 +224,7 @@ Result<void> Runtime::Unload(NetworkId id, ProcessKey asking, Network::Urgency u
 void Runtime::BecomeSmallWhenEmpty() {
   {
     MutexLock lock(mutex_);
-    if (!networks_.empty() || !unloading_.empty() || loading_ != 0) return;
+    if (!networks_.empty() || !unloading_.empty() || !loads_.empty()) return;
   }
   ReturnFreeMemory();
 }

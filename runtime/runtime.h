@@ -140,9 +140,9 @@ class Runtime {
   std::map<NetworkId, std::shared_ptr<Network>> networks_ NRTD_GUARDED_BY(mutex_);
   std::set<NetworkId> unloading_ NRTD_GUARDED_BY(mutex_);  // somebody unloads them now
   CondVar unloaded_;
-  std::multimap<SessionId, std::stop_source> loads_ NRTD_GUARDED_BY(mutex_);  // under way
-  int loading_ NRTD_GUARDED_BY(mutex_) = 0;  // loads under way, also those that no session ends
-  CookieTable cookies_;                      // goes first: its inferences hold networks
+  std::multimap<SessionId, std::stop_source> loads_
+      NRTD_GUARDED_BY(mutex_);  // under way, 0: of no session
+  CookieTable cookies_;         // goes first: its inferences hold networks
 };
 
 }  // namespace nrtd::runtime

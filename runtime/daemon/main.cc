@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/heap.h"
 #include "base/log.h"
+#include "base/sanitized.h"
 #include "runtime/daemon/back_off.h"
 #include "runtime/daemon/doctor.h"
 #include "runtime/daemon/options.h"
@@ -47,12 +48,6 @@ void LogPlatform(const runtime::Machine& machine) {
       machine.platform().precision());
 }
 
-#ifdef NRTD_SANITIZED
-constexpr bool kSanitized = true;  // whose search for leaks traces the process
-#else
-constexpr bool kSanitized = false;
-#endif
-
 // SIGHUP reads the configuration again, every other one ends the daemon.
 void AwaitSignals(boost::asio::signal_set& signals, boost::asio::io_context& io,
                   const std::function<void()>& reload) {
@@ -83,6 +78,7 @@ Result<void> Serve(const Options& options, service::Endpoint endpoint,
   runtime.SetDefaults(options.defaults);
   NRTD_ASSIGN(const auto server,
               service::Server::Start(std::move(endpoint), options.server.access, runtime, io));
+  // A sanitizer's search for leaks traces the process.
   if (options.seccomp && !kSanitized) NRTD_TRY(RestrictSystemCalls());
   Log(LogLevel::kInfo, "NRTD:RunServer", "Server listening on {}", server->address());
   runtime.machine().pool().AddRemainingBehind();

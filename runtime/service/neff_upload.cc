@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <filesystem>
 
-#include <sys/mman.h>
-
 #include "base/sealed_memory.h"
 #include "base/sizes.h"
 #include "neff/limits.h"
@@ -52,7 +50,7 @@ Result<void> NeffUpload::SetSize(uint64_t size) {
   }
   declared_size_ = size;
   has_size_ = true;
-  return size != 0 ? Reserve(std::min(size, kMaxReserve)) : Result<void>();
+  return Reserve(std::min(size, kMaxReserve));
 }
 
 Result<void> NeffUpload::AddChunk(const std::string& chunk) {
@@ -79,14 +77,8 @@ Result<void> NeffUpload::Reserve(uint64_t bytes) {
   // A mapping of whole huge pages keeps them when it moves.
   const uint64_t room = AlignUp(bytes, bytes < kTransparentHugePage ? kPage : kTransparentHugePage);
   if (room <= data_.size()) return {};
-  if (data_) {
-    if (auto grown = data_.Resize(room); !grown)
-      return tl::unexpected<Error>(std::move(grown.error()).In("cannot take the NEFF"));
-  } else {
-    auto made = MappedRegion::Map(room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
-    if (!made) return tl::unexpected<Error>(std::move(made.error()).In("cannot take the NEFF"));
-    data_ = std::move(*made);
-  }
+  if (auto grown = data_.Resize(room); !grown)
+    return tl::unexpected<Error>(std::move(grown.error()).In("cannot take the NEFF"));
   if (size_ >= kTransparentHugePage) PreferHugePages(data_.data(), data_.size());
   return {};
 }

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include "base/sanitized.h"
 #include "base/sizes.h"
 
 namespace nrtd {
@@ -45,9 +46,7 @@ TEST(AlignedMemory, StaysInPlaceWhenItMoves) {
 }
 
 TEST(AlignedMemory, ThrowsWhereThereIsNoMemory) {
-#ifdef NRTD_SANITIZED
-  GTEST_SKIP() << "a sanitizer's allocator ends the process";
-#endif
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's allocator ends the process";
   for (const uint64_t size : {uint64_t{1} << 62, UINT64_MAX - kMiB, UINT64_MAX})
     EXPECT_THROW(AlignedMemory{size}, std::bad_alloc) << size;
 }
@@ -55,9 +54,7 @@ TEST(AlignedMemory, ThrowsWhereThereIsNoMemory) {
 // The allocator kept hundreds of megabytes of what a network had packed, long unloaded: each that
 // it gives back to the system makes it keep larger ones.
 TEST(AlignedMemory, OfALargeNetworkGoesBackToTheSystemAtOnce) {
-#ifdef NRTD_SANITIZED
-  GTEST_SKIP() << "from the allocator there";
-#endif
+  if (kSanitized) GTEST_SKIP() << "from the allocator there";
   for (const uint64_t size : {8 * kMiB, 4 * kMiB, 8 * kMiB, 2 * kMiB, kMiB, 128 * kKiB}) {
     std::byte* place = nullptr;
     {

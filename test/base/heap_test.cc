@@ -17,6 +17,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include "base/sanitized.h"
 #include "base/sizes.h"
 
 namespace nrtd {
@@ -25,9 +26,7 @@ namespace {
 class HeapTest : public ::testing::Test {
  protected:
   void SetUp() override {
-#ifdef NRTD_SANITIZED
-    GTEST_SKIP() << "a sanitizer has an allocator of its own";
-#endif
+    if (kSanitized) GTEST_SKIP() << "a sanitizer has an allocator of its own";
   }
 };
 
@@ -111,7 +110,7 @@ TEST_F(HeapOfItsOwnTest, ALargeBlockThatWasFreedDoesNotMakeThreadsKeepMore) {
     std::thread([&] {
       Allocate(1, 30 * kMiB);
       before = ResidentBytes();
-      Allocate(90, 512 * kKiB);
+      Allocate(180, kLeastMappedBlock / 2);
     }).join();
     std::exit(ResidentBytes() < before + 2 * kMostFreeAtEnd ? 0 : 1);
   };

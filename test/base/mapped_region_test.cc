@@ -24,7 +24,7 @@ static_assert(!std::is_copy_assignable_v<MappedRegion>);
 static_assert(std::is_nothrow_move_constructible_v<MappedRegion>);
 
 MappedRegion OnePage() {
-  auto region = MappedRegion::Map(4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  auto region = MappedRegion::Allocate(4096);
   EXPECT_TRUE(region);
   return std::move(*region);
 }
@@ -78,8 +78,8 @@ TEST(MappedRegion, SelfAssignmentKeepsIt) {
 // The kernel refuses to move a mapping of which only a part was asked to be of huge pages.
 TEST(MappedRegion, GrowsAndShrinksWithWhatItHoldsAlsoInHugePages) {
   constexpr uint64_t kFirst = 5 * kMiB + 123;
-  auto region = MappedRegion::Map(kFirst, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
-  ASSERT_TRUE(region);
+  auto region = Result<MappedRegion>(MappedRegion());
+  ASSERT_TRUE(region->Resize(kFirst));
   std::fill_n(region->data(), kFirst, std::byte{1});
   for (const uint64_t size : {64 * kMiB, 300 * kMiB, kFirst + 1}) {
     PreferHugePages(region->data(), region->size());

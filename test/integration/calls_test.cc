@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "base/npy.h"
+#include "base/sanitized.h"
 #include "neff/writer.h"
 #include "test/integration/daemon_test.h"
 #include "test/runtime/neff_builder.h"
@@ -120,9 +121,7 @@ TEST_F(CallsTest, ANeffMayComeInAnyPiecesAndItsSizeLast) {
 
 // It is gathered in the memory that the network keeps.
 TEST_F(CallsTest, ANeffThatIsSentIsInMemoryOnce) {
-#ifdef NRTD_SANITIZED
-  GTEST_SKIP() << "a sanitizer's own memory counts too";
-#endif
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's own memory counts too";
   const std::vector<float> weights(64 * kMiB / sizeof(float), 1);
   neff::NeffContents contents = runtime::PipelineContents({.stages = {{.weights = weights}}});
   // As neuron-cc writes them.
@@ -139,9 +138,7 @@ TEST_F(CallsTest, ANeffThatIsSentIsInMemoryOnce) {
 }
 
 TEST_F(CallsTest, AnUploadWithoutMemoryIsRefusedAndGivesBackWhatItHad) {
-#ifdef NRTD_SANITIZED
-  GTEST_SKIP() << "a sanitizer ends the process when it gets no memory";
-#endif
+  if (kSanitized) GTEST_SKIP() << "a sanitizer ends the process when it gets no memory";
   const uint64_t before = daemon().StatusBytes("RssAnon");
   const uint64_t mapped = daemon().StatusBytes("VmSize");
   rlimit unlimited{};

@@ -16,6 +16,7 @@
 
 #include <sys/mman.h>
 
+#include "base/sanitized.h"
 #include "base/sizes.h"
 #include "test/integration/client_process.h"
 #include "test/integration/daemon_test.h"
@@ -24,12 +25,6 @@
 
 namespace nrtd::integration {
 namespace {
-
-#ifdef NRTD_SANITIZED
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
 
 using std::chrono::seconds;
 

@@ -2,17 +2,12 @@
 #include <thread>
 
 #include "base/heap.h"
+#include "base/sanitized.h"
 #include "base/sizes.h"
 #include "test/integration/daemon_test.h"
 
 namespace nrtd::integration {
 namespace {
-
-#ifdef NRTD_SANITIZED
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
 
 // A sanitizer makes a round some ten times slower; that it leaks nothing it proves by itself.
 constexpr int kRounds = kSanitized ? 200 : 1000;

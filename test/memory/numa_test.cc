@@ -23,7 +23,7 @@ TEST(Numa, ThereIsAtLeastNodeZero) {
 }
 
 TEST(Numa, BoundPagesComeFromTheirNode) {
-  auto region = MappedRegion::Map(kMiB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  auto region = MappedRegion::Allocate(kMiB);
   ASSERT_TRUE(region);
   const auto bound = BindRange({region->data(), region->size()}, 0);
   ASSERT_TRUE(bound) << bound.error().text;
@@ -34,7 +34,7 @@ TEST(Numa, BoundPagesComeFromTheirNode) {
 }
 
 TEST(Numa, ANodeThatDoesNotExistIsInvalid) {
-  auto region = MappedRegion::Map(kMiB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  auto region = MappedRegion::Allocate(kMiB);
   ASSERT_TRUE(region);
   EXPECT_EQ(BindRange({region->data(), region->size()}, 12345).error().code, Nerr::kInvalid);
 }

@@ -21,7 +21,7 @@ constexpr uint64_t kPresent = uint64_t{1} << 63;
 const void* const kAddress = reinterpret_cast<const void*>(uintptr_t{0x7f0000001234});
 
 MappedRegion FourPages() {
-  auto region = MappedRegion::Map(16 * kKiB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  auto region = MappedRegion::Allocate(16 * kKiB);
   EXPECT_TRUE(region);
   return std::move(*region);
 }
