@@ -44,9 +44,10 @@ std::string_view EngineName(Engine engine);
 
 // A strided view into a variable. Element (i0, i1, ...) lies at byte offset + sum(i_k * strides[k])
 // * DTypeSize(dtype). Strides count elements and are >= 0; 0 repeats an element and is allowed only
-// in inputs. Written operands must not overlap themselves. offset is a multiple of the element's
-// size. dims.size() == strides.size() <= kMaxRank, every dimension >= 1; rank 0 is not used, a
-// scalar is [1].
+// in inputs. Written operands must not overlap themselves; one that overlaps an input, other than
+// in place, ends up with values that are not defined. offset is a multiple of the element's size.
+// dims.size() == strides.size() <= kMaxRank, every dimension >= 1; rank 0 is not used, a scalar is
+// [1].
 struct Operand {
   uint32_t var_id = 0;
   DType dtype = DType::kFloat32;

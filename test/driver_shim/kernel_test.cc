@@ -301,58 +301,6 @@ TEST_P(KernelTest, ANaNStaysInAReductionWhateverComesBehindIt) {
   }
 }
 
-TEST_P(KernelTest, GathersRowsAndRefusesThoseThatAreNotThere) {
-  const Operand table = Temp({2, 5, 3});
-  const Operand out = Temp({2, 4, 3}, 1000);
-  const Operand indices = DenseOperand(kVar, DType::kInt32, 2000, {4});
-  const auto set = [&](std::vector<int32_t> rows) {
-    std::memcpy(reinterpret_cast<std::byte*>(memory_.data()) + 2000, rows.data(), rows.size() * 4);
-  };
-  const std::vector<int32_t> rows{4, 0, -1, -5};
-  set(rows);
-  Run(Gather{table, indices, out});
-  if (HasFatalFailure()) return;
-  Expect(
-      out,
-      [&](const auto& index) {
-        const int32_t row = rows[static_cast<size_t>(index[1])];
-        return Value(table, {index[0], row < 0 ? row + 5 : row, index[2]});
-      },
-      0);
-  for (int32_t wrong : {5, -6, INT32_MAX, INT32_MIN}) {
-    set({0, wrong, 0, 0});
-    Scratch scratch;
-    const auto kernel = MakeKernel(Gather{table, indices, out}, Context(&scratch));
-    ASSERT_TRUE(kernel);
-    EXPECT_FALSE((*kernel)->Run()) << wrong;
-  }
-}
-
-TEST_P(KernelTest, ComparesAndSelects) {
-  const Operand a = Temp({3, 4});
-  const Operand b = Temp({3, 4}, 100);
-  memory_[100] = memory_[0];
-  const Operand condition = DenseOperand(kVar, DType::kBool, 2000, {3, 4});
-  const Operand out = Temp({3, 4}, 1000);
-  const std::function<bool(float, float)> want[] = {[](float x, float y) { return x == y; },
-                                                    [](float x, float y) { return x < y; },
-                                                    [](float x, float y) { return x <= y; }};
-  static_assert(std::size(want) == kComparisons);
-  for (uint8_t c = 0; c < kComparisons; ++c) {
-    Run(Compare{a, b, condition, static_cast<Comparison>(c)});
-    Run(Select{condition, a, b, out});
-    if (HasFatalFailure()) return;
-    Expect(
-        out,
-        [&](const auto& index) {
-          const float x = Value(a, index);
-          const float y = Value(b, index);
-          return want[c](x, y) ? x : y;
-        },
-        0);
-  }
-}
-
 // Every type to every other, by the values that all of them have.
 TEST_P(KernelTest, CastsBetweenAllTypes) {
   constexpr DType kTypes[] = {DType::kFloat32, DType::kBFloat16, DType::kFloat16,
@@ -404,26 +352,6 @@ TEST_P(KernelTest, CastsBetweenIntegersWrapAround) {
     EXPECT_EQ(small, static_cast<int8_t>(wide[i]));
     EXPECT_EQ(middle, static_cast<int32_t>(wide[i]));
   }
-}
-
-TEST_P(KernelTest, CombinesIntegersWithoutOverflow) {
-  const auto at = [](uint64_t offset) { return DenseOperand(kVar, DType::kInt64, offset, {3}); };
-  const auto values = [this](uint64_t offset) {
-    return reinterpret_cast<int64_t*>(reinterpret_cast<std::byte*>(memory_.data()) + offset);
-  };
-  const auto run = [&](BinaryFunction function, std::array<int64_t, 3> a,
-                       std::array<int64_t, 3> b) {
-    std::copy(a.begin(), a.end(), values(0));
-    std::copy(b.begin(), b.end(), values(80));
-    Run(Binary{at(0), at(80), at(160), function});
-    return std::vector<int64_t>(values(160), values(160) + 3);
-  };
-  using Vector = std::vector<int64_t>;
-  EXPECT_EQ(run(BinaryFunction::kAdd, {1, INT64_MAX, -3}, {2, 1, 3}), (Vector{3, INT64_MIN, 0}));
-  EXPECT_EQ(run(BinaryFunction::kDivide, {7, INT64_MIN, 5}, {-2, -1, 0}),
-            (Vector{-3, INT64_MIN, 0}));
-  EXPECT_EQ(run(BinaryFunction::kPower, {2, -3, 0}, {10, 3, 0}), (Vector{1024, -27, 1}));
-  EXPECT_EQ(run(BinaryFunction::kMaximum, {1, -2, 3}, {0, 5, 3}), (Vector{1, 5, 3}));
 }
 
 // Small products and oneDNN's, with functions that oneDNN has and has not.

@@ -16,18 +16,18 @@
 namespace nrtd::sim {
 namespace {
 
-constexpr uint32_t kVar = 1;
-constexpr uint32_t kConst = 2;
+constexpr uint32_t kMemory = 1;
+constexpr uint32_t kConstants = 2;
 constexpr size_t kOutput = size_t{4} << 20;  // elements
 
 Operand In(std::vector<int64_t> dims, uint64_t offset = 0) {
-  return DenseOperand(kVar, DType::kFloat32, offset * sizeof(float), std::move(dims));
+  return DenseOperand(kMemory, DType::kFloat32, offset * sizeof(float), std::move(dims));
 }
 Operand Out(std::vector<int64_t> dims) {
   return In(std::move(dims), kOutput);
 }
 Operand Weights(std::vector<int64_t> dims) {
-  return DenseOperand(kConst, DType::kFloat32, 0, std::move(dims));
+  return DenseOperand(kConstants, DType::kFloat32, 0, std::move(dims));
 }
 Operand ChannelsLast(Operand operand) {
   const auto& d = operand.dims;
@@ -111,17 +111,17 @@ class SplitTest : public ::testing::Test {
     Scratch scratch;
     std::deque<Scratch> team_scratch;
     WeightCache cache;
-    const KernelContext context{.resolve =
-                                    [this](const Operand& operand) {
-                                      auto& values = operand.var_id == kConst ? weights_ : memory_;
-                                      return reinterpret_cast<std::byte*>(values.data()) +
-                                             operand.offset;
-                                    },
-                                .constant = [](uint32_t var_id) { return var_id == kConst; },
-                                .weights = &cache,
-                                .scratch = &scratch,
-                                .team = team,
-                                .team_scratch = &team_scratch};
+    const KernelContext context{
+        .resolve =
+            [this](const Operand& operand) {
+              auto& values = operand.var_id == kConstants ? weights_ : memory_;
+              return reinterpret_cast<std::byte*>(values.data()) + operand.offset;
+            },
+        .constant = [](uint32_t var_id) { return var_id == kConstants; },
+        .weights = &cache,
+        .scratch = &scratch,
+        .team = team,
+        .team_scratch = &team_scratch};
     UseOneThread();
     const auto kernel = MakeKernel(instruction, context);
     EXPECT_TRUE(kernel && (*kernel)->Run());
@@ -133,8 +133,8 @@ class SplitTest : public ::testing::Test {
 };
 
 TEST_F(SplitTest, PartsComputeWhatTheWholeDoes) {
-  const ProgramContext context{{{kVar, memory_.size() * sizeof(float), true, true},
-                                {kConst, weights_.size() * sizeof(float), true, false}},
+  const ProgramContext context{{{kMemory, memory_.size() * sizeof(float), true, true},
+                                {kConstants, weights_.size() * sizeof(float), true, false}},
                                {}};
   ThreadTeam team(3);
   for (const Case& test : Cases()) {
@@ -165,8 +165,8 @@ TEST_F(SplitTest, PartsComputeWhatTheWholeDoes) {
 
 // Parts below the image once got an input of negative height, and wrote in front of their memory.
 TEST_F(SplitTest, PartsThatSeeOnlyPaddingAreNotMade) {
-  const ProgramContext context{{{kVar, memory_.size() * sizeof(float), true, true},
-                                {kConst, weights_.size() * sizeof(float), true, false}},
+  const ProgramContext context{{{kMemory, memory_.size() * sizeof(float), true, true},
+                                {kConstants, weights_.size() * sizeof(float), true, false}},
                                {}};
   const std::vector<Case> cases = {
       {"below the image", MostlyPadding(64, 3, 1, {0, 0, 200, 0})},

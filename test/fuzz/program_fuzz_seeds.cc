@@ -51,6 +51,8 @@ std::vector<std::pair<std::string, Instruction>> Instructions() {
       {"copy", Copy{Work({4, 2}), Work({4, 2}, 512)}},
       {"cast", Copy{Work({2, 3}), numbers}},
       {"gather", Gather{Work({2, 9, 3}), Work({4}, 1024, DType::kInt32), Work({2, 4, 3}, 2048)}},
+      {"gather_overlapping",
+       Gather{Work({1, 4, 3}), Work({1}, 1024, DType::kInt32), Work({1, 1, 3}, 8)}},
       {"reduce", Reduce{Work({3, 5, 7}), Work({3, 1, 7}, 1024), Reduction::kMaximum}},
       {"compare", Compare{Work({2, 3}), Work({2, 3}, 64), flags, Comparison::kLess}},
       {"select", Select{flags, Work({2, 3}), Work({2, 3}, 64), Work({2, 3}, 1024)}},

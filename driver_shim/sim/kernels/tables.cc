@@ -50,7 +50,7 @@ class GatherKernel final : public Kernel {
     const int64_t from_stride = gather_.table.strides[2];
     const int64_t to_stride = gather_.output.strides[2];
     if (from_stride == 1 && to_stride == 1) {
-      std::memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
+      std::memmove(to, from, static_cast<size_t>(count) * sizeof(T));
     } else {
       for (int64_t k = 0; k < count; ++k) to[k * to_stride] = from[k * from_stride];
     }
