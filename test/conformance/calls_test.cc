@@ -86,8 +86,8 @@ TEST_F(CallTest, Load) {
   EXPECT_EQ(ReadUsage(client()), two);
 }
 
-// Nobody knows the network's id then, and nobody could unload it. (An answer that is on its way
-// when the client gives up cannot be taken back: this network takes long enough to load.)
+// Nobody knows the network's id then, and nobody could unload it. (An answer that has left when the
+// client gives up cannot be taken back.)
 TEST_F(CallTest, ALoadWhoseClientGivesUpLeavesNothing) {
   const auto messages = LoadMessages({.neff = SlowNeff()});
   for (int i = 0; i < 10; ++i) client().LoadAndCancel(messages);

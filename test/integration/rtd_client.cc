@@ -140,7 +140,6 @@ void RtdClient::LoadAndCancel(const std::vector<nrt::load_request>& messages) {
   nrt::load_response response;
   const auto writer = stubs_->nmgr.load(&context, &response);
   for (const nrt::load_request& message : messages) writer->Write(message);
-  writer->WritesDone();
   context.TryCancel();
   (void)writer->Finish();
 }

@@ -50,7 +50,7 @@ class RtdClient {
   ~RtdClient();
 
   nrt::load_response Load(const std::vector<nrt::load_request>& messages);
-  // Sends everything, then cancels the call without having seen an answer.
+  // Sends everything, but not that this is all, then cancels the call: no answer can have left.
   void LoadAndCancel(const std::vector<nrt::load_request>& messages);
   nrt::unload_response Unload(uint32_t network);
   nrt::start_response Start(uint32_t network);
