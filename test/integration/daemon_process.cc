@@ -47,11 +47,13 @@ pid_t Spawn(std::vector<std::string> command, const UniqueFd& error_output) {
 
 }  // namespace
 
-DaemonProcess::DaemonProcess(const std::vector<std::string>& arguments) {
+DaemonProcess::DaemonProcess(const std::vector<std::string>& arguments,
+                             const std::vector<std::string>& launcher) {
   Pipe pipe;
   // A test that is killed takes its daemon along.
-  std::vector<std::string> command = {"/usr/bin/setpriv", "--pdeathsig", "KILL", "--",
-                                      std::string(NRTD_BINARY_DIR) + "/neuron-rtd"};
+  std::vector<std::string> command = {"/usr/bin/setpriv", "--pdeathsig", "KILL", "--"};
+  command.insert(command.end(), launcher.begin(), launcher.end());
+  command.push_back(std::string(NRTD_BINARY_DIR) + "/neuron-rtd");
   command.insert(command.end(), arguments.begin(), arguments.end());
   pid_ = Spawn(command, pipe.write);
   running_ = true;

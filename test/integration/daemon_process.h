@@ -22,7 +22,9 @@ inline constexpr Duration kPatience = std::chrono::seconds(60);
 // if it still runs.
 class DaemonProcess {
  public:
-  explicit DaemonProcess(const std::vector<std::string>& arguments);
+  // `launcher` is a command that runs the command that follows it, as in a control group.
+  explicit DaemonProcess(const std::vector<std::string>& arguments,
+                         const std::vector<std::string>& launcher = {});
   ~DaemonProcess();
   DaemonProcess(const DaemonProcess&) = delete;
   DaemonProcess& operator=(const DaemonProcess&) = delete;
