@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/heap.h"
 
-#include <algorithm>
 #include <cstdlib>
 #include <string_view>
-#include <thread>
 
 #include <malloc.h>
 
@@ -26,12 +24,11 @@ bool TunesMalloc() {
 void LimitHeap() {
   if (TunesMalloc()) return;
   if (!IsSet("MALLOC_ARENA_MAX")) {
-    const auto processors = static_cast<int>(std::thread::hardware_concurrency());
-    (void)::mallopt(M_ARENA_MAX, std::clamp(processors, 1, kMostArenas));
+    (void)::mallopt(M_ARENA_MAX, kArenas);
   }
   if (!IsSet("MALLOC_TRIM_THRESHOLD_") && !IsSet("MALLOC_MMAP_THRESHOLD_")) {
-    (void)::mallopt(M_MMAP_THRESHOLD, kLeastMappedBlock);
-    (void)::mallopt(M_TRIM_THRESHOLD, kMostFreeAtEnd);
+    (void)::mallopt(M_MMAP_THRESHOLD, kMinMappedBlock);
+    (void)::mallopt(M_TRIM_THRESHOLD, kMaxFreeAtEnd);
   }
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the C library's allocator keeps of memory that was freed. These are the settings of glibc's:
-// whoever sets its environment (MALLOC_ARENA_MAX, MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_,
-// or GLIBC_TUNABLES with glibc.malloc) has chosen, and they stay.
+// What the C library's allocator keeps of memory that was freed: buffers of large messages are used
+// again as they are, and go back to the system a second after the last one
+// (runtime/service/memory_trimmer.h). These are glibc's settings: an operator who sets its environment (MALLOC_ARENA_MAX, MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_,
+// or GLIBC_TUNABLES with glibc.malloc) has chosen, and those stay.
 #pragma once
 
 #include <cstdint>
@@ -11,15 +12,15 @@
 
 namespace nrtd {
 
-// Arenas of all threads together: one a processor, at most so many. By default there are eight a
-// processor. Small blocks come from the threads' own caches all the same.
-inline constexpr int kMostArenas = 8;
-// Blocks from this size on are mappings of their own and go back to the system when they are freed.
-inline constexpr uint64_t kLeastMappedBlock = 512 * kKiB;
-// An arena that has more free memory than this at its end gives that back. Not even
-// ReturnFreeMemory() gets what is less, but in the first arena. (By default both sizes grow with
-// what is freed, up to 32 and 64 MiB.)
-inline constexpr uint64_t kMostFreeAtEnd = 1 * kMiB;
+// One arena for all threads: a second one's free end cannot be given back, because malloc_trim()
+// trims the end of the first only. Small blocks come from the threads' own caches, so the lock is
+// taken some ten times an inference.
+inline constexpr int kArenas = 1;
+// Blocks below this size are kept for the next message instead of being mappings that are faulted
+// in anew each time (by default the bound grows with what is freed, up to 32 MiB).
+inline constexpr uint64_t kMinMappedBlock = 32 * kMiB;
+// Free memory that the arena's end may keep until ReturnFreeMemory().
+inline constexpr uint64_t kMaxFreeAtEnd = 64 * kMiB;
 
 // Makes it so, before the process has other threads.
 void LimitHeap();

@@ -25,6 +25,10 @@ inline constexpr Duration kAbandonedGrace = std::chrono::milliseconds(10);
 // Before another accept() after one that failed for want of descriptors: somebody may close some.
 inline constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
 
+// Free memory goes back to the system so long after the last large message or unload: long enough
+// for a client that sends one after another, short enough that memory is flat two seconds later.
+inline constexpr Duration kTrimAfter = std::chrono::seconds(1);
+
 // Between attempts to get devices and huge pages: doubled from one to the other.
 inline constexpr Duration kFirstRetryPause = std::chrono::seconds(1);
 inline constexpr Duration kMostRetryPause = std::chrono::minutes(1);

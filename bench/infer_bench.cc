@@ -52,7 +52,17 @@ struct Bench {
   std::vector<uint32_t> cores;  // virtual cores of the network
 };
 
-// The file may hold many inputs, one behind another: the first is used.
+std::vector<uint32_t> CoresOf(const v1::Network& network) {
+  std::vector<uint32_t> cores;
+  for (const v1::Subgraph& subgraph : network.subgraphs()) {
+    if (!subgraph.on_host()) cores.push_back(subgraph.virtual_core());
+  }
+  std::sort(cores.begin(), cores.end());
+  cores.erase(std::unique(cores.begin(), cores.end()), cores.end());
+  return cores;
+}
+
+// The file may hold many inputs, one after another: the first is used.
 Result<nrt::infer_request> MakeRequest(const Arguments& arguments, const v1::Network& network) {
   NRTD_ASSIGN(const v1::Tensor tensor,
               client::PickTensor(network.inputs(), arguments.input_name, "input"));
@@ -111,25 +121,30 @@ Result<Bench> Prepare(const Arguments& arguments) {
   NRTD_ASSIGN(bench.echo, ConnectSide(echo_address));
   NRTD_ASSIGN(const v1::Network network,
               bench.daemon.clients.front().FindNetwork(arguments.model_id));
-  for (const v1::Subgraph& subgraph : network.subgraphs()) {
-    if (!subgraph.on_host()) bench.cores.push_back(subgraph.virtual_core());
-  }
-  std::sort(bench.cores.begin(), bench.cores.end());
-  bench.cores.erase(std::unique(bench.cores.begin(), bench.cores.end()), bench.cores.end());
+  bench.cores = CoresOf(network);
   NRTD_ASSIGN(bench.daemon.request, MakeRequest(arguments, network));
   bench.echo.request = bench.daemon.request;
   NRTD_TRY(CheckSizes(bench, arguments));
   return bench;
 }
 
-Result<uint64_t> BusyNs(Bench& bench) {
+Result<uint64_t> BusyNs(Bench& bench, const std::vector<uint32_t>& cores) {
   uint64_t sum = 0;
-  for (uint32_t core : bench.cores) {
+  for (uint32_t core : cores) {
     NRTD_ASSIGN(const uint64_t busy, bench.daemon.clients.front().CoreBusyNs(core));
     sum += busy;
   }
   return sum;
 }
+
+// Inferences of one kind in alternating blocks.
+struct LargeMeasurement {
+  client::Latencies latencies;
+  uint64_t busy_ns = 0;  // of the network's cores, all inferences together
+  double BusyUs() const {
+    return static_cast<double>(busy_ns) / 1000 / static_cast<double>(latencies.count());
+  }
+};
 
 int BlockPairs(double seconds) {
   const double pair = 2 * std::chrono::duration<double>(kBlock).count();
@@ -142,9 +157,9 @@ Result<void> MeasureLatency(Bench& bench, double seconds, Measurements& measurem
   uint64_t busy_ns = 0;
   for (int pair = 0; pair < BlockPairs(seconds); ++pair) {
     NRTD_TRY(LatencyBlock(bench.echo, kBlock, echo));
-    NRTD_ASSIGN(const uint64_t busy_before, BusyNs(bench));
+    NRTD_ASSIGN(const uint64_t busy_before, BusyNs(bench, bench.cores));
     NRTD_TRY(LatencyBlock(bench.daemon, kBlock, daemon));
-    NRTD_ASSIGN(const uint64_t busy_after, BusyNs(bench));
+    NRTD_ASSIGN(const uint64_t busy_after, BusyNs(bench, bench.cores));
     busy_ns += busy_after - busy_before;
   }
   measurements.infer_p50_us = daemon.PercentileUs(50);
@@ -170,39 +185,66 @@ Result<void> MeasurePostWait(Bench& bench, double seconds, Measurements& measure
   return {};
 }
 
-// The same inputs through messages and through shared memory.
-Result<void> MeasureSharedMemory(const Arguments& arguments, Bench& bench, double seconds,
-                                 Measurements& measurements) {
-  if (!arguments.shm_model_id) return {};
-  client::Daemon& daemon = bench.daemon.clients.front();
-  NRTD_ASSIGN(const v1::Network network, daemon.FindNetwork(*arguments.shm_model_id));
-  std::vector<SharedTensor> inputs;
+// The requests of the shared-memory comparison: the same inputs in the message and in memory.
+struct LargeRequests {
   nrt::infer_request by_message;
   nrt::infer_request by_memory;
-  by_message.mutable_h_nn()->set_id(*arguments.shm_model_id);
-  by_memory.mutable_h_nn()->set_id(*arguments.shm_model_id);
+  std::vector<SharedTensor> inputs;  // what by_memory names
+  std::vector<uint32_t> cores;
+};
+
+Result<LargeRequests> MakeLargeRequests(client::Daemon& daemon, uint32_t model_id) {
+  LargeRequests requests;
+  NRTD_ASSIGN(const v1::Network network, daemon.FindNetwork(model_id));
+  requests.by_message.mutable_h_nn()->set_id(model_id);
+  requests.by_memory.mutable_h_nn()->set_id(model_id);
   for (const v1::Tensor& tensor : network.inputs()) {
-    nrt::infer_io& message = *by_message.add_ifmap();
+    nrt::infer_io& message = *requests.by_message.add_ifmap();
     message.set_name(tensor.name());
     message.set_buf(std::string(tensor.bytes(), '\0'));
     NRTD_ASSIGN(SharedTensor shared, SharedTensor::Create(daemon, tensor.bytes()));
-    nrt::infer_io& memory = *by_memory.add_ifmap();
+    nrt::infer_io& memory = *requests.by_memory.add_ifmap();
     memory.set_name(tensor.name());
     memory.mutable_buf_shm()->set_path(shared.path());
-    inputs.push_back(std::move(shared));
+    requests.inputs.push_back(std::move(shared));
   }
-  client::Latencies message;
-  client::Latencies memory;
-  std::swap(bench.daemon.request, by_message);
+  requests.cores = CoresOf(network);
+  return requests;
+}
+
+// One block of `side` with this request; adds the time that `cores` were busy.
+Result<void> LargeBlock(Bench& bench, Side& side, nrt::infer_request& request,
+                        const std::vector<uint32_t>& cores, LargeMeasurement& measured) {
+  NRTD_ASSIGN(const uint64_t busy_before, BusyNs(bench, cores));
+  std::swap(side.request, request);
+  auto done = LatencyBlock(side, kBlock, measured.latencies);
+  std::swap(side.request, request);
+  if (!done) return tl::unexpected<Error>(std::move(done.error()));
+  NRTD_ASSIGN(const uint64_t busy_after, BusyNs(bench, cores));
+  measured.busy_ns += busy_after - busy_before;
+  return {};
+}
+
+// A bare echo of three large inputs, the daemon with the same inputs in the message, and by shared
+// memory, in turn.
+Result<void> MeasureSharedMemory(const Arguments& arguments, Bench& bench, double seconds,
+                                 Measurements& measurements) {
+  if (!arguments.shm_model_id) return {};
+  NRTD_ASSIGN(LargeRequests requests,
+              MakeLargeRequests(bench.daemon.clients.front(), *arguments.shm_model_id));
+  LargeMeasurement echo;
+  LargeMeasurement message;
+  LargeMeasurement memory;
   for (int pair = 0; pair < BlockPairs(seconds); ++pair) {
-    NRTD_TRY(LatencyBlock(bench.daemon, kBlock, message));
-    std::swap(bench.daemon.request, by_memory);
-    NRTD_TRY(LatencyBlock(bench.daemon, kBlock, memory));
-    std::swap(bench.daemon.request, by_memory);
+    NRTD_TRY(LargeBlock(bench, bench.echo, requests.by_message, requests.cores, echo));
+    NRTD_TRY(LargeBlock(bench, bench.daemon, requests.by_message, requests.cores, message));
+    NRTD_TRY(LargeBlock(bench, bench.daemon, requests.by_memory, requests.cores, memory));
   }
-  std::swap(bench.daemon.request, by_message);
-  measurements.images_inline_p50_us = message.PercentileUs(50);
-  measurements.images_shm_p50_us = memory.PercentileUs(50);
+  measurements.images_echo_p50_us = echo.latencies.PercentileUs(50);
+  measurements.images_inline_p50_us = message.latencies.PercentileUs(50);
+  measurements.images_inline_busy_us = message.BusyUs();
+  measurements.images_shm_p50_us = memory.latencies.PercentileUs(50);
+  measurements.images_shm_busy_us = memory.BusyUs();
   return {};
 }
 

@@ -58,11 +58,17 @@ std::vector<Metric> MetricsOf(const Measurements& m) {
        kManyRatioLimit},
       {"queue_full_64", static_cast<double>(m.many_queue_full), 0, Bound::kAtMost, 0},
   };
-  if (m.images_inline_p50_us && m.images_shm_p50_us) {
+  if (m.images_echo_p50_us && m.images_inline_p50_us && m.images_shm_p50_us) {
+    metrics.push_back({"images_echo_p50_us", *m.images_echo_p50_us});
     metrics.push_back({"images_inline_p50_us", *m.images_inline_p50_us});
     metrics.push_back({"images_shm_p50_us", *m.images_shm_p50_us});
-    metrics.push_back({"images_shm_ratio", Ratio(*m.images_shm_p50_us, *m.images_inline_p50_us), 3,
-                       Bound::kAtMost, kSharedMemoryLimit});
+    metrics.push_back(
+        {"images_inline_ratio",
+         Ratio(*m.images_inline_p50_us - m.images_inline_busy_us, *m.images_echo_p50_us), 3,
+         Bound::kAtMost, kLargeInlineRatioLimit});
+    metrics.push_back({"images_shm_ratio",
+                       Ratio(*m.images_shm_p50_us - m.images_shm_busy_us, *m.images_echo_p50_us), 3,
+                       Bound::kAtMost, kLargeSharedRatioLimit});
   }
   if (m.reload_by_path) {
     metrics.push_back({"load_first_ms", m.reload_by_path->first_ms});
