@@ -6,16 +6,31 @@
 namespace nrtd::runtime {
 namespace {
 
-// A pid has 22 bits at most (the kernel's PID_MAX_LIMIT); 41 bits of ticks are 700 years.
-constexpr int kTickBits = 41;
-constexpr uint64_t kUnknownPid = uint64_t{1} << 63;
+// The two top bits say what the others are: 00 a pid and a start, 01 a number in pidfs, 1x a
+// connection.
+constexpr uint64_t kConnectionKind = uint64_t{1} << 63;
+constexpr uint64_t kPidfsKind = uint64_t{1} << 62;
+// A pid has 22 bits at most (the kernel's PID_MAX_LIMIT); 40 bits of ticks are 340 years.
+constexpr int kPidBits = 22;
+constexpr int kTickBits = 40;
+static_assert(kPidBits + kTickBits == 62);
+
+bool Fits(uint64_t value, int bits) {
+  return value != 0 && value >> bits == 0;
+}
 
 }  // namespace
 
 scheduler::ProcessKey ProcessKeyOf(const Peer& peer, scheduler::SessionId connection) {
-  if (peer.pid <= 0 || peer.start_ticks == 0) return kUnknownPid | connection;
-  const uint64_t ticks = peer.start_ticks & ((uint64_t{1} << kTickBits) - 1);
-  return (static_cast<uint64_t>(peer.pid) << kTickBits) | ticks;
+  if (Fits(peer.pidfs_inode, 62)) return kPidfsKind | peer.pidfs_inode;
+  if (peer.pid > 0 && Fits(static_cast<uint64_t>(peer.pid), kPidBits) &&
+      Fits(peer.start_ticks, kTickBits))
+    return (static_cast<uint64_t>(peer.pid) << kTickBits) | peer.start_ticks;
+  return kConnectionKind | connection;
+}
+
+bool IsConnectionAlone(scheduler::ProcessKey key) {
+  return (key & kConnectionKind) != 0 && key != kNoProcess;
 }
 
 std::string Client::Text() const {

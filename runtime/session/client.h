@@ -4,23 +4,34 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include <sys/types.h>
 
+#include "base/unique_fd.h"
 #include "scheduler/owner.h"
 
 namespace nrtd::runtime {
 
-// The process at the other end of a connection when it connected, by SO_PEERCRED.
+// The process at the other end of a connection when it connected. Fixed from then on: what the
+// process does later, and who gets its pid after it, changes nothing.
 struct Peer {
   pid_t pid = 0;  // 0: in a pid namespace that the daemon does not see, as in another container
   uid_t uid = 0;
   gid_t gid = 0;
   std::string cgroup;  // its path in the unified hierarchy, "" when it is not known
   // When the process started, in the kernel's clock ticks since boot: a pid is used again, the two
-  // together are not. 0 when it is not known.
+  // together are not. 0 when it is not known for certain.
   uint64_t start_ticks = 0;
+  // The process's number in pidfs (Linux 6.9): never used again while the machine runs, and known
+  // across pid namespaces. 0 on older kernels.
+  uint64_t pidfs_inode = 0;
+  // Of the process (Linux 6.5); null where the kernel gives none. poll() and epoll report EPOLLIN
+  // once the process has ended, and from then on; there is nothing to read. Threadsafe.
+  std::shared_ptr<const UniqueFd> pidfd;
+  std::vector<gid_t> groups;  // supplementary ones, kMaxPeerGroups at most
 };
 
 // One connection. Made when it is accepted, constant since.
@@ -37,7 +48,12 @@ struct Client {
 inline constexpr scheduler::SessionId kFirstConnection = scheduler::SessionId{1} << 32;
 using scheduler::kNoProcess;
 
-// The same for all connections of a process; where the pid is not known, of this connection alone.
+// The same for all connections of a process: its number in pidfs, else its pid and start. Where
+// neither is known for certain, of this connection alone. The three kinds never collide, nor with
+// kAnyProcess and kNoProcess.
 scheduler::ProcessKey ProcessKeyOf(const Peer& peer, scheduler::SessionId connection);
+// Whether a key is of one connection alone: the end of its process cannot be told from the end of
+// the connection.
+bool IsConnectionAlone(scheduler::ProcessKey key);
 
 }  // namespace nrtd::runtime

@@ -41,6 +41,12 @@ Client SessionTable::Connect(Peer peer) {
   client.connection = next_connection_++;
   client.process = ProcessKeyOf(peer, client.connection);
   client.peer = std::move(peer);
+  // One pidfd serves all connections of a process.
+  for (const auto& [connection, other] : clients_) {
+    if (other.process != client.process) continue;
+    client.peer.pidfd = other.peer.pidfd;
+    break;
+  }
   clients_.emplace(client.connection, client);
   return client;
 }

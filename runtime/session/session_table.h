@@ -44,7 +44,7 @@ class SessionTable {
   bool Close(SessionId id);
   std::vector<SessionInfo> List() const;  // by rising id
 
-  // The client that has this connection from now on.
+  // The client that has this connection from now on. Connections of one process share a pidfd.
   Client Connect(Peer peer);
   // False when it was disconnected already.
   bool Disconnect(SessionId connection);

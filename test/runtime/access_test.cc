@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/session/access.h"
 
+#include <memory>
+#include <set>
+#include <vector>
+
 #include <gtest/gtest.h>
 
 #include "runtime/session/session_table.h"
@@ -9,7 +13,12 @@ namespace nrtd::runtime {
 namespace {
 
 Peer PeerOf(pid_t pid, uint64_t start_ticks, uid_t uid = 1000, gid_t gid = 1000) {
-  return {.pid = pid, .uid = uid, .gid = gid, .cgroup = "", .start_ticks = start_ticks};
+  Peer peer;
+  peer.pid = pid;
+  peer.uid = uid;
+  peer.gid = gid;
+  peer.start_ticks = start_ticks;
+  return peer;
 }
 
 TEST(AccessTest, ConnectionsOfOneProcessHaveOneKeyAndAUsedAgainPidAnother) {
@@ -23,6 +32,43 @@ TEST(AccessTest, ConnectionsOfOneProcessHaveOneKeyAndAUsedAgainPidAnother) {
   EXPECT_NE(one.process, later.process);
   EXPECT_NE(one.process, neighbour.process);
   EXPECT_NE(one.process, kAnyProcess);
+}
+
+// A pid, a number in pidfs and a connection may be the same number; the keys are not.
+TEST(AccessTest, KeysOfDifferentKindsNeverCollide) {
+  Peer unknown;
+  const ProcessKey by_connection = ProcessKeyOf(unknown, kFirstConnection);
+  Peer in_pidfs = PeerOf(4711, 100);
+  in_pidfs.pidfs_inode = (uint64_t{4711} << 40) | 100;
+  const ProcessKey by_pidfs = ProcessKeyOf(in_pidfs, kFirstConnection);
+  const ProcessKey by_pid = ProcessKeyOf(PeerOf(4711, 100), kFirstConnection);
+  EXPECT_EQ(std::set({by_connection, by_pidfs, by_pid, kAnyProcess, kNoProcess}).size(), 5U);
+  EXPECT_TRUE(IsConnectionAlone(by_connection));
+  EXPECT_FALSE(IsConnectionAlone(by_pidfs));
+  EXPECT_FALSE(IsConnectionAlone(by_pid));
+  EXPECT_FALSE(IsConnectionAlone(kAnyProcess));
+  EXPECT_FALSE(IsConnectionAlone(kNoProcess));
+}
+
+// Numbers that do not fit are not cut, which could make two processes one.
+TEST(AccessTest, NumbersThatDoNotFitAKeyAreTheConnectionsAlone) {
+  EXPECT_TRUE(IsConnectionAlone(ProcessKeyOf(PeerOf(4711, uint64_t{1} << 40), 1)));
+  EXPECT_TRUE(IsConnectionAlone(ProcessKeyOf(PeerOf(1 << 22, 100), 1)));
+  Peer in_pidfs;
+  in_pidfs.pidfs_inode = uint64_t{1} << 62;
+  EXPECT_TRUE(IsConnectionAlone(ProcessKeyOf(in_pidfs, 1)));
+}
+
+TEST(AccessTest, ConnectionsOfOneProcessShareAPidfd) {
+  SessionTable table;
+  std::vector<Client> clients;
+  for (int i = 0; i < 3; ++i) {
+    Peer peer = PeerOf(4711, i < 2 ? 100 : 101);
+    peer.pidfd = std::make_shared<const UniqueFd>();
+    clients.push_back(table.Connect(std::move(peer)));
+  }
+  EXPECT_EQ(clients[0].peer.pidfd, clients[1].peer.pidfd);
+  EXPECT_NE(clients[0].peer.pidfd, clients[2].peer.pidfd);
 }
 
 // In another container's pid namespace the kernel names no pid.
