@@ -33,4 +33,8 @@ inline constexpr Duration kTrimAfter = std::chrono::seconds(1);
 inline constexpr Duration kFirstRetryPause = std::chrono::seconds(1);
 inline constexpr Duration kMostRetryPause = std::chrono::minutes(1);
 
+// The shortest interval between HTTP/2 pings on a connection without data. Clients may ping every
+// 5 s; the rest is for a ping that arrives late, with the next one on time.
+inline constexpr std::chrono::milliseconds kMinPingInterval{4500};
+
 }  // namespace nrtd

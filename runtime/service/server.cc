@@ -11,6 +11,7 @@
 #include <grpcpp/server_posix.h>
 
 #include "base/log.h"
+#include "base/timeouts.h"
 #include "runtime/service/clients.h"
 #include "runtime/service/methods.h"
 
@@ -29,6 +30,17 @@ std::optional<std::string> SocketPath(const std::string& address) {
 // daemon: a client that went away, an address that is taken.
 void LogOfGrpc(gpr_log_func_args* line) {
   Log(LogLevel::kDebug, "GRPC", "{}", line->message);
+}
+
+// gRPC closes a connection with GOAWAY after its third ping within five minutes without data, and
+// with it goes a session. Clients keep quiet connections alive more often than that.
+void PermitKeepalive(grpc::ServerBuilder& builder) {
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             static_cast<int>(std::chrono::milliseconds(kMinPingInterval).count()));
+  // Whether a call is open or not; without this the interval of a connection without one is 2 h.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  // Pings that come too early and are forgiven, until the daemon sends something: gRPC's default.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
 }
 
 }  // namespace
@@ -77,6 +89,7 @@ Result<void> Server::State::Build(bool by_tcp) {
   builder.SetMaxSendMessageSize(-1);
   // Two daemons must never share a port by accident.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  PermitKeepalive(builder);
   builder.RegisterService(&nmgr_calls);
   builder.RegisterService(&stream_calls);
   builder.RegisterService(&session_calls);
