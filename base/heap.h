@@ -20,7 +20,7 @@ inline constexpr int kArenas = 1;
 // in anew each time (by default the bound grows with what is freed, up to 32 MiB).
 inline constexpr uint64_t kMinMappedBlock = 32 * kMiB;
 // Free memory that the arena's end may keep until ReturnFreeMemory().
-inline constexpr uint64_t kMaxFreeAtEnd = 64 * kMiB;
+inline constexpr uint64_t kMaxFreeAtEnd = 8 * kMiB;
 
 // Makes it so, before the process has other threads.
 void LimitHeap();

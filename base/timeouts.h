@@ -25,6 +25,14 @@ inline constexpr Duration kAbandonedGrace = std::chrono::milliseconds(10);
 // Before another accept() after one that failed for want of descriptors: somebody may close some.
 inline constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
 
+// How long a client may keep a call waiting that holds memory: for the next message of an upload,
+// and until an answer is read. A client under a debugger may exceed them; its calls are cancelled,
+// its session stays.
+inline constexpr Duration kNextMessageTimeout = std::chrono::seconds(30);
+inline constexpr Duration kAnswerReadTimeout = std::chrono::seconds(30);
+// How often the calls above are looked at, while there are any.
+inline constexpr Duration kCallDeadlineCheck = std::chrono::seconds(1);
+
 // Free memory goes back to the system so long after the last large message or unload: long enough
 // for a client that sends one after another, short enough that memory is flat two seconds later.
 inline constexpr Duration kTrimAfter = std::chrono::seconds(1);

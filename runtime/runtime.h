@@ -38,6 +38,7 @@ struct LoadRequest {
   uint32_t ninfer = 0;              // 0: LoadDefaults::ninfer
   uint32_t timeout_seconds = 0;     // 0: LoadDefaults::timeout_seconds
   std::stop_token given_up;         // nobody waits for it any more
+  Charge charge;                    // of what arrived of the NEFF; becomes the network's
 };
 
 // For loads that do not say, and how many NEFFs are kept unpacked. May change while the daemon

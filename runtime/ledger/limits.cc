@@ -77,6 +77,13 @@ bool IsBytes(Holding holding) {
   return kDescriptions[static_cast<size_t>(holding)].bytes;
 }
 
+Limits NoLimits() {
+  Limits limits;
+  limits.per_client.fill(kUnlimited);
+  limits.total.fill(kUnlimited);
+  return limits;
+}
+
 uint64_t ClientMemory(const SystemRoom& room) {
   if (room.memory_bytes == kUnlimited) return kUnlimited;
   return std::max(room.memory_bytes / 2,
@@ -84,9 +91,7 @@ uint64_t ClientMemory(const SystemRoom& room) {
 }
 
 Limits DefaultLimits(const SystemRoom& room) {
-  Limits limits;
-  limits.per_client.fill(kUnlimited);
-  limits.total.fill(kUnlimited);
+  Limits limits = NoLimits();
   const auto set = [&](Holding holding, const Defaults& defaults) {
     limits.per_client[static_cast<size_t>(holding)] = std::min(defaults.per_client, defaults.total);
     limits.total[static_cast<size_t>(holding)] = defaults.total;

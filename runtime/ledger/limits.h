@@ -45,6 +45,9 @@ struct Limits {
   uint64_t Total(Holding holding) const { return total[static_cast<size_t>(holding)]; }
 };
 
+// For tests, and for what is no client's.
+Limits NoLimits();
+
 // What the system gives the daemon.
 struct SystemRoom {
   uint64_t memory_bytes = kUnlimited;  // the cgroup's limit, or the machine's memory

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The context of a call whose client may give up while it is being handled.
+// The context of a call: its client, who may give up while the call is being handled, and what the
+// call holds of the client's account.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <stop_token>
 #include <utility>
 
 #include <grpcpp/server_context.h>
 
+#include "runtime/service/admission.h"
+#include "runtime/service/call_deadlines.h"
 #include "runtime/service/call_queue.h"
+#include "runtime/session/client.h"
 
 namespace nrtd::service {
 
@@ -22,6 +27,12 @@ class CallContext final : public grpc::ServerContext {
     end_.on_end = std::move(on_end);
     AsyncNotifyWhenDone(&end_);
   }
+
+  // Who calls: set when the call begins. Never null from then on.
+  void SetClient(std::shared_ptr<const runtime::Client> client) { client_ = std::move(client); }
+  const runtime::Client& client() const { return *client_; }
+  Admission& admission() { return admission_; }
+  CallDeadlines::Waiter& waiter() { return waiter_; }
 
   // Of a call that is watched: its client cancelled it, or has gone.
   std::stop_token given_up() const { return end_.source.get_token(); }
@@ -38,6 +49,9 @@ class CallContext final : public grpc::ServerContext {
     std::function<void()> on_end;
   };
   End end_{*this};
+  std::shared_ptr<const runtime::Client> client_;
+  Admission admission_;
+  CallDeadlines::Waiter waiter_{*this};
 };
 
 }  // namespace nrtd::service

@@ -2,6 +2,7 @@
 #include "runtime/service/clients.h"
 
 #include <charconv>
+#include <optional>
 #include <string_view>
 
 #include "base/log.h"
@@ -24,32 +25,49 @@ constexpr const char* kClientGone = "the client has gone";
 
 }  // namespace
 
-runtime::Client Clients::Connected(int number, runtime::Peer peer) {
-  runtime::Client client = runtime_.sessions().Connect(std::move(peer));
-  Log(LogLevel::kDebug, "NMGR:Client", "{} connected{}{}", client.Text(),
-      client.peer.cgroup.empty() ? "" : ", cgroup ", client.peer.cgroup);
+Clients::Clients(runtime::Runtime& runtime, runtime::AccessRules rules, bool by_tcp)
+    : runtime_(runtime),
+      rules_(std::move(rules)),
+      unknown_([&] {
+        auto client = std::make_shared<runtime::Client>();
+        if (by_tcp) {
+          client->account = runtime.sessions().ledger().Account(client->process, client->Text());
+        } else {
+          client->process = runtime::kNoProcess;
+        }
+        return client;
+      }()),
+      by_tcp_(by_tcp) {}
+
+Result<void> Clients::Connected(int number, runtime::Peer peer) {
+  auto client = std::make_shared<runtime::Client>(runtime_.sessions().Connect(std::move(peer)));
+  auto charge = client->account->Take(runtime::Holding::kConnections);
+  if (!charge) {
+    runtime_.sessions().Disconnect(client->connection);
+    return tl::unexpected<Error>(std::move(charge.error()));
+  }
+  Log(LogLevel::kDebug, "NMGR:Client", "{} connected{}{}", client->Text(),
+      client->peer.cgroup.empty() ? "" : ", cgroup ", client->peer.cgroup);
   MutexLock lock(mutex_);
-  by_number_.insert_or_assign(number, client);
-  return client;
+  by_number_.insert_or_assign(number, Connection{std::move(client), std::move(*charge)});
+  return {};
 }
 
-std::optional<runtime::Client> Clients::Disconnected(int number) {
+std::shared_ptr<const runtime::Client> Clients::Disconnected(int number) {
   MutexLock lock(mutex_);
   auto found = by_number_.extract(number);
-  if (!found) return std::nullopt;
-  Log(LogLevel::kDebug, "NMGR:Client", "{} disconnected", found.mapped().Text());
-  return std::move(found.mapped());
+  if (!found) return nullptr;
+  Log(LogLevel::kDebug, "NMGR:Client", "{} disconnected", found.mapped().client->Text());
+  return std::move(found.mapped().client);
 }
 
-runtime::Client Clients::Find(const grpc::ServerContext& context) const {
-  if (by_tcp_) return {};
-  runtime::Client gone;
-  gone.process = runtime::kNoProcess;
+std::shared_ptr<const runtime::Client> Clients::Find(const grpc::ServerContext& context) const {
+  if (by_tcp_) return unknown_;
   const auto number = DescriptorOf(context.peer());
-  if (!number) return gone;
+  if (!number) return unknown_;
   MutexLock lock(mutex_);
   const auto found = by_number_.find(*number);
-  return found != by_number_.end() ? found->second : gone;
+  return found != by_number_.end() ? found->second.client : unknown_;
 }
 
 Result<void> Rights::CheckThere() const {
@@ -57,16 +75,16 @@ Result<void> Rights::CheckThere() const {
   return Fail(Nerr::kInvalidHandle, "{}", kClientGone);
 }
 
-Rights Clients::RightsOf(const grpc::ServerContext& context) const {
+Rights Clients::RightsOf(const CallContext& context) const {
   Rights rights;
-  rights.client = Find(context);
+  rights.client = context.client();
   rights.asking = rules_.AskingAs(rights.client);
   return rights;
 }
 
-runtime::ProcessKey Clients::AskingAs(const grpc::ServerContext& context) const {
+runtime::ProcessKey Clients::AskingAs(const CallContext& context) const {
   if (rules_.isolation == runtime::Isolation::kNone) return runtime::kAnyProcess;
-  return RightsOf(context).asking;
+  return rules_.AskingAs(context.client());
 }
 
 }  // namespace nrtd::service

@@ -4,13 +4,14 @@
 #pragma once
 
 #include <map>
-#include <optional>
+#include <memory>
 #include <string>
 
 #include <grpcpp/server_context.h>
 
 #include "base/mutex.h"
 #include "runtime/runtime.h"
+#include "runtime/service/call_context.h"
 #include "runtime/session/access.h"
 
 namespace nrtd::service {
@@ -18,7 +19,7 @@ namespace nrtd::service {
 // In whose name a call asks, and to whom what it makes belongs.
 struct Rights {
   runtime::ProcessKey asking = runtime::kAnyProcess;
-  runtime::Client client;
+  runtime::Client client = {};
 
   // kInvalidHandle when the client has gone: nobody would own what it makes, and what it may do is
   // not known any more.
@@ -30,23 +31,22 @@ struct Rights {
 // handled after its client has gone is not taken for another's. Threadsafe.
 class Clients {
  public:
-  // Both outlive this.
-  // `by_tcp`: nobody's client is known.
-  Clients(runtime::Runtime& runtime, runtime::AccessRules rules, bool by_tcp)
-      : runtime_(runtime), rules_(std::move(rules)), by_tcp_(by_tcp) {}
+  // `runtime` outlives this. `by_tcp`: clients cannot be told apart.
+  Clients(runtime::Runtime& runtime, runtime::AccessRules rules, bool by_tcp);
 
   // The client at the other end of descriptor `number`, from now on. Called before gRPC knows it.
-  runtime::Client Connected(int number, runtime::Peer peer);
+  // kResource: the client, or all together, have too many connections; this one is not known then.
+  Result<void> Connected(int number, runtime::Peer peer);
   // It has gone: its number may be another's from now on. Nothing when it was not known.
-  std::optional<runtime::Client> Disconnected(int number);
+  std::shared_ptr<const runtime::Client> Disconnected(int number);
 
   const runtime::AccessRules& rules() const { return rules_; }
-  // Of the client that called: process kNoProcess when it has gone already. A call by TCP comes
-  // from nobody in particular.
-  runtime::Client Find(const grpc::ServerContext& context) const;
-  Rights RightsOf(const grpc::ServerContext& context) const;
-  // Cheaper: for calls that make nothing.
-  runtime::ProcessKey AskingAs(const grpc::ServerContext& context) const;
+  // The client that called: its process is kNoProcess when it has gone already. Clients by TCP are
+  // one client together. Never null.
+  std::shared_ptr<const runtime::Client> Find(const grpc::ServerContext& context) const;
+  // Of a call whose client is known.
+  Rights RightsOf(const CallContext& context) const;
+  runtime::ProcessKey AskingAs(const CallContext& context) const;
   runtime::Owner OwnerFor(const Rights& rights, runtime::SessionId session) const {
     return rules_.OwnerFor(rights.client, session);
   }
@@ -54,9 +54,15 @@ class Clients {
  private:
   runtime::Runtime& runtime_;
   const runtime::AccessRules rules_;
+  // Who calls when no client is known: those by TCP, or one that has gone.
+  const std::shared_ptr<const runtime::Client> unknown_;
   const bool by_tcp_;
+  struct Connection {
+    std::shared_ptr<const runtime::Client> client;
+    runtime::Charge charge;
+  };
   mutable Mutex mutex_;
-  std::map<int, runtime::Client> by_number_ NRTD_GUARDED_BY(mutex_);
+  std::map<int, Connection> by_number_ NRTD_GUARDED_BY(mutex_);
 };
 
 }  // namespace nrtd::service

@@ -49,8 +49,7 @@ void DescribeTensor(const runtime::TensorPort& port, nrtd::v1::Tensor* out) {
 
 }  // namespace
 
-grpc::Status ControlService::ListNetworks(grpc::ServerContext*,
-                                          const nrtd::v1::ListNetworksRequest*,
+grpc::Status ControlService::ListNetworks(CallContext*, const nrtd::v1::ListNetworksRequest*,
                                           nrtd::v1::ListNetworksResponse* response) {
   for (const auto& network : runtime_.ListNetworks()) Describe(*network, response->add_networks());
   SetOk(response->mutable_status());
@@ -98,8 +97,7 @@ void ControlService::Describe(const runtime::Network& network, nrtd::v1::Network
   for (const auto& port : network.outputs()) DescribeTensor(port, out->add_outputs());
 }
 
-grpc::Status ControlService::ListSessions(grpc::ServerContext*,
-                                          const nrtd::v1::ListSessionsRequest*,
+grpc::Status ControlService::ListSessions(CallContext*, const nrtd::v1::ListSessionsRequest*,
                                           nrtd::v1::ListSessionsResponse* response) {
   const auto networks = runtime_.ListNetworks();
   const auto groups = runtime_.ListGroups();
@@ -124,7 +122,7 @@ grpc::Status ControlService::ListSessions(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
-grpc::Status ControlService::ListClients(grpc::ServerContext*, const nrtd::v1::ListClientsRequest*,
+grpc::Status ControlService::ListClients(CallContext*, const nrtd::v1::ListClientsRequest*,
                                          nrtd::v1::ListClientsResponse* response) {
   const auto sessions = runtime_.sessions().List();
   for (const auto& client : runtime_.sessions().Clients()) {
@@ -142,7 +140,7 @@ grpc::Status ControlService::ListClients(grpc::ServerContext*, const nrtd::v1::L
   return grpc::Status::OK;
 }
 
-grpc::Status ControlService::ListDevices(grpc::ServerContext*, const nrtd::v1::ListDevicesRequest*,
+grpc::Status ControlService::ListDevices(CallContext*, const nrtd::v1::ListDevicesRequest*,
                                          nrtd::v1::ListDevicesResponse* response) {
   runtime::Machine& machine = runtime_.machine();
   for (const uint32_t device : machine.devices()) DescribeDevice(device, response->add_devices());
@@ -188,7 +186,7 @@ void ControlService::DescribeDevice(uint32_t index, nrtd::v1::Device* out) const
   }
 }
 
-grpc::Status ControlService::Health(grpc::ServerContext*, const nrtd::v1::HealthRequest*,
+grpc::Status ControlService::Health(CallContext*, const nrtd::v1::HealthRequest*,
                                     nrtd::v1::HealthResponse* response) {
   runtime::Machine& machine = runtime_.machine();
   std::string failed;

@@ -8,6 +8,7 @@
 
 #include "proto/nrtd/v1/control.pb.h"
 #include "runtime/runtime.h"
+#include "runtime/service/call_context.h"
 
 namespace nrtd::service {
 
@@ -20,19 +21,15 @@ class ControlService {
         address_(std::move(address)),
         started_(runtime.machine().clock().Now()) {}
 
-  grpc::Status ListNetworks(grpc::ServerContext* context,
-                            const nrtd::v1::ListNetworksRequest* request,
+  grpc::Status ListNetworks(CallContext* context, const nrtd::v1::ListNetworksRequest* request,
                             nrtd::v1::ListNetworksResponse* response);
-  grpc::Status ListSessions(grpc::ServerContext* context,
-                            const nrtd::v1::ListSessionsRequest* request,
+  grpc::Status ListSessions(CallContext* context, const nrtd::v1::ListSessionsRequest* request,
                             nrtd::v1::ListSessionsResponse* response);
-  grpc::Status ListClients(grpc::ServerContext* context,
-                           const nrtd::v1::ListClientsRequest* request,
+  grpc::Status ListClients(CallContext* context, const nrtd::v1::ListClientsRequest* request,
                            nrtd::v1::ListClientsResponse* response);
-  grpc::Status ListDevices(grpc::ServerContext* context,
-                           const nrtd::v1::ListDevicesRequest* request,
+  grpc::Status ListDevices(CallContext* context, const nrtd::v1::ListDevicesRequest* request,
                            nrtd::v1::ListDevicesResponse* response);
-  grpc::Status Health(grpc::ServerContext* context, const nrtd::v1::HealthRequest* request,
+  grpc::Status Health(CallContext* context, const nrtd::v1::HealthRequest* request,
                       nrtd::v1::HealthResponse* response);
 
  private:

@@ -5,28 +5,32 @@
 
 namespace nrtd::service {
 
-InferStreamCall::InferStreamCall(CallQueue& call_queue, nrt::nmgr_stream::AsyncService& service,
+InferStreamCall::InferStreamCall(const CallEnvironment& environment, RawService& service,
                                  NmgrService& handler)
-    : Call(call_queue), service_(service), handler_(handler) {
+    : Call(environment.queue), environment_(environment), service_(service), handler_(handler) {
   context_.Watch([this] { EndPart(); });
-  service_.Requestinfer_stream(&context_, &stream_, queue().completions(), queue().completions(),
-                               this);
+  service_.RequestStream(service_.Method("infer_stream"), &context_, &stream_,
+                         queue().completions(), this);
 }
 
 void InferStreamCall::Proceed(bool ok) {
+  environment_.deadlines.End(context_.waiter());
   switch (step_) {
     case Step::kAwaited:
       if (!ok) break;
-      new InferStreamCall(queue(), service_, handler_);
+      new InferStreamCall(environment_, service_, handler_);
+      if (const grpc::Status begun = Guarded([this] { return Begin(); }); !begun.ok()) {
+        Finish(begun);
+        return;
+      }
       Read();
       return;
     case Step::kReading:
       if (ok) {
         Answer();
-        return;
+      } else {
+        Finish(grpc::Status::OK);
       }
-      step_ = Step::kAnswered;
-      stream_.Finish(grpc::Status::OK, this);
       return;
     case Step::kWriting:
       // Not ok: the client has gone; so will the read say.
@@ -43,28 +47,57 @@ void InferStreamCall::EndPart() {
   if (parts_left_.fetch_sub(1) == 1) delete this;
 }
 
+grpc::Status InferStreamCall::Begin() {
+  context_.SetClient(environment_.clients.Find(context_));
+  const auto entered = context_.admission().Enter(context_.client().account, 0);
+  return entered ? grpc::Status::OK : RefusalOf(entered.error());
+}
+
+// The request in `bytes_`; leaves the response there.
+grpc::Status InferStreamCall::Handle() {
+  if (auto charged = context_.admission().SetBytes(bytes_.Length()); !charged)
+    return RefusalOf(charged.error());
+  if (auto decoded = Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
+  if (grpc::Status status = handler_.infer(&context_, &request_, &response_); !status.ok())
+    return status;
+  auto encoded = Encode(response_);
+  if (!encoded) {
+    response_ = {};
+    SetStatus(encoded.error(), response_.mutable_status());
+    encoded = Encode(response_);
+  }
+  if (!encoded) return RefusalOf(encoded.error());
+  bytes_ = std::move(*encoded);
+  response_ = {};
+  request_ = {};
+  const auto charged = context_.admission().SetBytes(bytes_.Length());
+  return charged ? grpc::Status::OK : RefusalOf(charged.error());
+}
+
 void InferStreamCall::Answer() {
   response_.Clear();
-  const grpc::Status status =
-      Guarded([this] { return handler_.infer(&context_, &request_, &response_); });
+  const grpc::Status status = Guarded([this] { return Handle(); });
   if (!status.ok()) {
-    step_ = Step::kAnswered;
-    stream_.Finish(status, this);
+    Finish(status);
     return;
   }
-  // More than a message can hold; gRPC takes it for a mistake of the caller.
-  if (response_.ByteSizeLong() > INT32_MAX) {
-    response_.Clear();
-    SetStatus(Error{Nerr::kResource, "the outputs are too large for a message: use shared memory"},
-              response_.mutable_status());
-  }
   step_ = Step::kWriting;
-  stream_.Write(response_, this);
+  environment_.deadlines.Begin(context_.waiter(), CallDeadlines::Kind::kAnswerRead);
+  stream_.Write(bytes_, this);
 }
 
 void InferStreamCall::Read() {
   step_ = Step::kReading;
-  stream_.Read(&request_, this);
+  bytes_.Clear();
+  (void)context_.admission().SetBytes(0);
+  stream_.Read(&bytes_, this);
+}
+
+void InferStreamCall::Finish(const grpc::Status& status) {
+  step_ = Step::kAnswered;
+  bytes_.Clear();
+  environment_.deadlines.Begin(context_.waiter(), CallDeadlines::Kind::kAnswerRead);
+  stream_.Finish(status, this);
 }
 
 }  // namespace nrtd::service

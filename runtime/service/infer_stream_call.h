@@ -3,12 +3,10 @@
 // nrt.nmgr_stream: inferences one after the other on a stream that stays open.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
+#include <atomic>
 
-#include "proto/nrt/nmgr_stream_service.grpc.pb.h"
-#include "runtime/service/call_context.h"
-#include "runtime/service/call_queue.h"
 #include "runtime/service/nmgr_service.h"
+#include "runtime/service/unary_call.h"
 
 namespace nrtd::service {
 
@@ -17,23 +15,27 @@ namespace nrtd::service {
 class InferStreamCall final : public Call {
  public:
   // Waits for the next stream. All outlive the call.
-  InferStreamCall(CallQueue& call_queue, nrt::nmgr_stream::AsyncService& service,
-                  NmgrService& handler);
+  InferStreamCall(const CallEnvironment& environment, RawService& service, NmgrService& handler);
 
   void Proceed(bool ok) override;
 
  private:
   enum class Step { kAwaited, kReading, kWriting, kAnswered };
+  grpc::Status Begin();
+  grpc::Status Handle();
   void Answer();
   void Read();
+  void Finish(const grpc::Status& status);
   // One of two: the stream is answered, gRPC is done. The second one deletes this.
   void EndPart();
 
-  nrt::nmgr_stream::AsyncService& service_;
+  const CallEnvironment environment_;
+  RawService& service_;
   NmgrService& handler_;
   Step step_ = Step::kAwaited;
   CallContext context_;
-  grpc::ServerAsyncReaderWriter<nrt::infer_response, nrt::infer_request> stream_{&context_};
+  RawService::Stream stream_{&context_};
+  grpc::ByteBuffer bytes_;  // of a request, then of its response
   nrt::infer_request request_;
   nrt::infer_response response_;
   std::atomic<int> parts_left_{2};

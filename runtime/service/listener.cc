@@ -154,7 +154,11 @@ void Listener::State::Connected(UniqueFd connection) {
     Log(LogLevel::kError, "NRTD:Listener", "cannot watch a connection: {}", ErrnoText(errno));
   (void)::fcntl(connection.get(), F_SETFD, FD_CLOEXEC);
   watched.insert_or_assign(key, std::move(connection));
-  events.on_connected(key, std::move(*peer));
+  if (auto taken = events.on_connected(key, std::move(*peer)); !taken) {
+    Log(LogLevel::kWarning, "NRTD:Listener", "dropped a connection: {}", taken.error().text);
+    watched.erase(key);
+    ::close(key);
+  }
 }
 
 void Listener::State::AwaitHangups() {

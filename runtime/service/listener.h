@@ -30,8 +30,9 @@ struct SocketOptions {
 // All calls come on the thread that runs the io_context.
 struct ListenerEvents {
   // `descriptor`, non-blocking and now the callee's, is a number that no connection had for as long
-  // as possible: after it all others are used first.
-  std::function<void(int descriptor, runtime::Peer peer)> on_connected;
+  // as possible: after it all others are used first. On an error the connection is closed, the
+  // descriptor is still the listener's, and on_disconnected does not follow.
+  std::function<Result<void>(int descriptor, runtime::Peer peer)> on_connected;
   // Once for each, when either side has closed it.
   std::function<void(int descriptor)> on_disconnected;
 };

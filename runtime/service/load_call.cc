@@ -3,44 +3,70 @@
 
 namespace nrtd::service {
 
-LoadCall::LoadCall(CallQueue& call_queue, nrt::nmgr_v1::AsyncService& service, NmgrService& handler)
-    : Call(call_queue), service_(service), handler_(handler) {
+LoadCall::LoadCall(const CallEnvironment& environment, RawService& service, NmgrService& handler)
+    : Call(environment.queue), environment_(environment), service_(service), handler_(handler) {
   context_.Watch([this] { EndPart(); });
-  service_.Requestload(&context_, &reader_, queue().completions(), queue().completions(), this);
+  service_.RequestReader(service_.Method("load"), &context_, &reader_, queue().completions(), this);
 }
 
 void LoadCall::Proceed(bool ok) {
+  environment_.deadlines.End(context_.waiter());
   switch (step_) {
     case Step::kAwaited:
       if (!ok) break;
-      new LoadCall(queue(), service_, handler_);
-      rights_ = handler_.clients().RightsOf(context_);
-      step_ = Step::kReading;
-      reader_.Read(&message_, this);
-      return;
-    case Step::kReading:
-      if (ok) {
-        // The rest of a stream that went wrong is read and dropped, so that the client gets to see
-        // the answer.
-        if (const grpc::Status taken = Guarded([this] {
-              if (added_) added_ = upload_.Add(message_);
-              return grpc::Status::OK;
-            });
-            !taken.ok()) {
-          added_ = Fail(Nerr::kResource, "cannot take the NEFF: {}", taken.error_message());
-        }
-        if (!added_) upload_ = NeffUpload();
-        reader_.Read(&message_, this);
+      new LoadCall(environment_, service_, handler_);
+      if (const grpc::Status begun = Guarded([this] { return Begin(); }); !begun.ok()) {
+        Finish(begun, {});
         return;
       }
-      step_ = Step::kAnswered;
-      Answer();
+      step_ = Step::kReading;
+      ReadNext();
+      return;
+    case Step::kReading:
+      if (!ok) {
+        Answer();
+        return;
+      }
+      // The rest of a stream that went wrong is read and dropped, so that the client gets to see
+      // the answer.
+      if (const grpc::Status taken = Guarded([this] { return Take(); }); !taken.ok())
+        added_ = Fail(Nerr::kResource, "cannot take the NEFF: {}", taken.error_message());
+      if (!added_) upload_ = NeffUpload();
+      ReadNext();
       return;
     case Step::kAnswered:
       EndPart();
       return;
   }
   delete this;  // it never began: gRPC will not speak of it again
+}
+
+grpc::Status LoadCall::Begin() {
+  context_.SetClient(environment_.clients.Find(context_));
+  rights_ = environment_.clients.RightsOf(context_);
+  upload_ = NeffUpload(context_.client().account);
+  const auto entered = context_.admission().Enter(context_.client().account, 0);
+  return entered ? grpc::Status::OK : RefusalOf(entered.error());
+}
+
+void LoadCall::ReadNext() {
+  environment_.deadlines.Begin(context_.waiter(), CallDeadlines::Kind::kNextMessage);
+  reader_.Read(&bytes_, this);
+}
+
+// One message of the stream; the memory of one that nobody wants goes at once.
+grpc::Status LoadCall::Take() {
+  if (!added_) {
+    bytes_.Clear();
+    return grpc::Status::OK;
+  }
+  added_ = context_.admission().SetBytes(bytes_.Length());
+  nrt::load_request message;
+  if (added_) added_ = Decode(bytes_, message);
+  if (added_) added_ = upload_.Add(message);
+  bytes_.Clear();
+  (void)context_.admission().SetBytes(0);
+  return grpc::Status::OK;
 }
 
 void LoadCall::EndPart() {
@@ -56,10 +82,21 @@ void LoadCall::Answer() {
     loaded_ = response.h_nn().id();
     return grpc::Status::OK;
   });
-  if (status.ok()) {
-    reader_.Finish(response, status, this);
+  Finish(status, response);
+}
+
+void LoadCall::Finish(const grpc::Status& status, const nrt::load_response& response) {
+  step_ = Step::kAnswered;
+  grpc::ByteBuffer answer;
+  const grpc::Status encoded = Guarded([&] {
+    if (auto bytes = Encode(response)) answer = std::move(*bytes);
+    return grpc::Status::OK;
+  });
+  environment_.deadlines.Begin(context_.waiter(), CallDeadlines::Kind::kAnswerRead);
+  if (status.ok() && encoded.ok()) {
+    reader_.Finish(answer, status, this);
   } else {
-    reader_.FinishWithError(status, this);
+    reader_.FinishWithError(status.ok() ? encoded : status, this);
   }
 }
 

@@ -5,13 +5,9 @@
 
 #include <atomic>
 
-#include <grpcpp/grpcpp.h>
-
-#include "proto/nrt/nmgr_service.grpc.pb.h"
-#include "runtime/service/call_context.h"
-#include "runtime/service/call_queue.h"
 #include "runtime/service/neff_upload.h"
 #include "runtime/service/nmgr_service.h"
+#include "runtime/service/unary_call.h"
 
 namespace nrtd::service {
 
@@ -19,22 +15,27 @@ namespace nrtd::service {
 class LoadCall final : public Call {
  public:
   // Waits for the next load. All outlive the call.
-  LoadCall(CallQueue& call_queue, nrt::nmgr_v1::AsyncService& service, NmgrService& handler);
+  LoadCall(const CallEnvironment& environment, RawService& service, NmgrService& handler);
 
   void Proceed(bool ok) override;
 
  private:
   enum class Step { kAwaited, kReading, kAnswered };
+  grpc::Status Begin();
+  void ReadNext();
+  grpc::Status Take();
   void Answer();
+  void Finish(const grpc::Status& status, const nrt::load_response& response);
   // One of two: the answer is sent, gRPC is done. The second one deletes this.
   void EndPart();
 
-  nrt::nmgr_v1::AsyncService& service_;
+  const CallEnvironment environment_;
+  RawService& service_;
   NmgrService& handler_;
   Step step_ = Step::kAwaited;
   CallContext context_;
-  grpc::ServerAsyncReader<nrt::load_response, nrt::load_request> reader_{&context_};
-  nrt::load_request message_;
+  RawService::Reader reader_{&context_};
+  grpc::ByteBuffer bytes_;
   Rights rights_;
   NeffUpload upload_;
   Result<void> added_;

@@ -12,7 +12,7 @@ namespace nrtd::service {
 namespace {
 
 // Reserved at once for an upload that says its size; a larger one grows as it arrives.
-constexpr uint64_t kMaxReserve = 64 * kMiB;
+constexpr uint64_t kMaxReserve = 8 * kMiB;
 const uint64_t kMostBytes = neff::Limits{}.max_neff_bytes;
 
 }  // namespace
@@ -77,6 +77,11 @@ Result<void> NeffUpload::Reserve(uint64_t bytes) {
   // A mapping of whole huge pages keeps them when it moves.
   const uint64_t room = AlignUp(bytes, bytes < kTransparentHugePage ? kPage : kTransparentHugePage);
   if (room <= data_.size()) return {};
+  if (account_ != nullptr && charge_.amount() == 0) {
+    NRTD_ASSIGN(charge_, account_->Take(runtime::Holding::kNetworkBytes, room));
+  } else {
+    NRTD_TRY(charge_.Resize(room));
+  }
   if (auto grown = data_.Resize(room); !grown)
     return tl::unexpected<Error>(std::move(grown.error()).In("cannot take the NEFF"));
   if (size_ >= kTransparentHugePage) PreferHugePages(data_.data(), data_.size());
@@ -96,6 +101,8 @@ Result<runtime::LoadRequest> NeffUpload::Finish() {
                 declared_size_, size_);
   }
   if (size_ != 0) NRTD_TRY(data_.Resize(size_));
+  NRTD_TRY(charge_.Resize(data_.size()));
+  request_.charge = std::move(charge_);
   NRTD_ASSIGN(request_.neff, SealedMemory::Seal(std::move(data_)));
   return std::move(request_);
 }

@@ -13,7 +13,7 @@
 namespace nrtd::service {
 
 Rights NmgrService::RightsToMake(const Context& context) const {
-  return clients_.rules().need_client() ? clients_.RightsOf(context) : Rights{};
+  return clients_.RightsOf(context);
 }
 
 nrt::load_response NmgrService::Load(const Rights& rights, Result<void> added, NeffUpload upload,

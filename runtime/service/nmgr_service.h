@@ -100,7 +100,7 @@ class NmgrService {
   Result<void> Counted(Result<void> answer);
   Result<void> Collect(const Context& context, runtime::Inference inference,
                        const nrt::infer_wait_request& request, nrt::infer_response* response);
-  // The rights of a call that makes something; where nothing depends on them, nobody's.
+  // The rights of a call that makes something.
   Rights RightsToMake(const Context& context) const;
 
   runtime::Runtime& runtime_;

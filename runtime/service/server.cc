@@ -10,9 +10,11 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_posix.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/timeouts.h"
 #include "runtime/service/clients.h"
+#include "runtime/service/memory_trimmer.h"
 #include "runtime/service/methods.h"
 
 namespace nrtd::service {
@@ -47,15 +49,19 @@ void PermitKeepalive(grpc::ServerBuilder& builder) {
 
 struct Server::State {
   State(std::string listen_address, const runtime::AccessRules& rules, bool by_tcp,
-        runtime::Runtime& runtime)
+        runtime::Runtime& runtime, boost::asio::io_context& io)
       : address(std::move(listen_address)),
+        deadlines(io, runtime.machine().clock()),
+        trimmer(io, ReturnFreeMemory),
         clients(runtime, rules, by_tcp),
         nmgr(runtime, clients),
         control(runtime, address) {
     // Freeing what a client left may take as long as an inference, which the listener's thread must
     // not wait for.
     if (rules.reclaim_on_disconnect) reclaimers.emplace(kReclaimers);
+    runtime.sessions().ledger().SetOnFreed([this] { trimmer.Freed(); });
   }
+  CallEnvironment environment() { return {*queue, clients, deadlines}; }
 
   Result<void> Build(bool by_tcp);
   Result<void> Listen(BoundSocket socket, boost::asio::io_context& io);
@@ -63,14 +69,16 @@ struct Server::State {
 
   static constexpr size_t kReclaimers = 4;
   std::string address;
+  CallDeadlines deadlines;
+  MemoryTrimmer trimmer;
   Clients clients;
   std::optional<boost::asio::thread_pool> reclaimers;
   NmgrService nmgr;
   ControlService control;
-  nrt::nmgr_v1::AsyncService nmgr_calls;
-  nrt::nmgr_stream::AsyncService stream_calls;
-  nrt::nmgr_session_manager::AsyncService session_calls;
-  nrtd::v1::Control::AsyncService control_calls;
+  RawService nmgr_calls{"nrt.nmgr_v1"};
+  RawService stream_calls{"nrt.nmgr_stream"};
+  RawService session_calls{"nrt.nmgr_session_manager"};
+  RawService control_calls{"nrtd.v1.Control"};
   std::unique_ptr<CallQueue> queue;
   std::unique_ptr<grpc::Server> server;
   std::unique_ptr<Listener> listener;  // none for TCP: gRPC listens itself
@@ -103,9 +111,10 @@ Result<void> Server::State::Build(bool by_tcp) {
 
 Result<void> Server::State::Listen(BoundSocket socket, boost::asio::io_context& io) {
   ListenerEvents events;
-  events.on_connected = [this](int descriptor, runtime::Peer peer) {
-    clients.Connected(descriptor, std::move(peer));
+  events.on_connected = [this](int descriptor, runtime::Peer peer) -> Result<void> {
+    NRTD_TRY(clients.Connected(descriptor, std::move(peer)));
     grpc::AddInsecureChannelFromFd(server.get(), descriptor);
+    return Result<void>();
   };
   events.on_disconnected = [this](int descriptor) { Disconnected(descriptor); };
   NRTD_ASSIGN(listener, Listener::Open(std::move(socket), io, std::move(events)));
@@ -147,12 +156,12 @@ Result<std::unique_ptr<Server>> Server::Start(Endpoint endpoint, const runtime::
                                               runtime::Runtime& runtime,
                                               boost::asio::io_context& io) {
   const bool by_tcp = endpoint.by_tcp();
-  auto state = std::make_unique<State>(endpoint.address(), access, by_tcp, runtime);
+  auto state = std::make_unique<State>(endpoint.address(), access, by_tcp, runtime, io);
   NRTD_TRY(state->Build(by_tcp));
-  ServeNmgr(*state->queue, state->nmgr_calls, state->nmgr);
-  ServeStreams(*state->queue, state->stream_calls, state->nmgr);
-  ServeSessions(*state->queue, state->session_calls, runtime, state->clients);
-  ServeControl(*state->queue, state->control_calls, state->control);
+  ServeNmgr(state->environment(), state->nmgr_calls, state->nmgr);
+  ServeStreams(state->environment(), state->stream_calls, state->nmgr);
+  ServeSessions(state->environment(), state->session_calls, runtime);
+  ServeControl(state->environment(), state->control_calls, state->control);
   Result<void> started;
   if (!by_tcp) started = state->Listen(std::move(*endpoint.socket_), io);
   if (started) started = state->queue->Start();

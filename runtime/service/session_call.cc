@@ -13,34 +13,42 @@ runtime::VersionInfo ToVersionInfo(const nrt::version& version) {
 
 }  // namespace
 
-SessionCall::SessionCall(CallQueue& call_queue, nrt::nmgr_session_manager::AsyncService& service,
-                         runtime::Runtime& runtime, Clients& clients)
-    : Call(call_queue), service_(service), runtime_(runtime), clients_(clients) {
-  service_.Requestsession_monitor(&context_, &stream_, queue().completions(), queue().completions(),
-                                  this);
+SessionCall::SessionCall(const CallEnvironment& environment, RawService& service,
+                         runtime::Runtime& runtime)
+    : Call(environment.queue), environment_(environment), service_(service), runtime_(runtime) {
+  service_.RequestStream(service_.Method("session_monitor"), &context_, &stream_,
+                         queue().completions(), this);
 }
 
 void SessionCall::Proceed(bool ok) {
   switch (step_) {
     case Step::kAwaited:
       if (!ok) break;
-      new SessionCall(queue(), service_, runtime_, clients_);
-      Open();
+      new SessionCall(environment_, service_, runtime_);
+      if (const grpc::Status opened = Guarded([this] { return Open(); }); !opened.ok()) {
+        Finish(opened);
+        return;
+      }
       step_ = Step::kGreeting;
-      stream_.Write(response_, this);
+      stream_.Write(bytes_, this);
       return;
     case Step::kGreeting:
     case Step::kReading:
       // Not ok: half-closed or broken; either way the client has nothing more to say.
       if (!ok) {
-        Close();
-        step_ = Step::kAnswered;
-        stream_.Finish(grpc::Status::OK, this);
+        Finish(grpc::Status::OK);
         return;
       }
-      if (step_ == Step::kReading) Describe();
+      if (step_ == Step::kReading) {
+        if (const grpc::Status described = Guarded([this] { return Describe(); });
+            !described.ok()) {
+          Finish(described);
+          return;
+        }
+      }
       step_ = Step::kReading;
-      stream_.Read(&request_, this);
+      bytes_.Clear();
+      stream_.Read(&bytes_, this);
       return;
     case Step::kAnswered:
       break;
@@ -48,26 +56,48 @@ void SessionCall::Proceed(bool ok) {
   delete this;
 }
 
-void SessionCall::Open() {
-  const runtime::Client client = clients_.Find(context_);
-  client_text_ = client.Text();
+grpc::Status SessionCall::Open() {
+  context_.SetClient(environment_.clients.Find(context_));
+  const runtime::Client& client = context_.client();
+  if (client.account != nullptr) {
+    auto charge = client.account->Take(runtime::Holding::kSessions);
+    if (!charge) return RefusalOf(charge.error());
+    charge_ = std::move(*charge);
+  }
   id_ = runtime_.sessions().Open(client);
-  response_.set_session_id(id_);
-  SetVersion(response_.mutable_runtime_version());
-  Log(LogLevel::kDebug, "NMGR:Session", "session {} opened by {}", id_, client_text_);
+  nrt::session_monitor_response response;
+  response.set_session_id(id_);
+  SetVersion(response.mutable_runtime_version());
+  auto encoded = Encode(response);
+  if (!encoded) return RefusalOf(encoded.error());
+  bytes_ = std::move(*encoded);
+  Log(LogLevel::kDebug, "NMGR:Session", "session {} opened by {}", id_, client.Text());
+  return grpc::Status::OK;
 }
 
-void SessionCall::Describe() {
+grpc::Status SessionCall::Describe() {
+  nrt::session_monitor_request request;
+  if (auto decoded = Decode(bytes_, request); !decoded) return RefusalOf(decoded.error());
   runtime::SessionInfo info;
-  info.framework = request_.framework_name();
-  info.framework_version = ToVersionInfo(request_.framework_version());
-  info.client_version = ToVersionInfo(request_.fal_version());
+  info.framework = request.framework_name();
+  info.framework_version = ToVersionInfo(request.framework_version());
+  info.client_version = ToVersionInfo(request.fal_version());
   runtime_.sessions().Describe(id_, std::move(info));
+  return grpc::Status::OK;
+}
+
+void SessionCall::Finish(const grpc::Status& status) {
+  Close();
+  bytes_.Clear();
+  step_ = Step::kAnswered;
+  stream_.Finish(status, this);
 }
 
 void SessionCall::Close() {
+  if (id_ == 0) return;
   runtime_.CloseSession(id_);
-  Log(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_, client_text_);
+  charge_.Release();
+  Log(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_, context_.client().Text());
 }
 
 }  // namespace nrtd::service

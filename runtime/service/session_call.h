@@ -3,12 +3,9 @@
 // nrt.nmgr_session_manager: a session is a stream that lives as long as its client.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-
-#include "proto/nrt/nmgr_session_service.grpc.pb.h"
+#include "proto/nrt/nmgr_session_service.pb.h"
 #include "runtime/runtime.h"
-#include "runtime/service/call_queue.h"
-#include "runtime/service/clients.h"
+#include "runtime/service/unary_call.h"
 
 namespace nrtd::service {
 
@@ -18,28 +15,26 @@ namespace nrtd::service {
 class SessionCall final : public Call {
  public:
   // Waits for the next session. All outlive the call.
-  SessionCall(CallQueue& call_queue, nrt::nmgr_session_manager::AsyncService& service,
-              runtime::Runtime& runtime, Clients& clients);
+  SessionCall(const CallEnvironment& environment, RawService& service, runtime::Runtime& runtime);
 
   void Proceed(bool ok) override;
 
  private:
   enum class Step { kAwaited, kGreeting, kReading, kAnswered };
-  void Open();
-  void Describe();
+  grpc::Status Open();
+  grpc::Status Describe();
   void Close();
+  void Finish(const grpc::Status& status);
 
-  nrt::nmgr_session_manager::AsyncService& service_;
+  const CallEnvironment environment_;
+  RawService& service_;
   runtime::Runtime& runtime_;
-  Clients& clients_;
   Step step_ = Step::kAwaited;
   runtime::SessionId id_ = 0;
-  std::string client_text_;
-  grpc::ServerContext context_;
-  grpc::ServerAsyncReaderWriter<nrt::session_monitor_response, nrt::session_monitor_request>
-      stream_{&context_};
-  nrt::session_monitor_request request_;
-  nrt::session_monitor_response response_;
+  CallContext context_;
+  RawService::Stream stream_{&context_};
+  grpc::ByteBuffer bytes_;  // of the answer, then of what the client says of itself
+  runtime::Charge charge_;
 };
 
 }  // namespace nrtd::service

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A call with one request and one response, from a method of a generated AsyncService to a member
-// function of the class that handles it.
+// A call with one request and one response, from a method of a service to a member function of the
+// class that handles it.
 #pragma once
 
 #include <atomic>
 
-#include <grpcpp/support/async_unary_call.h>
-
 #include "runtime/service/call_context.h"
 #include "runtime/service/call_queue.h"
+#include "runtime/service/clients.h"
+#include "runtime/service/raw_service.h"
 
 namespace nrtd::service {
+
+// What every call of a server uses. All outlive the calls.
+struct CallEnvironment {
+  CallQueue& queue;
+  Clients& clients;
+  CallDeadlines& deadlines;
+};
 
 // What becomes of a call whose client gives up.
 template <typename Handler, typename Response>
@@ -22,38 +29,37 @@ struct UnaryOptions {
   bool watched = false;
 };
 
-// Where the calls of one method come from, and who handles them. Both outlive the calls.
-template <typename Service, typename Handler, typename Context, typename Request, typename Response>
+// Where the calls of one method come from, and who handles them. All outlive the calls.
+template <typename Handler, typename Context, typename Request, typename Response>
 struct UnaryMethod {
-  using Await = void (Service::*)(grpc::ServerContext*, Request*,
-                                  grpc::ServerAsyncResponseWriter<Response>*,
-                                  grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
   using Handle = grpc::Status (Handler::*)(Context*, const Request*, Response*);
-  Service& service;
-  Await await;
+  CallEnvironment environment;
+  RawService& service;
+  int number;  // RawService::Method()
   Handler& handler;
   Handle handle;
   UnaryOptions<Handler, Response> options;
 };
 
-template <typename Service, typename Handler, typename Context, typename Request, typename Response>
+template <typename Handler, typename Context, typename Request, typename Response>
 class UnaryCall final : public Call {
  public:
-  using Method = UnaryMethod<Service, Handler, Context, Request, Response>;
+  using Method = UnaryMethod<Handler, Context, Request, Response>;
 
   // Waits for the next call of the method.
-  UnaryCall(CallQueue& call_queue, const Method& method)
-      : Call(call_queue),
+  explicit UnaryCall(const Method& method)
+      : Call(method.environment.queue),
         method_(method),
         writer_(&context_),
         parts_left_(method.options.watched ? 2 : 1) {
     if (method_.options.watched) context_.Watch([this] { EndPart(); });
-    (method_.service.*method_.await)(&context_, &request_, &writer_, queue().completions(),
-                                     queue().completions(), this);
+    method_.service.RequestUnary(method_.number, &context_, &bytes_, &writer_,
+                                 queue().completions(), this);
   }
 
   void Proceed(bool ok) override {
     if (answered_) {  // not ok: the client has gone
+      method_.environment.deadlines.End(context_.waiter());
       if (!ok && method_.options.take_back != nullptr)
         (method_.handler.*method_.options.take_back)(response_);
       EndPart();
@@ -63,18 +69,48 @@ class UnaryCall final : public Call {
       delete this;
       return;
     }
-    new UnaryCall(queue(), method_);
-    const grpc::Status status = Guarded(
-        [this] { return (method_.handler.*method_.handle)(&context_, &request_, &response_); });
+    new UnaryCall(method_);
+    Answer(Guarded([this] { return Handle(); }));
+  }
+
+ private:
+  // Takes the call in, decodes and handles it.
+  grpc::Status Handle() {
+    context_.SetClient(method_.environment.clients.Find(context_));
+    if (auto entered = context_.admission().Enter(context_.client().account, bytes_.Length());
+        !entered)
+      return RefusalOf(entered.error());
+    if (auto decoded = Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
+    return (method_.handler.*method_.handle)(&context_, &request_, &response_);
+  }
+
+  // Sends the response, or an error of the transport.
+  void Answer(grpc::Status status) {
+    grpc::ByteBuffer answer;
+    if (status.ok()) status = Guarded([&] { return EncodeAnswer(&answer); });
     answered_ = true;
+    method_.environment.deadlines.Begin(context_.waiter(), CallDeadlines::Kind::kAnswerRead);
     if (status.ok()) {
-      writer_.Finish(response_, status, this);
+      writer_.Finish(answer, status, this);
     } else {
       writer_.FinishWithError(status, this);
     }
   }
 
- private:
+  grpc::Status EncodeAnswer(grpc::ByteBuffer* answer) {
+    request_ = Request();  // its memory goes before the answer's comes
+    auto encoded = Encode(response_);
+    if (encoded) {
+      *answer = std::move(*encoded);
+      if (auto charged = context_.admission().SetBytes(answer->Length()); charged)
+        return grpc::Status::OK;
+      else
+        encoded = tl::unexpected<Error>(std::move(charged.error()));
+    }
+    answer->Clear();
+    return RefusalOf(encoded.error());
+  }
+
   // The answer is sent; of a call that is watched, gRPC is done as well. The last one deletes this.
   void EndPart() {
     if (parts_left_.fetch_sub(1) == 1) delete this;
@@ -82,24 +118,21 @@ class UnaryCall final : public Call {
 
   const Method method_;
   CallContext context_;
+  grpc::ByteBuffer bytes_;  // the request, until it is decoded
   Request request_;
   Response response_;
-  grpc::ServerAsyncResponseWriter<Response> writer_;
+  RawService::Unary writer_;
   bool answered_ = false;
   std::atomic<int> parts_left_;
 };
 
-// Serves a method from now on: Serve(queue, service, &Service::Requestx, handler, &Handler::x).
-template <typename Service, typename Base, typename Handler, typename Context, typename Request,
-          typename Response>
-void Serve(CallQueue& queue, Service& service,
-           void (Base::*await)(grpc::ServerContext*, Request*,
-                               grpc::ServerAsyncResponseWriter<Response>*, grpc::CompletionQueue*,
-                               grpc::ServerCompletionQueue*, void*),
-           Handler& handler, grpc::Status (Handler::*handle)(Context*, const Request*, Response*),
+// Serves a method from now on: Serve(environment, service, "infer", handler, &Handler::infer).
+template <typename Handler, typename Base, typename Context, typename Request, typename Response>
+void Serve(const CallEnvironment& environment, RawService& service, std::string_view method,
+           Handler& handler, grpc::Status (Base::*handle)(Context*, const Request*, Response*),
            UnaryOptions<Handler, Response> options = {}) {
-  new UnaryCall<Base, Handler, Context, Request, Response>(
-      queue, {service, await, handler, handle, options});
+  new UnaryCall<Handler, Context, Request, Response>(
+      {environment, service, service.Method(method), handler, handle, options});
 }
 
 }  // namespace nrtd::service

@@ -158,8 +158,10 @@ Result<std::unique_ptr<UnavailableServer>> UnavailableServer::Start(Endpoint end
   }
   if (!endpoint.by_tcp()) {
     ListenerEvents events;
-    events.on_connected = [server = state->server.get()](int descriptor, const runtime::Peer&) {
+    events.on_connected = [server = state->server.get()](int descriptor,
+                                                         const runtime::Peer&) -> Result<void> {
       grpc::AddInsecureChannelFromFd(server, descriptor);
+      return {};
     };
     events.on_disconnected = [](int) {};
     NRTD_ASSIGN(state->listener,

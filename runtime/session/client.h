@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "base/unique_fd.h"
+#include "runtime/ledger/ledger.h"
 #include "scheduler/owner.h"
 
 namespace nrtd::runtime {
@@ -39,6 +40,8 @@ struct Client {
   scheduler::SessionId connection = 0;  // from kFirstConnection; 0: it came by TCP
   scheduler::ProcessKey process = scheduler::kAnyProcess;
   Peer peer;
+  // What the process holds; null for a client that has gone.
+  std::shared_ptr<ClientAccount> account = {};
 
   // "pid 4711 uid 0", or "connection 7 uid 0" where the pid is not known: for log lines.
   std::string Text() const;

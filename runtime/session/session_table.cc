@@ -47,6 +47,7 @@ Client SessionTable::Connect(Peer peer) {
     client.peer.pidfd = other.peer.pidfd;
     break;
   }
+  client.account = ledger_.Account(client.process, client.Text());
   clients_.emplace(client.connection, client);
   return client;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "runtime/ledger/ledger.h"
 #include "runtime/session/client.h"
 
 namespace nrtd::runtime {
@@ -37,6 +38,12 @@ struct SessionInfo {
 // and connections. Threadsafe.
 class SessionTable {
  public:
+  explicit SessionTable(const Limits& limits = NoLimits()) : ledger_(limits) {}
+
+  // What clients make the daemon hold. An account belongs to a process.
+  Ledger& ledger() { return ledger_; }
+  const Ledger& ledger() const { return ledger_; }
+
   SessionId Open(const Client& client = {});
   // The client stays as it was when the session was opened.
   void Describe(SessionId id, SessionInfo info);
@@ -54,6 +61,7 @@ class SessionTable {
   bool Contains(SessionId id, ProcessKey asking = kAnyProcess) const;
 
  private:
+  Ledger ledger_;
   mutable Mutex mutex_;
   std::map<SessionId, SessionInfo> sessions_ NRTD_GUARDED_BY(mutex_);
   std::map<SessionId, Client> clients_ NRTD_GUARDED_BY(mutex_);  // by connection

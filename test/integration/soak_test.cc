@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <thread>
 
-#include "base/heap.h"
 #include "base/sanitized.h"
 #include "base/sizes.h"
 #include "test/integration/daemon_test.h"
@@ -18,7 +17,7 @@ constexpr uint64_t kResidentGrowth = 2 * kMiB;
 // What so many clients at once, each with a NEFF of 1 MiB, may leave in a daemon that serves
 // nothing any more: buffers of connections, blocks too small for a page. (It was 70 to 100 MiB.)
 constexpr int kManyClients = 16;
-constexpr uint64_t kManyClientsLeave = 8 * kMiB + kMostArenas * kMostFreeAtEnd;
+constexpr uint64_t kManyClientsLeave = 8 * kMiB;
 // A sanitizer keeps freed memory in its quarantine, so residence says nothing there.
 constexpr bool kResidentIsMeaningful = !kSanitized;
 // What an idle daemon may take, besides its pool of huge pages.
