@@ -24,6 +24,7 @@ void LoadCall::Proceed(bool ok) {
       return;
     case Step::kReading:
       if (!ok) {
+        message_ = {};
         Answer();
         return;
       }
@@ -61,9 +62,8 @@ grpc::Status LoadCall::Take() {
     return grpc::Status::OK;
   }
   added_ = context_.admission().SetBytes(bytes_.Length());
-  nrt::load_request message;
-  if (added_) added_ = Decode(bytes_, message);
-  if (added_) added_ = upload_.Add(message);
+  if (added_) added_ = Decode(bytes_, message_);
+  if (added_) added_ = upload_.Add(message_);
   bytes_.Clear();
   (void)context_.admission().SetBytes(0);
   return grpc::Status::OK;

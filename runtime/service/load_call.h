@@ -36,6 +36,7 @@ class LoadCall final : public Call {
   CallContext context_;
   RawService::Reader reader_{&context_};
   grpc::ByteBuffer bytes_;
+  nrt::load_request message_;  // one after another: its memory is used again
   Rights rights_;
   NeffUpload upload_;
   Result<void> added_;

@@ -45,6 +45,14 @@ void PermitKeepalive(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
 }
 
+// What gRPC may keep for a connection before the daemon sees it: so many calls, and of each no more
+// than the first window unless it is being read. Windows that adapt would grow to megabytes.
+void LimitConnections(grpc::ServerBuilder& builder) {
+  constexpr int kMaxCallsOfAConnection = 256;
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxCallsOfAConnection);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+}
+
 }  // namespace
 
 struct Server::State {
@@ -98,6 +106,7 @@ Result<void> Server::State::Build(bool by_tcp) {
   // Two daemons must never share a port by accident.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   PermitKeepalive(builder);
+  LimitConnections(builder);
   builder.RegisterService(&nmgr_calls);
   builder.RegisterService(&stream_calls);
   builder.RegisterService(&session_calls);

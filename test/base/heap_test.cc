@@ -105,13 +105,13 @@ TEST_F(HeapOfItsOwnTest, WhatThreadsFreedGoesBackAtOnceWhenAsked) {
     const uint64_t before = ResidentBytes();
     uint64_t used = 0;
     std::thread([&] {
-      const auto blocks = Allocate(20, 2 * kMiB);
+      const auto blocks = Allocate(3, 2 * kMiB);
       used = ResidentBytes();
     }).join();
     const uint64_t kept = ResidentBytes();
     ReturnFreeMemory();
-    const bool stayed = kept + 4 * kMiB > used;  // it was no mapping of its own
-    std::exit(stayed && ResidentBytes() < before + 4 * kMiB ? 0 : 1);
+    const bool stayed = kept + 2 * kMiB > used;  // it was no mapping of its own
+    std::exit(stayed && ResidentBytes() < before + 2 * kMiB ? 0 : 1);
   };
   EXPECT_EXIT(run(), ::testing::ExitedWithCode(0), "");
 }
