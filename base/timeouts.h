@@ -33,6 +33,10 @@ inline constexpr Duration kAnswerReadTimeout = std::chrono::seconds(30);
 // How often the calls above are looked at, while there are any.
 inline constexpr Duration kCallDeadlineCheck = std::chrono::seconds(1);
 
+// A process of which the kernel does not tell the end (before Linux 6.5) counts as ended when it has
+// had no connection for so long: a client that reconnects finds its mappings still there.
+inline constexpr Duration kForgottenAfter = std::chrono::seconds(60);
+
 // Free memory goes back to the system so long after the last large message or unload: long enough
 // for a client that sends one after another, short enough that memory is flat two seconds later.
 inline constexpr Duration kTrimAfter = std::chrono::seconds(1);

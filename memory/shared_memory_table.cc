@@ -19,26 +19,32 @@ bool Serves(const SharedMemory& old, const SharedMemory& wanted) {
 Result<std::shared_ptr<SharedMemory>> SharedMemoryTable::MapPosix(const std::string& path, int prot,
                                                                   const Mapper& mapper) {
   NRTD_ASSIGN(SharedMemory memory, SharedMemory::OpenPosix(path, prot, mapper.user));
-  return Insert(std::make_shared<SharedMemory>(std::move(memory)), mapper);
+  return Insert(std::move(memory), mapper);
 }
 
 Result<std::shared_ptr<SharedMemory>> SharedMemoryTable::MapHugetlb(const std::string& path,
                                                                     uint64_t size, int prot,
                                                                     const Mapper& mapper) {
   NRTD_ASSIGN(SharedMemory memory, SharedMemory::OpenHugetlb(path, size, prot, mapper.user));
-  return Insert(std::make_shared<SharedMemory>(std::move(memory)), mapper);
+  return Insert(std::move(memory), mapper);
 }
 
-std::shared_ptr<SharedMemory> SharedMemoryTable::Insert(const std::shared_ptr<SharedMemory>& memory,
-                                                        const Mapper& mapper) {
+Result<std::shared_ptr<SharedMemory>> SharedMemoryTable::Insert(SharedMemory opened,
+                                                                const Mapper& mapper) {
+  const auto memory = std::make_shared<SharedMemory>(std::move(opened));
+  MapCall call{mapper.owner, mapper.process, nullptr};
+  if (mapper.admit) {
+    NRTD_ASSIGN(call.kept, mapper.admit(*memory));
+  }
   MutexLock lock(mutex_);
   Generations& generations = paths_[{mapper.realm, memory->path()}];
   const auto same = std::find_if(generations.begin(), generations.end(),
                                  [&](const Mapping& old) { return Serves(*old.memory, *memory); });
   if (same == generations.end()) {
-    generations.push_back({memory, {mapper.owner}});
+    generations.push_back({memory, {}});
+    generations.back().calls.push_back(std::move(call));
   } else {
-    same->owners.push_back(mapper.owner);
+    same->calls.push_back(std::move(call));
     std::rotate(same, std::next(same), generations.end());
   }
   return generations.back().memory;
@@ -46,17 +52,21 @@ std::shared_ptr<SharedMemory> SharedMemoryTable::Insert(const std::shared_ptr<Sh
 
 Result<void> SharedMemoryTable::Unmap(const std::string& path, OwnerId owner, RealmId realm) {
   std::shared_ptr<SharedMemory> last;  // unmaps, if so, after the lock is let go
+  MapCall taken_back;
   MutexLock lock(mutex_);
   const auto entry = paths_.find(Name<std::string_view>{realm, path});
   if (entry != paths_.end()) {
     Generations& generations = entry->second;
     for (size_t i = generations.size(); i-- > 0;) {
-      std::vector<OwnerId>& owners = generations[i].owners;
-      const auto call =
-          owner == 0 ? std::prev(owners.end()) : std::find(owners.begin(), owners.end(), owner);
-      if (call == owners.end()) continue;
-      owners.erase(call);
-      if (owners.empty()) {
+      std::vector<MapCall>& calls = generations[i].calls;
+      const auto call = owner == 0
+                            ? std::prev(calls.end())
+                            : std::find_if(calls.begin(), calls.end(),
+                                           [&](const MapCall& c) { return c.owner == owner; });
+      if (call == calls.end()) continue;
+      taken_back = std::move(*call);
+      calls.erase(call);
+      if (calls.empty()) {
         last = std::move(generations[i].memory);
         generations.erase(generations.begin() + static_cast<ptrdiff_t>(i));
       }
@@ -77,20 +87,35 @@ Result<std::shared_ptr<SharedMemory>> SharedMemoryTable::Lookup(std::string_view
   return entry->second.back().memory;
 }
 
-uint64_t SharedMemoryTable::ReleaseOwner(OwnerId owner) {
-  if (owner == 0) return 0;
+template <typename Predicate>
+uint64_t SharedMemoryTable::ReleaseIf(Predicate gone) {
+  // Unmapped, and given back to their accounts, after the lock is let go.
   std::vector<std::shared_ptr<SharedMemory>> last;
-  uint64_t released = 0;
+  std::vector<MapCall> released;
   MutexLock lock(mutex_);
   for (auto& [name, generations] : paths_) {
     for (Mapping& mapping : generations) {
-      released += std::erase(mapping.owners, owner);
-      if (mapping.owners.empty()) last.push_back(mapping.memory);
+      const auto first = std::stable_partition(mapping.calls.begin(), mapping.calls.end(),
+                                               [&](const MapCall& call) { return !gone(call); });
+      std::move(first, mapping.calls.end(), std::back_inserter(released));
+      mapping.calls.erase(first, mapping.calls.end());
+      if (mapping.calls.empty()) last.push_back(mapping.memory);
     }
-    std::erase_if(generations, [](const Mapping& mapping) { return mapping.owners.empty(); });
+    std::erase_if(generations, [](const Mapping& mapping) { return mapping.calls.empty(); });
   }
   std::erase_if(paths_, [](const auto& entry) { return entry.second.empty(); });
-  return released;
+  lock.Unlock();
+  return released.size();
+}
+
+uint64_t SharedMemoryTable::ReleaseOwner(OwnerId owner) {
+  if (owner == 0) return 0;
+  return ReleaseIf([&](const MapCall& call) { return call.owner == owner; });
+}
+
+uint64_t SharedMemoryTable::ReleaseProcess(ProcessId process) {
+  if (process == 0) return 0;
+  return ReleaseIf([&](const MapCall& call) { return call.process == process; });
 }
 
 uint64_t SharedMemoryTable::ReleaseAll() {
@@ -101,7 +126,7 @@ uint64_t SharedMemoryTable::ReleaseAll() {
   }
   uint64_t released = 0;
   for (const auto& [name, generations] : all) {
-    for (const Mapping& mapping : generations) released += mapping.owners.size();
+    for (const Mapping& mapping : generations) released += mapping.calls.size();
   }
   return released;
 }
@@ -111,7 +136,7 @@ uint64_t SharedMemoryTable::MapCount(std::string_view path, RealmId realm) const
   const auto entry = paths_.find(Name<std::string_view>{realm, path});
   if (entry == paths_.end()) return 0;
   uint64_t count = 0;
-  for (const Mapping& mapping : entry->second) count += mapping.owners.size();
+  for (const Mapping& mapping : entry->second) count += mapping.calls.size();
   return count;
 }
 
@@ -131,16 +156,25 @@ uint64_t SharedMemoryTable::bytes() const {
   return bytes;
 }
 
-std::vector<std::string> SharedMemoryTable::PathsOf(OwnerId owner) const {
+template <typename Predicate>
+std::vector<std::string> SharedMemoryTable::PathsIf(Predicate wanted) const {
   MutexLock lock(mutex_);
   std::vector<std::string> paths;
   for (const auto& [name, generations] : paths_) {
     const bool has = std::any_of(generations.begin(), generations.end(), [&](const Mapping& m) {
-      return std::find(m.owners.begin(), m.owners.end(), owner) != m.owners.end();
+      return std::any_of(m.calls.begin(), m.calls.end(), wanted);
     });
     if (has) paths.push_back(name.path);
   }
   return paths;
+}
+
+std::vector<std::string> SharedMemoryTable::PathsOf(OwnerId owner) const {
+  return PathsIf([&](const MapCall& call) { return call.owner == owner; });
+}
+
+std::vector<std::string> SharedMemoryTable::PathsOfProcess(ProcessId process) const {
+  return PathsIf([&](const MapCall& call) { return call.process == process; });
 }
 
 }  // namespace nrtd::memory

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,10 +28,18 @@ using OwnerId = uint64_t;
 // A name space of paths: what was mapped in one is not seen from another.
 using RealmId = uint64_t;
 
+// The process that asked for a mapping; 0 where that is not known.
+using ProcessId = uint64_t;
+
+// Says whether a file that was opened may be mapped, and returns what is kept as long as it is.
+using Admit = std::function<Result<std::shared_ptr<void>>(const SharedMemory& memory)>;
+
 // Who asks for a mapping.
 struct Mapper {
   OwnerId owner = 0;
   RealmId realm = 0;
+  ProcessId process = 0;
+  Admit admit = {};                   // none: always
   std::optional<FileUser> user = {};  // unset: the file need only be the daemon's to open
 };
 
@@ -55,11 +64,15 @@ class SharedMemoryTable {
   // Takes back everything that was mapped for this owner and returns how many map calls that were.
   // Owner 0 is nobody: nothing happens.
   uint64_t ReleaseOwner(OwnerId owner);
+  // The same for everything that a process has mapped, with an owner or without.
+  uint64_t ReleaseProcess(ProcessId process);
   // Takes back everything.
   uint64_t ReleaseAll();
 
   // The paths that this owner has mapped, sorted, each once.
   std::vector<std::string> PathsOf(OwnerId owner) const;
+  // The same for a process.
+  std::vector<std::string> PathsOfProcess(ProcessId process) const;
   // Map calls of the path that were not taken back.
   uint64_t MapCount(std::string_view path, RealmId realm = 0) const;
   // Mappings held, and their bytes.
@@ -67,9 +80,14 @@ class SharedMemoryTable {
   uint64_t bytes() const;
 
  private:
+  struct MapCall {
+    OwnerId owner;
+    ProcessId process;
+    std::shared_ptr<void> kept;  // Mapper::admit
+  };
   struct Mapping {
     std::shared_ptr<SharedMemory> memory;
-    std::vector<OwnerId> owners;  // one entry a map call
+    std::vector<MapCall> calls;
   };
   using Generations = std::vector<Mapping>;  // newest last
 
@@ -88,8 +106,11 @@ class SharedMemoryTable {
   };
   using Paths = std::map<Name<std::string>, Generations, Less>;
 
-  std::shared_ptr<SharedMemory> Insert(const std::shared_ptr<SharedMemory>& memory,
-                                       const Mapper& mapper);
+  Result<std::shared_ptr<SharedMemory>> Insert(SharedMemory opened, const Mapper& mapper);
+  template <typename Predicate>
+  uint64_t ReleaseIf(Predicate gone) NRTD_EXCLUDES(mutex_);
+  template <typename Predicate>
+  std::vector<std::string> PathsIf(Predicate wanted) const NRTD_EXCLUDES(mutex_);
 
   mutable Mutex mutex_;
   Paths paths_ NRTD_GUARDED_BY(mutex_);

@@ -16,6 +16,20 @@ scheduler::CoreRun CoresOf(uint32_t device) {
   return {.first = device * kCoresPerDevice, .count = kCoresPerDevice};
 }
 
+// Charges a mapping to an account, as long as it is there. Huge pages are no memory of the daemon's
+// cgroup.
+memory::Admit AdmitTo(const std::shared_ptr<ClientAccount>& account) {
+  if (account == nullptr) return {};
+  return [account](const memory::SharedMemory& memory) -> Result<std::shared_ptr<void>> {
+    auto charges = std::make_shared<std::pair<Charge, Charge>>();
+    NRTD_ASSIGN(charges->first, account->Take(Holding::kMappings));
+    if (!memory.hugetlb()) {
+      NRTD_ASSIGN(charges->second, account->Take(Holding::kMappedBytes, memory.size()));
+    }
+    return std::shared_ptr<void>(std::move(charges));
+  };
+}
+
 }  // namespace
 
 Result<NetworkParams> Runtime::ResolveParams(const LoadRequest& request) const {
@@ -282,18 +296,26 @@ std::vector<std::shared_ptr<Network>> Runtime::ListNetworks() const {
   return list;
 }
 
-Result<void> Runtime::MapPosix(const std::string& path, int protection,
-                               const memory::Mapper& mapper) {
+Result<void> Runtime::MapPosix(const std::string& path, int protection, memory::Mapper mapper,
+                               const std::shared_ptr<ClientAccount>& account) {
   NRTD_TRY(CheckSession(mapper.owner));
+  mapper.admit = AdmitTo(account);
   NRTD_TRY(shared_memory_.MapPosix(path, protection, mapper));
   return KeepMappings(mapper.owner);
 }
 
 Result<void> Runtime::MapHugetlb(const std::string& path, uint64_t size, int protection,
-                                 const memory::Mapper& mapper) {
+                                 memory::Mapper mapper,
+                                 const std::shared_ptr<ClientAccount>& account) {
   NRTD_TRY(CheckSession(mapper.owner));
+  mapper.admit = AdmitTo(account);
   NRTD_TRY(shared_memory_.MapHugetlb(path, size, protection, mapper));
   return KeepMappings(mapper.owner);
+}
+
+void Runtime::EndProcess(ProcessKey process) {
+  cookies_.DropProcess(process);
+  shared_memory_.ReleaseProcess(process);
 }
 
 // The session may have closed while a file was mapped, too late for its end to see the mapping.

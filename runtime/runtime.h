@@ -88,11 +88,14 @@ class Runtime {
   std::vector<std::shared_ptr<Network>> ListNetworks() const;  // by rising id
 
   CookieTable& cookies() { return cookies_; }
-  // As SharedMemoryTable's; kInvalidHandle when the session is not open. The mapping goes with its
-  // session.
-  Result<void> MapPosix(const std::string& path, int protection, const memory::Mapper& mapper);
+  // As SharedMemoryTable's; kInvalidHandle when the session is not open; kResource when the account
+  // may have no more mappings (null: nobody's account). The mapping goes with its session or,
+  // without one, with its process.
+  Result<void> MapPosix(const std::string& path, int protection, memory::Mapper mapper,
+                        const std::shared_ptr<ClientAccount>& account = nullptr);
   Result<void> MapHugetlb(const std::string& path, uint64_t size, int protection,
-                          const memory::Mapper& mapper);
+                          memory::Mapper mapper,
+                          const std::shared_ptr<ClientAccount>& account = nullptr);
   memory::SharedMemoryTable& shared_memory() { return shared_memory_; }
   SessionTable& sessions() { return sessions_; }
   Metrics& metrics() { return metrics_; }
@@ -106,6 +109,9 @@ class Runtime {
   void CloseSession(SessionId session);
   // The same for what belongs to a connection.
   void Disconnect(SessionId connection);
+  // A process has ended: frees its mappings and posted inferences. Its networks and groups without
+  // a session stay, as in 1.x.
+  void EndProcess(ProcessKey process);
 
  private:
   // A load that is being done: it ends early when what it is for goes.

@@ -69,4 +69,9 @@ void CookieTable::DropSession(SessionId session) {
   DropIf([&](const Posted& posted) { return posted.owner.session == session; });
 }
 
+void CookieTable::DropProcess(ProcessKey process) {
+  if (process == kAnyProcess) return;
+  DropIf([&](const Posted& posted) { return posted.owner.process == process; });
+}
+
 }  // namespace nrtd::runtime

@@ -28,6 +28,8 @@ class CookieTable {
   void DropNetwork(NetworkId network);
   // Drops what was posted under a session; 0 is nobody's.
   void DropSession(SessionId session);
+  // Drops what a process posted; kAnyProcess is nobody.
+  void DropProcess(ProcessKey process);
 
  private:
   struct Posted {

@@ -39,7 +39,7 @@ Clients::Clients(runtime::Runtime& runtime, runtime::AccessRules rules, bool by_
       }()),
       by_tcp_(by_tcp) {}
 
-Result<void> Clients::Connected(int number, runtime::Peer peer) {
+Result<std::shared_ptr<const runtime::Client>> Clients::Connected(int number, runtime::Peer peer) {
   auto client = std::make_shared<runtime::Client>(runtime_.sessions().Connect(std::move(peer)));
   auto charge = client->account->Take(runtime::Holding::kConnections);
   if (!charge) {
@@ -49,8 +49,8 @@ Result<void> Clients::Connected(int number, runtime::Peer peer) {
   Log(LogLevel::kDebug, "NMGR:Client", "{} connected{}{}", client->Text(),
       client->peer.cgroup.empty() ? "" : ", cgroup ", client->peer.cgroup);
   MutexLock lock(mutex_);
-  by_number_.insert_or_assign(number, Connection{std::move(client), std::move(*charge)});
-  return {};
+  by_number_.insert_or_assign(number, Connection{client, std::move(*charge)});
+  return std::shared_ptr<const runtime::Client>(std::move(client));
 }
 
 std::shared_ptr<const runtime::Client> Clients::Disconnected(int number) {

@@ -36,7 +36,7 @@ class Clients {
 
   // The client at the other end of descriptor `number`, from now on. Called before gRPC knows it.
   // kResource: the client, or all together, have too many connections; this one is not known then.
-  Result<void> Connected(int number, runtime::Peer peer);
+  Result<std::shared_ptr<const runtime::Client>> Connected(int number, runtime::Peer peer);
   // It has gone: its number may be another's from now on. Nothing when it was not known.
   std::shared_ptr<const runtime::Client> Disconnected(int number);
 

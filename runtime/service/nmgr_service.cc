@@ -16,12 +16,21 @@ Rights NmgrService::RightsToMake(const Context& context) const {
   return clients_.RightsOf(context);
 }
 
+// Connections have numbers of the same kind, which no client may name.
+Result<void> NmgrService::CheckNamedSession(runtime::SessionId session,
+                                            runtime::ProcessKey asking) const {
+  if (session >= runtime::kFirstConnection)
+    return Fail(Nerr::kInvalidHandle, "Failed to find session: {}", session);
+  return runtime_.CheckSession(session, asking);
+}
+
 nrt::load_response NmgrService::Load(const Rights& rights, Result<void> added, NeffUpload upload,
                                      std::stop_token given_up) {
   const auto load = [&]() -> Result<runtime::NetworkId> {
     NRTD_TRY(rights.CheckThere());
     NRTD_TRY(added);
     NRTD_ASSIGN(runtime::LoadRequest request, upload.Finish());
+    NRTD_TRY(CheckNamedSession(request.owner.session, rights.asking));
     request.owner = clients_.OwnerFor(rights, request.owner.session);
     request.asking = rights.asking;
     request.given_up = std::move(given_up);
@@ -91,7 +100,7 @@ grpc::Status NmgrService::create_eg(Context* context, const nrt::create_eg_reque
   const Rights rights = clients_.RightsOf(*context);
   const auto create = [&]() -> Result<scheduler::GroupInfo> {
     NRTD_TRY(rights.CheckThere());
-    NRTD_TRY(runtime_.CheckSession(request->session_id(), rights.asking));
+    NRTD_TRY(CheckNamedSession(request->session_id(), rights.asking));
     return runtime_.CreateGroup(request->nc_count(),
                                 clients_.OwnerFor(rights, request->session_id()));
   };
@@ -135,10 +144,11 @@ grpc::Status NmgrService::shm_map(Context* context, const nrt::shm_map_request* 
   const Rights rights = clients_.RightsOf(*context);
   const auto map = [&]() -> Result<void> {
     NRTD_TRY(rights.CheckThere());
-    NRTD_TRY(runtime_.CheckSession(request->session_id(), rights.asking));
+    NRTD_TRY(CheckNamedSession(request->session_id(), rights.asking));
     memory::Mapper mapper;
     mapper.owner = clients_.OwnerFor(rights, request->session_id()).session;
     mapper.realm = rights.asking;
+    mapper.process = rights.client.process;
     if (rights.client.connection != 0)
       mapper.user = memory::FileUser{rights.client.peer.uid, rights.client.peer.gid};
     // Clients that name no protection mean both, as the original took it.
@@ -146,10 +156,10 @@ grpc::Status NmgrService::shm_map(Context* context, const nrt::shm_map_request* 
         request->mmap_prot() != 0 ? static_cast<int>(request->mmap_prot()) : PROT_READ | PROT_WRITE;
     switch (request->data_case()) {
       case nrt::shm_map_request::kPath:
-        return runtime_.MapPosix(request->path(), protection, mapper);
+        return runtime_.MapPosix(request->path(), protection, mapper, rights.client.account);
       case nrt::shm_map_request::kPathHugetlb:
         return runtime_.MapHugetlb(request->path_hugetlb().path(), request->path_hugetlb().size(),
-                                   protection, mapper);
+                                   protection, mapper, rights.client.account);
       case nrt::shm_map_request::DATA_NOT_SET:
         break;
     }

@@ -100,6 +100,9 @@ class NmgrService {
   Result<void> Counted(Result<void> answer);
   Result<void> Collect(const Context& context, runtime::Inference inference,
                        const nrt::infer_wait_request& request, nrt::infer_response* response);
+  // kInvalidHandle when a session that a request names is neither 0 nor open, or is not the
+  // client's.
+  Result<void> CheckNamedSession(runtime::SessionId session, runtime::ProcessKey asking) const;
   // The rights of a call that makes something.
   Rights RightsToMake(const Context& context) const;
 

@@ -16,6 +16,7 @@
 #include "runtime/service/clients.h"
 #include "runtime/service/memory_trimmer.h"
 #include "runtime/service/methods.h"
+#include "runtime/service/process_watch.h"
 
 namespace nrtd::service {
 namespace {
@@ -61,12 +62,14 @@ struct Server::State {
       : address(std::move(listen_address)),
         deadlines(io, runtime.machine().clock()),
         trimmer(io, ReturnFreeMemory),
+        processes(io,
+                  [this](runtime::ProcessKey process) {
+                    boost::asio::post(reclaimers,
+                                      [this, process] { nmgr.runtime().EndProcess(process); });
+                  }),
         clients(runtime, rules, by_tcp),
         nmgr(runtime, clients),
         control(runtime, address) {
-    // Freeing what a client left may take as long as an inference, which the listener's thread must
-    // not wait for.
-    if (rules.reclaim_on_disconnect) reclaimers.emplace(kReclaimers);
     runtime.sessions().ledger().SetOnFreed([this] { trimmer.Freed(); });
   }
   CallEnvironment environment() { return {*queue, clients, deadlines}; }
@@ -75,12 +78,15 @@ struct Server::State {
   Result<void> Listen(BoundSocket socket, boost::asio::io_context& io);
   void Disconnected(int descriptor);
 
-  static constexpr size_t kReclaimers = 4;
+  static constexpr size_t kReclaimers = 2;
   std::string address;
   CallDeadlines deadlines;
   MemoryTrimmer trimmer;
+  ProcessWatch processes;
   Clients clients;
-  std::optional<boost::asio::thread_pool> reclaimers;
+  // Freeing what a client left may take as long as an inference, which the listener's thread must
+  // not wait for.
+  boost::asio::thread_pool reclaimers{kReclaimers};
   NmgrService nmgr;
   ControlService control;
   RawService nmgr_calls{"nrt.nmgr_v1"};
@@ -121,7 +127,8 @@ Result<void> Server::State::Build(bool by_tcp) {
 Result<void> Server::State::Listen(BoundSocket socket, boost::asio::io_context& io) {
   ListenerEvents events;
   events.on_connected = [this](int descriptor, runtime::Peer peer) -> Result<void> {
-    NRTD_TRY(clients.Connected(descriptor, std::move(peer)));
+    NRTD_ASSIGN(const auto client, clients.Connected(descriptor, std::move(peer)));
+    processes.Connected(*client);
     grpc::AddInsecureChannelFromFd(server.get(), descriptor);
     return Result<void>();
   };
@@ -133,14 +140,10 @@ Result<void> Server::State::Listen(BoundSocket socket, boost::asio::io_context& 
 void Server::State::Disconnected(int descriptor) {
   const auto client = clients.Disconnected(descriptor);
   if (!client) return;
-  const auto disconnect = [this, connection = client->connection] {
+  processes.Disconnected(*client);
+  boost::asio::post(reclaimers, [this, connection = client->connection] {
     nmgr.runtime().Disconnect(connection);
-  };
-  if (reclaimers) {
-    boost::asio::post(*reclaimers, disconnect);
-  } else {
-    disconnect();  // nothing belongs to it
-  }
+  });
 }
 
 Result<Endpoint> Endpoint::Reserve(const ServerOptions& options) {
@@ -196,7 +199,7 @@ void Server::Shutdown(Duration grace) {
   state_->listener.reset();
   state_->server->Shutdown(std::chrono::system_clock::now() + grace);
   state_->queue->Stop();
-  if (state_->reclaimers) state_->reclaimers->join();
+  state_->reclaimers.join();
   state_->server.reset();
 }
 
