@@ -5,6 +5,8 @@
 #include <iterator>
 #include <utility>
 
+#include "base/open_as_user.h"
+
 namespace nrtd::memory {
 namespace {
 
@@ -45,6 +47,7 @@ std::shared_ptr<SharedMemory> SharedMemoryTable::Insert(const std::shared_ptr<Sh
 }
 
 Result<void> SharedMemoryTable::Unmap(const std::string& path, OwnerId owner, RealmId realm) {
+  NRTD_TRY(CheckNoNul(path));
   std::shared_ptr<SharedMemory> last;  // unmaps, if so, after the lock is let go
   MutexLock lock(mutex_);
   const auto entry = paths_.find(Name<std::string_view>{realm, path});
