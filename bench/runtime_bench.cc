@@ -33,6 +33,7 @@ struct Loaded {
     runtime = std::make_unique<runtime::Runtime>(OrExit(runtime::Machine::Open(options, clock)));
     runtime::LoadRequest request;
     request.neff = std::filesystem::path(neff);
+    request.user = FileUser::OfThisProcess();
     network = OrExit(runtime->Find(OrExit(runtime->Load(std::move(request)))));
   }
   SteadyClock clock;

@@ -3,19 +3,19 @@
 
 #include <cerrno>
 
-#include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include "base/open_as_user.h"
 #include "base/sizes.h"
 #include "memory/pinned_mapping.h"
 
 namespace nrtd::memory {
 namespace {
 
-constexpr const char* kPosixDirectory = "/dev/shm";  // where glibc's shm_open() puts its files
+const std::string kPosixDirectory = "/dev/shm";  // where glibc's shm_open() puts its files
 
 Result<void> CheckProtection(int prot) {
   if (prot == PROT_READ || prot == (PROT_READ | PROT_WRITE)) return {};
@@ -28,67 +28,31 @@ Result<void> CheckProtection(int prot) {
 Result<void> CheckPosixName(const std::string& path) {
   const std::string_view name = std::string_view(path).substr(path.empty() ? 0 : 1);
   if (path.starts_with('/') && !name.empty() && name != "." && name != ".." &&
-      name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos)
-    return {};
+      name.find('/') == std::string_view::npos)
+    return CheckClientPath(path);
   return Fail(Nerr::kInvalid,
               "'{}' is no name of shared memory: it is a slash and a name without slashes, as "
               "shm_open() takes it",
               path);
 }
 
-struct OpenFile {
-  UniqueFd fd;
-  struct stat info {};
-};
-
-bool MayOpen(const struct stat& info, const FileUser& user, int prot) {
-  if (user.uid == 0) return true;
-  const mode_t bits = info.st_uid == user.uid   ? info.st_mode >> 6
-                      : info.st_gid == user.gid ? info.st_mode >> 3
-                                                : info.st_mode;
-  const mode_t wanted = (prot & PROT_WRITE) != 0 ? 06 : 04;
-  return (bits & wanted) == wanted;
+FileAccess AccessFor(int prot) {
+  return (prot & PROT_WRITE) != 0 ? FileAccess::kReadWrite : FileAccess::kRead;
 }
 
-// Looks before it opens: to open a device or a FIFO that a client has put there could block or do
-// harm, so the name is resolved without opening, judged, and only then opened through /proc.
-Result<OpenFile> OpenRegular(int directory, const char* name, int prot,
-                             const std::optional<FileUser>& user) {
-  UniqueFd node(::openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (!node) return Fail(Nerr::kInvalid, "cannot open it: {}", ErrnoText(errno));
-  OpenFile file;
-  if (::fstat(node.get(), &file.info) != 0)
-    return Fail(Nerr::kFail, "cannot stat it: {}", ErrnoText(errno));
-  if (S_ISLNK(file.info.st_mode)) return Fail(Nerr::kInvalid, "it is a symbolic link");
-  if (!S_ISREG(file.info.st_mode)) return Fail(Nerr::kInvalid, "it is not a regular file");
-  if (user && !MayOpen(file.info, *user, prot)) {
-    return Fail(Nerr::kInvalid, "its mode {:o} does not let uid {} open it",
-                file.info.st_mode & 0777, user->uid);
-  }
-  const std::string same = fmt::format("/proc/self/fd/{}", node.get());
-  file.fd =
-      UniqueFd(::open(same.c_str(), ((prot & PROT_WRITE) != 0 ? O_RDWR : O_RDONLY) | O_CLOEXEC));
-  if (!file.fd) return Fail(Nerr::kInvalid, "cannot open it: {}", ErrnoText(errno));
+Result<OpenedFile> OpenPosixFile(const std::string& path, int prot, const FileUser& user) {
+  // As shm_open(), which does not follow a link either.
+  NRTD_ASSIGN(OpenedFile file,
+              OpenAsUser(kPosixDirectory + path, AccessFor(prot), user, LastLink::kRefuse));
   if (file.info.st_size <= 0)
     return Fail(Nerr::kInvalid, "it is empty; ftruncate() it before it is mapped");
   return file;
 }
 
-Result<OpenFile> OpenPosixFile(const std::string& path, int prot,
-                               const std::optional<FileUser>& user) {
-  UniqueFd directory(::open(kPosixDirectory, O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!directory)
-    return Fail(Nerr::kInvalid, "there is no {}: {}", kPosixDirectory, ErrnoText(errno));
-  return OpenRegular(directory.get(), path.c_str() + 1, prot, user);
-}
-
-Result<OpenFile> OpenHugetlbFile(const std::string& path, uint64_t size, int prot,
-                                 const std::optional<FileUser>& user) {
+Result<OpenedFile> OpenHugetlbFile(const std::string& path, uint64_t size, int prot,
+                                   const FileUser& user) {
   NRTD_TRY(CheckProtection(prot));
-  if (!path.starts_with('/') || path.find('\0') != std::string::npos ||
-      (path + "/").find("/../") != std::string::npos)
-    return Fail(Nerr::kInvalid, "the path must be absolute and without '..'");
-  NRTD_ASSIGN(OpenFile file, OpenRegular(AT_FDCWD, path.c_str(), prot, user));
+  NRTD_ASSIGN(OpenedFile file, OpenAsUser(path, AccessFor(prot), user));
   struct statfs filesystem {};
   if (::fstatfs(file.fd.get(), &filesystem) != 0)
     return Fail(Nerr::kFail, "cannot stat its filesystem: {}", ErrnoText(errno));
@@ -105,7 +69,7 @@ Result<OpenFile> OpenHugetlbFile(const std::string& path, uint64_t size, int pro
 }  // namespace
 
 Result<SharedMemory> SharedMemory::OpenPosix(const std::string& path, int prot,
-                                             const std::optional<FileUser>& user) {
+                                             const FileUser& user) {
   NRTD_TRY(CheckPosixName(path));
   NRTD_TRY(CheckProtection(prot));
   auto file = OpenPosixFile(path, prot, user);
@@ -131,7 +95,7 @@ Result<SharedMemory> SharedMemory::OpenPosix(const std::string& path, int prot,
 }
 
 Result<SharedMemory> SharedMemory::OpenHugetlb(const std::string& path, uint64_t size, int prot,
-                                               const std::optional<FileUser>& user) {
+                                               const FileUser& user) {
   const auto failed = [&](Error reason) {
     return tl::unexpected<Error>(
         std::move(reason).In(fmt::format("Failed to mmap with hugetlb: {}", path)));

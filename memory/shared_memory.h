@@ -6,13 +6,11 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
-
-#include <sys/types.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/file_rights.h"
 #include "base/mapped_region.h"
 #include "base/unique_fd.h"
 
@@ -25,29 +23,23 @@ struct FileIdentity {
   bool operator==(const FileIdentity&) const = default;
 };
 
-// For whom a file is opened: it must be one that this user could open, by its mode and owner (lists
-// of other groups and ACLs do not count). Root can open all.
-struct FileUser {
-  uid_t uid = 0;
-  gid_t gid = 0;
-};
-
 // Move-only owner of a mapping and of a descriptor of its file. The const functions are threadsafe.
 // `prot` is PROT_READ, or PROT_READ | PROT_WRITE; anything else is kInvalid.
 class SharedMemory {
  public:
   // `path` is a name of shm_open(3), such as "/aws_neuron_runtime_x": one slash, in front. kInvalid
-  // for other names, for symbolic links and anything else that is no regular file, for an empty
-  // file and for one that is not `user`'s to open; kInvalid, too, when there is no such file, which
-  // is what a client without a shared /dev/shm is told. kResource when the mapping fails.
+  // for other names, for an empty file, and with the text of OpenAsUser() for what `user` may not
+  // open, symbolic links, and names that do not exist, which is what a client without a shared
+  // /dev/shm is told. kResource when the mapping fails.
   static Result<SharedMemory> OpenPosix(const std::string& path, int prot,
-                                        const std::optional<FileUser>& user = {});
+                                        const FileUser& user = {});
 
-  // `path` is a file on a hugetlbfs mount, `size` a multiple of its page size and not more than the
-  // file holds. Every failure's text begins "Failed to mmap with hugetlb"; codes as above.
+  // `path` is a file on a hugetlbfs mount, opened by OpenAsUser(), `size` a multiple of its page
+  // size and not more than the file holds. Every failure's text begins "Failed to mmap with
+  // hugetlb"; codes as above.
   // The pages are faulted in here, so that a later access cannot fail for want of huge pages.
   static Result<SharedMemory> OpenHugetlb(const std::string& path, uint64_t size, int prot,
-                                          const std::optional<FileUser>& user = {});
+                                          const FileUser& user = {});
 
   std::byte* data() const { return region_.data(); }
   uint64_t size() const { return region_.size(); }

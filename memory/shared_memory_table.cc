@@ -5,6 +5,8 @@
 #include <iterator>
 #include <utility>
 
+#include "base/open_as_user.h"
+
 namespace nrtd::memory {
 namespace {
 
@@ -51,6 +53,7 @@ Result<std::shared_ptr<SharedMemory>> SharedMemoryTable::Insert(SharedMemory ope
 }
 
 Result<void> SharedMemoryTable::Unmap(const std::string& path, OwnerId owner, RealmId realm) {
+  NRTD_TRY(CheckNoNul(path));
   std::shared_ptr<SharedMemory> last;  // unmaps, if so, after the lock is let go
   MapCall taken_back;
   MutexLock lock(mutex_);

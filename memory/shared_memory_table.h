@@ -11,7 +11,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -39,8 +38,8 @@ struct Mapper {
   OwnerId owner = 0;
   RealmId realm = 0;
   ProcessId process = 0;
-  Admit admit = {};                   // none: always
-  std::optional<FileUser> user = {};  // unset: the file need only be the daemon's to open
+  FileUser user = {};
+  Admit admit = {};  // none: always
 };
 
 // Threadsafe. Files are opened, faulted in and unmapped outside its lock, so that Lookup(), which
@@ -54,7 +53,8 @@ class SharedMemoryTable {
                                                    const Mapper& mapper = {});
 
   // Takes back one map call of this owner, the newest mapping first; owner 0 stands for a caller
-  // who does not say, and takes back anyone's. kInvalid with the path when there is none.
+  // who does not say, and takes back anyone's. kInvalid with the path when there is none, and for a
+  // path that has a NUL.
   Result<void> Unmap(const std::string& path, OwnerId owner = 0, RealmId realm = 0);
 
   // The newest mapping of the path; kInvalid with the path when there is none. The mapping lives as

@@ -136,8 +136,10 @@ Result<NetworkId> Runtime::Load(LoadRequest request) {
       return Fail(Nerr::kInvalidHandle, "Failed to find NeuronCore group: {}", request.group);
     load.EndWith(group->owner.session);
   }
-  NRTD_ASSIGN(const std::shared_ptr<const neff::Neff> read,
-              neff_cache_.Read(std::move(request.neff), load.stop()));
+  NRTD_ASSIGN(
+      const std::shared_ptr<const neff::Neff> read,
+      neff_cache_.Read(std::move(request.neff),
+                       {.user = request.user, .reserve = request.reserve, .stop = load.stop()}));
   const neff::Neff& neff = *read;
   NRTD_ASSIGN(const GroupId group, EnterGroup(request, neff.CoresRequired()));
   auto network = Place(read, request, group, load.stop());

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -32,7 +33,9 @@ namespace nrtd::runtime {
 
 struct LoadRequest {
   neff::NeffSource neff;
-  GroupId group = 0;  // 0: a group of its own
+  FileUser user = {};                                        // for whom a path is opened
+  std::function<Result<void>(uint64_t bytes)> reserve = {};  // NeffReading::reserve
+  GroupId group = 0;                                         // 0: a group of its own
   Owner owner;
   ProcessKey asking = kAnyProcess;  // must be able to use the group and the session
   uint32_t ninfer = 0;              // 0: LoadDefaults::ninfer

@@ -17,8 +17,8 @@ constexpr const char* kAllowed[] = {
     // files and descriptors
     "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "close",
     "close_range", "open", "openat", "stat", "fstat", "lstat", "newfstatat", "statx", "statfs",
-    "fstatfs", "lseek", "dup", "dup2", "dup3", "fcntl", "flock", "fchmod", "ioctl", "access",
-    "faccessat", "faccessat2", "readlink", "readlinkat", "getdents64", "getcwd", "unlink",
+    "fstatfs", "getxattr", "lseek", "dup", "dup2", "dup3", "fcntl", "flock", "fchmod", "ioctl",
+    "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getdents64", "getcwd", "unlink",
     "unlinkat", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "ftruncate",
     "fallocate", "fsync", "fdatasync", "fadvise64", "copy_file_range", "sendfile", "pipe", "pipe2",
     "memfd_create", "umask",

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/file_rights.h"
 #include "base/mutex.h"
 #include "base/sizes.h"
 #include "neff/neff.h"
@@ -23,6 +26,15 @@ struct FileIdentity {
   int64_t modified_ns = 0;
   int64_t changed_ns = 0;
   bool operator==(const FileIdentity&) const = default;
+};
+
+// How a NEFF is read.
+struct NeffReading {
+  FileUser user = {};  // for whom a path is opened
+  // Takes room for so many bytes, or refuses, before they are copied from a file. What it takes is
+  // kept and given back by the caller. Not called for what is in memory already.
+  std::function<Result<void>(uint64_t bytes)> reserve = {};
+  std::stop_token stop = {};
 };
 
 // NEFFs that were loaded, unpacked and checked, so that loading one again unpacks nothing. Known by
@@ -45,10 +57,15 @@ class NeffCache {
   // How many are kept; 0: none. Networks that are loaded keep theirs' weights all the same.
   void SetCapacity(uint32_t count);
 
-  // Errors of neff::ReadExecutable, for the target of the simulator, and of CheckWanted().
-  // Condensed: without the archive.
+  // The largest NEFF that is taken; never more than neff::Limits has. Set before the first Read().
+  void SetMaxNeffBytes(uint64_t bytes) { max_neff_bytes_ = std::min(bytes, max_neff_bytes_); }
+
+  // Condensed: without the archive. Errors of neff::ReadExecutable, for the target of the
+  // simulator, of CheckWanted(), and, for a path, of OpenAsUser() and `reserve`. A file's header
+  // is checked before anything else of it is read, and no byte of a file that is no NEFF stands in
+  // an error. A file that is kept is opened all the same: it must be the user's to read.
   Result<std::shared_ptr<const neff::Neff>> Read(neff::NeffSource source,
-                                                 const std::stop_token& stop = {});
+                                                 const NeffReading& reading = {});
 
   uint64_t hits() const { return hits_; }
   uint64_t misses() const { return misses_; }
@@ -60,6 +77,8 @@ class NeffCache {
     std::optional<FileIdentity> file;
     std::shared_ptr<const neff::Neff> neff;
   };
+  struct FromFile;
+  Result<FromFile> ReadFile(const std::string& path, const NeffReading& reading);
   using Entries = std::list<Entry>;  // the latest used first
   template <typename Predicate>
   std::shared_ptr<const neff::Neff> Find(Predicate matches) NRTD_EXCLUDES(mutex_);
@@ -67,6 +86,7 @@ class NeffCache {
   void Shrink(Entries& dropped) NRTD_REQUIRES(mutex_);
 
   const std::chrono::nanoseconds settled_after_;
+  uint64_t max_neff_bytes_ = neff::Limits{}.max_neff_bytes;
   mutable Mutex mutex_;
   Entries entries_ NRTD_GUARDED_BY(mutex_);
   uint32_t capacity_ NRTD_GUARDED_BY(mutex_) = kDefaultCapacity;

@@ -33,6 +33,7 @@ nrt::load_response NmgrService::Load(const Rights& rights, Result<void> added, N
     NRTD_TRY(CheckNamedSession(request.owner.session, rights.asking));
     request.owner = clients_.OwnerFor(rights, request.owner.session);
     request.asking = rights.asking;
+    request.user = runtime::FileUserOf(rights.client);
     request.given_up = std::move(given_up);
     return runtime_.Load(std::move(request));
   };
@@ -149,8 +150,7 @@ grpc::Status NmgrService::shm_map(Context* context, const nrt::shm_map_request* 
     mapper.owner = clients_.OwnerFor(rights, request->session_id()).session;
     mapper.realm = rights.asking;
     mapper.process = rights.client.process;
-    if (rights.client.connection != 0)
-      mapper.user = memory::FileUser{rights.client.peer.uid, rights.client.peer.gid};
+    mapper.user = runtime::FileUserOf(rights.client);
     // Clients that name no protection mean both, as the original took it.
     const int protection =
         request->mmap_prot() != 0 ? static_cast<int>(request->mmap_prot()) : PROT_READ | PROT_WRITE;

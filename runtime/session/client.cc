@@ -33,6 +33,11 @@ bool IsConnectionAlone(scheduler::ProcessKey key) {
   return (key & kConnectionKind) != 0 && key != kNoProcess;
 }
 
+FileUser FileUserOf(const Client& client) {
+  if (client.connection == 0) return {};
+  return FileUser::Of(client.peer.uid, client.peer.gid, client.peer.groups);
+}
+
 std::string Client::Text() const {
   if (connection == 0) return "a client by TCP";
   if (peer.pid > 0) return fmt::format("pid {} uid {}", peer.pid, peer.uid);

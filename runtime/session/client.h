@@ -10,6 +10,7 @@
 
 #include <sys/types.h>
 
+#include "base/file_rights.h"
 #include "base/unique_fd.h"
 #include "runtime/ledger/ledger.h"
 #include "scheduler/owner.h"
@@ -46,6 +47,10 @@ struct Client {
   // "pid 4711 uid 0", or "connection 7 uid 0" where the pid is not known: for log lines.
   std::string Text() const;
 };
+
+// In whose name a file that the client names is opened. By TCP, and of a client that has gone:
+// nobody's.
+FileUser FileUserOf(const Client& client);
 
 // Connections are numbered from here, sessions from 1.
 inline constexpr scheduler::SessionId kFirstConnection = scheduler::SessionId{1} << 32;

@@ -4,9 +4,18 @@
 #include <atomic>
 #include <chrono>
 #include <stdexcept>
+#include <thread>
+#include <utility>
 
+#include <fcntl.h>
+#include <grpcpp/create_channel_posix.h>
 #include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include "base/unique_fd.h"
 #include "proto/nrt/nmgr_service.grpc.pb.h"
 #include "proto/nrt/nmgr_session_service.grpc.pb.h"
 #include "proto/nrt/nmgr_stream_service.grpc.pb.h"
@@ -104,13 +113,32 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
+// Connected by a thread of that user. The system calls, unlike the C library's, change one thread.
+UniqueFd ConnectAs(const std::string& path, const RtdClient::User& user) {
+  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  path.copy(name.sun_path, sizeof(name.sun_path) - 1);
+  bool connected = false;
+  std::thread([&] {
+    connected =
+        ::syscall(SYS_setgroups, user.groups.size(), user.groups.data()) == 0 &&
+        ::syscall(SYS_setresgid, user.gid, user.gid, user.gid) == 0 &&
+        ::syscall(SYS_setresuid, user.uid, user.uid, user.uid) == 0 &&
+        ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0;
+  }).join();
+  if (!connected) throw std::runtime_error("cannot connect as uid " + std::to_string(user.uid));
+  if (::fcntl(socket.get(), F_SETFL, O_RDWR | O_NONBLOCK) != 0) throw std::runtime_error("fcntl");
+  return socket;
+}
+
 using Nmgr = nrt::nmgr_v1::Stub;
 using Control = v1::Control::Stub;
 
 }  // namespace
 
 struct RtdClient::Stubs {
-  explicit Stubs(const std::string& address) : channel(OpenChannel(address)) {}
+  explicit Stubs(std::shared_ptr<grpc::Channel> opened) : channel(std::move(opened)) {}
   std::shared_ptr<grpc::Channel> channel;
   Nmgr nmgr{channel};
   nrt::nmgr_stream::Stub streams{channel};
@@ -118,7 +146,11 @@ struct RtdClient::Stubs {
   Control control{channel};
 };
 
-RtdClient::RtdClient(const std::string& address) : stubs_(std::make_unique<Stubs>(address)) {}
+RtdClient::RtdClient(const std::string& address)
+    : stubs_(std::make_unique<Stubs>(OpenChannel(address))) {}
+RtdClient::RtdClient(const std::string& socket_path, const User& user)
+    : stubs_(std::make_unique<Stubs>(grpc::CreateInsecureChannelFromFd(
+          "another user", ConnectAs(socket_path, user).Release()))) {}
 RtdClient::~RtdClient() = default;
 
 nrt::load_response RtdClient::Load(const std::vector<nrt::load_request>& messages) {

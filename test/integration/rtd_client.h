@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include <sys/types.h>
+
 #include "proto/nrt/nmgr.pb.h"
 #include "proto/nrt/nmgr_session_service.pb.h"
 #include "proto/nrtd/v1/control.pb.h"
@@ -47,6 +49,14 @@ class RtdClient {
  public:
   // With a connection of its own.
   explicit RtdClient(const std::string& address);
+  // As a process of another user would have it: what the daemon learns of a client is of the
+  // moment of its connect(). Takes root.
+  struct User {
+    uid_t uid = 0;
+    gid_t gid = 0;
+    std::vector<gid_t> groups = {};
+  };
+  RtdClient(const std::string& socket_path, const User& user);
   ~RtdClient();
 
   nrt::load_response Load(const std::vector<nrt::load_request>& messages);

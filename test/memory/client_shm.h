@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mapped_region.h"
@@ -29,6 +30,8 @@ class ClientShm {
   explicit ClientShm(uint64_t size, std::string name = FreshName()) : name_(std::move(name)) {
     file_ = UniqueFd(::shm_open(name_.c_str(), O_RDWR | O_CREAT | O_EXCL, 0666));
     EXPECT_TRUE(file_) << name_;
+    // Whatever the umask: as clients of 1.x make their files.
+    EXPECT_EQ(::fchmod(file_.get(), 0666), 0);
     Truncate(size);
     if (size == 0) return;
     auto region = MappedRegion::Map(size, PROT_READ | PROT_WRITE, MAP_SHARED, &file_);

@@ -104,6 +104,8 @@ TEST(SharedMemoryTable, AFileThatHasGrownIsMappedAnew) {
 
 TEST(SharedMemoryTable, UnmappingWhatIsNotMappedNamesThePath) {
   SharedMemoryTable table;
+  EXPECT_EQ(table.Unmap(std::string("/a\0b", 4)).error().text,
+            "byte 2 of the path is NUL, which no path can have");
   const auto refused = table.Unmap("/nrtd-never-mapped");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Nerr::kInvalid);
@@ -165,7 +167,8 @@ TEST(SharedMemoryTable, HugetlbFilesAreKeptByTheirPath) {
     ASSERT_EQ(::ftruncate(file.get(), 2 * kMiB), 0);
   }
   SharedMemoryTable table;
-  const auto memory = table.MapHugetlb(path, 2 * kMiB, kReadWrite, {5});
+  const auto memory =
+      table.MapHugetlb(path, 2 * kMiB, kReadWrite, {.owner = 5, .user = FileUser::OfThisProcess()});
   ASSERT_TRUE(memory) << memory.error().text;
   EXPECT_EQ(*table.Lookup(path), *memory);
   EXPECT_EQ(table.ReleaseOwner(5), 1);

@@ -99,12 +99,25 @@ TEST(SharedMemory, OtherProtectionsAreRefused) {
 TEST(SharedMemory, OnlyNamesOfShmOpenAreAccepted) {
   for (const std::string& name :
        {std::string(), std::string("/"), std::string("/."), std::string("/.."), std::string("name"),
-        std::string("/a/b"), std::string("/../etc/passwd"), std::string("//a"), std::string("../a"),
-        std::string("/a\0b", 4)}) {
+        std::string("/a/b"), std::string("/../etc/passwd"), std::string("//a"),
+        std::string("../a")}) {
     const auto refused = SharedMemory::OpenPosix(name, PROT_READ);
     ASSERT_FALSE(refused) << name;
     EXPECT_EQ(refused.error().code, Nerr::kInvalid);
     EXPECT_THAT(refused.error().text, HasSubstr("is no name of shared memory")) << name;
+  }
+}
+
+// The system would open what stands before it.
+TEST(SharedMemory, ANulInAPathIsRefused) {
+  const ClientShm client(4096);
+  const std::string name = client.name() + std::string("\0b", 2);
+  for (const auto& refused :
+       {SharedMemory::OpenPosix(name, PROT_READ),
+        SharedMemory::OpenHugetlb("/dev/shm" + name, kHugePageSize, PROT_READ)}) {
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Nerr::kInvalid);
+    EXPECT_THAT(refused.error().text, HasSubstr("is NUL"));
   }
 }
 
@@ -128,15 +141,15 @@ TEST(SharedMemory, LinksFifosAndDirectoriesAreRefusedWithoutBlocking) {
   const std::string name = ClientShm::FreshName();
   const std::string path = "/dev/shm" + name;
   ASSERT_EQ(::symlink("/etc/passwd", path.c_str()), 0);
-  EXPECT_THAT(SharedMemory::OpenPosix(name, PROT_READ).error().text, HasSubstr("symbolic link"));
+  EXPECT_THAT(SharedMemory::OpenPosix(name, PROT_READ).error().text,
+              HasSubstr("it does not exist, or everyone or the daemon may not read it"));
   ::unlink(path.c_str());
   ASSERT_EQ(::mkfifo(path.c_str(), 0666), 0);
-  EXPECT_THAT(SharedMemory::OpenPosix(name, kReadWrite).error().text,
-              HasSubstr("not a regular file"));
+  ASSERT_EQ(::chmod(path.c_str(), 0666), 0);
+  EXPECT_THAT(SharedMemory::OpenPosix(name, kReadWrite).error().text, HasSubstr("no regular file"));
   ::unlink(path.c_str());
   ASSERT_EQ(::mkdir(path.c_str(), 0777), 0);
-  EXPECT_THAT(SharedMemory::OpenPosix(name, PROT_READ).error().text,
-              HasSubstr("not a regular file"));
+  EXPECT_THAT(SharedMemory::OpenPosix(name, PROT_READ).error().text, HasSubstr("a folder"));
   ::rmdir(path.c_str());
 }
 
@@ -167,7 +180,8 @@ class HugetlbSharedMemory : public testing::Test {
     return path;
   }
   void ExpectRefused(const std::string& path, uint64_t size, Nerr code, const std::string& why) {
-    const auto refused = SharedMemory::OpenHugetlb(path, size, kReadWrite);
+    const auto refused =
+        SharedMemory::OpenHugetlb(path, size, kReadWrite, FileUser::OfThisProcess());
     ASSERT_FALSE(refused) << why;
     EXPECT_EQ(refused.error().code, code) << refused.error().text;
     EXPECT_THAT(refused.error().text, StartsWith("Failed to mmap with hugetlb: " + path + ": "));
@@ -180,7 +194,8 @@ class HugetlbSharedMemory : public testing::Test {
 TEST_F(HugetlbSharedMemory, IsMappedInHugePagesAndFaultedIn) {
   const std::string path = File(3 * kHugePageSize);
   const uint64_t before = ProcessBytes("HugetlbPages");
-  const auto memory = SharedMemory::OpenHugetlb(path, 2 * kHugePageSize, kReadWrite);
+  const auto memory =
+      SharedMemory::OpenHugetlb(path, 2 * kHugePageSize, kReadWrite, FileUser::OfThisProcess());
   ASSERT_TRUE(memory) << memory.error().text;
   EXPECT_TRUE(memory->hugetlb());
   EXPECT_EQ(memory->size(), 2 * kHugePageSize);
@@ -193,7 +208,8 @@ TEST_F(HugetlbSharedMemory, IsMappedInHugePagesAndFaultedIn) {
 }
 
 TEST_F(HugetlbSharedMemory, ReadOnlyWorksToo) {
-  const auto memory = SharedMemory::OpenHugetlb(File(kHugePageSize), kHugePageSize, PROT_READ);
+  const auto memory = SharedMemory::OpenHugetlb(File(kHugePageSize), kHugePageSize, PROT_READ,
+                                                FileUser::OfThisProcess());
   ASSERT_TRUE(memory) << memory.error().text;
   EXPECT_EQ((*memory->ReadRange(kMiB, 1))[0], std::byte{0});
 }
@@ -209,15 +225,33 @@ TEST_F(HugetlbSharedMemory, MorePagesThanThereAreIsAnErrorAndNotSigbus) {
   ExpectRefused(File(6 * kHugePageSize), 6 * kHugePageSize, Nerr::kResource, "mmap of");
 }
 
-TEST_F(HugetlbSharedMemory, APathThatLeadsElsewhereIsRefused) {
+TEST_F(HugetlbSharedMemory, APathMayLeadThereThroughLinksAndParents) {
   const std::string path = File(kHugePageSize);
   const TemporaryDirectory elsewhere;
   const std::string link = elsewhere.path() + "/link";
   ASSERT_EQ(::symlink(path.c_str(), link.c_str()), 0);
-  ExpectRefused(link, kHugePageSize, Nerr::kInvalid, "symbolic link");
-  ExpectRefused(directory_.path() + "/../file", kHugePageSize, Nerr::kInvalid, "without '..'");
-  ExpectRefused(directory_.path() + "/absent", kHugePageSize, Nerr::kInvalid, "No such file");
+  const auto memory =
+      SharedMemory::OpenHugetlb(elsewhere.path() + "/.././" + link.substr(link.find('/', 1) + 1),
+                                kHugePageSize, PROT_READ, FileUser::OfThisProcess());
+  EXPECT_TRUE(memory) << memory.error().text;
+}
+
+TEST_F(HugetlbSharedMemory, APathThatLeadsElsewhereIsRefused) {
+  const std::string path = File(kHugePageSize);
+  ExpectRefused(directory_.path() + "/../file", kHugePageSize, Nerr::kInvalid, "does not exist");
+  ExpectRefused(directory_.path() + "/absent", kHugePageSize, Nerr::kInvalid, "does not exist");
   ExpectRefused("file", kHugePageSize, Nerr::kInvalid, "absolute");
+}
+
+TEST_F(HugetlbSharedMemory, AFileInAFolderThatTheUserMayNotSearchIsRefused) {
+  const std::string path = File(kHugePageSize);
+  ASSERT_EQ(::chmod(path.c_str(), 0666), 0);
+  ASSERT_EQ(::chmod(directory_.path().c_str(), 0700), 0);
+  for (const FileUser& user : {FileUser(), FileUser::Of(65534, 65534)}) {
+    const auto refused = SharedMemory::OpenHugetlb(path, kHugePageSize, kReadWrite, user);
+    ASSERT_FALSE(refused);
+    EXPECT_THAT(refused.error().text, HasSubstr(user.Text() + " or the daemon may not"));
+  }
 }
 
 TEST(HugetlbSharedMemoryElsewhere, AnOrdinaryFileIsRefused) {

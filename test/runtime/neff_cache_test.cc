@@ -2,9 +2,12 @@
 #include "runtime/model/neff_cache.h"
 
 #include <fstream>
+#include <map>
 #include <set>
 
+#include "base/bytes.h"
 #include "base/file.h"
+#include "base/sizes.h"
 #include "test/base/scratch_directory.h"
 #include "test/runtime/runtime_fixture.h"
 
@@ -35,6 +38,7 @@ class NeffCacheTest : public ::testing::Test {
   }
   NeffCache cache_;
   ScratchDirectory folder_;
+  const NeffReading own_{.user = FileUser::OfThisProcess()};  // the folder is this user's alone
 };
 
 TEST_F(NeffCacheTest, TheSameContentIsUnpackedOnce) {
@@ -50,24 +54,25 @@ TEST_F(NeffCacheTest, TheSameContentIsUnpackedOnce) {
 
 TEST_F(NeffCacheTest, AFileAndAnUploadOfTheSameContentMeet) {
   const std::string path = Write("a.neff", Named("a"));
-  const auto by_path = Must(cache_.Read(std::filesystem::path(path)));
+  const auto by_path = Must(cache_.Read(std::filesystem::path(path), own_));
   EXPECT_EQ(Must(cache_.Read(Named("a"))), by_path);
-  EXPECT_EQ(Must(cache_.Read(std::filesystem::path(Write("copy.neff", Named("a"))))), by_path);
+  EXPECT_EQ(Must(cache_.Read(std::filesystem::path(Write("copy.neff", Named("a"))), own_)),
+            by_path);
 }
 
 TEST_F(NeffCacheTest, AFileThatHasNotChangedIsNotReadAgain) {
   NeffCache trusting(std::chrono::nanoseconds(-1));
   const ByteVector neff = Named("a");
   const std::filesystem::path path = Write("a.neff", neff);
-  const auto first = Must(trusting.Read(path));
+  const auto first = Must(trusting.Read(path, own_));
   const uint64_t before = BytesRead();
-  EXPECT_EQ(Must(trusting.Read(path)), first);
+  EXPECT_EQ(Must(trusting.Read(path, own_)), first);
   EXPECT_LT(BytesRead() - before, neff.size());
 
   // One that may still be changing is.
-  Must(cache_.Read(path));
+  Must(cache_.Read(path, own_));
   const uint64_t again = BytesRead();
-  Must(cache_.Read(path));
+  Must(cache_.Read(path, own_));
   EXPECT_GE(BytesRead() - again, neff.size());
   EXPECT_EQ(cache_.hits(), 1U);
 }
@@ -76,18 +81,96 @@ TEST_F(NeffCacheTest, AFileThatChangedIsReadAgainHoweverRecently) {
   for (int round = 0; round < 20; ++round) {
     const std::string name = round % 2 == 0 ? "even" : "odds";
     const std::string path = Write("a.neff", Named(name));
-    EXPECT_EQ(Must(cache_.Read(std::filesystem::path(path)))->header().name, name);
+    EXPECT_EQ(Must(cache_.Read(std::filesystem::path(path), own_))->header().name, name);
   }
 }
 
 TEST_F(NeffCacheTest, AFileThatCannotBeOpenedAnyMoreIsAnErrorThoughItIsKnown) {
   NeffCache trusting(std::chrono::nanoseconds(-1));
   const std::filesystem::path path = Write("a.neff", Named("a"));
-  Must(trusting.Read(path));
+  Must(trusting.Read(path, own_));
   std::filesystem::remove(path);
-  const auto gone = trusting.Read(path);
+  const auto gone = trusting.Read(path, own_);
   ASSERT_FALSE(gone);
   EXPECT_EQ(gone.error().code, Nerr::kInvalid);
+}
+
+// By uid 65534 even if the file is known.
+TEST_F(NeffCacheTest, AFileThatTheUserMayNotReadIsNotThereThoughItIsKnown) {
+  NeffCache trusting(std::chrono::nanoseconds(-1));
+  const std::filesystem::path path = Write("a.neff", Named("a"));
+  Must(trusting.Read(path, own_));
+  for (const FileUser& user : {FileUser(), FileUser::Of(65534, 65534)}) {
+    const auto refused = trusting.Read(path, {.user = user});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Nerr::kInvalid);
+    EXPECT_EQ(refused.error().text,
+              fmt::format("cannot open {}: it does not exist, or {} or the daemon may not read it",
+                          path.string(), user.Text()));
+  }
+  EXPECT_EQ(trusting.hits(), 0U);
+}
+
+TEST_F(NeffCacheTest, NoByteOfAFileThatIsNoNeffStandsInTheError) {
+  const std::string text(2000, 'E');
+  const std::string path = Write("text", ByteVector(AsBytes(text).begin(), AsBytes(text).end()));
+  EXPECT_EQ(cache_.Read(std::filesystem::path(path), own_).error().text, "not a NEFF: " + path);
+  ByteVector neff = Named("a");
+  neff[neff::offset::kHeaderSize] = std::byte{7};
+  EXPECT_EQ(cache_.Read(std::filesystem::path(Write("header", neff)), own_).error().text,
+            "not a NEFF: " + folder_.File("header"));
+}
+
+// Before anything of it is charged for or copied.
+TEST_F(NeffCacheTest, AFilesHeaderIsCheckedBeforeTheRestIsRead) {
+  const ByteVector neff = Named("a");
+  std::vector<uint64_t> reserved;
+  const NeffReading reading{.user = own_.user, .reserve = [&](uint64_t bytes) -> Result<void> {
+                              reserved.push_back(bytes);
+                              return {};
+                            }};
+  const std::string path = Write("a.neff", neff);
+  for (const auto& [size, words] :
+       std::map<uint64_t, std::string>{{2 * kGiB, "more than its header declares"},
+                                       {neff.size() - 1, "less than its header declares"},
+                                       {1023, "less than the 1024 of a header"},
+                                       {0, "less than the 1024 of a header"},
+                                       {5 * kGiB, "larger than the limit of"}}) {
+    Write("a.neff", neff);
+    std::filesystem::resize_file(path, size);
+    const uint64_t before = BytesRead();
+    const auto refused = cache_.Read(std::filesystem::path(path), reading);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Nerr::kInvalid);
+    EXPECT_NE(refused.error().text.find(words), std::string::npos) << refused.error().text;
+    EXPECT_LT(BytesRead() - before, 3000U);
+  }
+  EXPECT_TRUE(reserved.empty());
+  Write("a.neff", neff);
+  Must(cache_.Read(std::filesystem::path(path), reading));
+  EXPECT_EQ(reserved, std::vector<uint64_t>{neff.size()});
+}
+
+TEST_F(NeffCacheTest, AFileForWhichThereIsNoRoomIsNotRead) {
+  const std::string path = Write("a.neff", Named("a"));
+  const auto refused = cache_.Read(std::filesystem::path(path),
+                                   {.user = own_.user, .reserve = [](uint64_t) -> Result<void> {
+                                      return Fail(Nerr::kResource, "no room");
+                                    }});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Nerr::kResource);
+  EXPECT_EQ(refused.error().text, "no room");
+  EXPECT_EQ(cache_.misses(), 0U);
+}
+
+TEST_F(NeffCacheTest, ANeffThatIsLargerThanTheLimitIsRefused) {
+  const ByteVector neff = Named("a");
+  const std::string path = Write("a.neff", neff);
+  cache_.SetMaxNeffBytes(neff.size() - 1);
+  for (const auto& refused : {cache_.Read(std::filesystem::path(path), own_), cache_.Read(neff)}) {
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().text.find("larger than the limit"), std::string::npos);
+  }
 }
 
 TEST_F(NeffCacheTest, ThoseUsedLongestAgoGoFirst) {
@@ -109,7 +192,7 @@ TEST_F(NeffCacheTest, WhatIsRefusedIsNotKept) {
   ByteVector bad = Named("a");
   bad.resize(bad.size() - 1);
   EXPECT_FALSE(cache_.Read(bad));
-  EXPECT_FALSE(cache_.Read(std::filesystem::path(folder_.File("nothing"))));
+  EXPECT_FALSE(cache_.Read(std::filesystem::path(folder_.File("nothing")), own_));
   EXPECT_EQ(cache_.size(), 0U);
 }
 
