@@ -18,11 +18,11 @@ TimePoint ManualClock::Now() {
   return now_;
 }
 
-void ManualClock::WaitUntil(CondVar& condition, Mutex& mutex, TimePoint deadline) {
+void ManualClock::Wait(CondVar& condition, Mutex& mutex, TimePoint deadline, bool counted) {
   {
     MutexLock lock(mutex_);
     if (now_ >= deadline) return;
-    waiters_.push_back({&condition, &mutex});
+    waiters_.push_back({&condition, &mutex, counted});
     waiters_changed_.NotifyAll();
   }
   condition.Wait(mutex);
@@ -51,9 +51,14 @@ void ManualClock::Advance(Duration by) NRTD_NO_THREAD_SAFETY_ANALYSIS {
   }
 }
 
+size_t ManualClock::CountedWaiters() const {
+  return static_cast<size_t>(
+      std::count_if(waiters_.begin(), waiters_.end(), [](const Waiter& w) { return w.counted; }));
+}
+
 void ManualClock::AwaitWaiters(size_t count) {
   MutexLock lock(mutex_);
-  while (waiters_.size() < count) waiters_changed_.Wait(mutex_);
+  while (CountedWaiters() < count) waiters_changed_.Wait(mutex_);
 }
 
 }  // namespace nrtd

@@ -23,6 +23,11 @@ class Clock {
   // is held by the caller, let go while waiting, held again on return.
   virtual void WaitUntil(CondVar& condition, Mutex& mutex, TimePoint deadline)
       NRTD_REQUIRES(mutex) = 0;
+  // The same for a thread that always waits on this clock, which a test does not count.
+  virtual void WaitInBackground(CondVar& condition, Mutex& mutex, TimePoint deadline)
+      NRTD_REQUIRES(mutex) {
+    WaitUntil(condition, mutex, deadline);
+  }
 };
 
 class SteadyClock final : public Clock {
@@ -38,17 +43,28 @@ class ManualClock final : public Clock {
  public:
   TimePoint Now() override;
   void WaitUntil(CondVar& condition, Mutex& mutex, TimePoint deadline) override
-      NRTD_REQUIRES(mutex);
+      NRTD_REQUIRES(mutex) {
+    Wait(condition, mutex, deadline, /*counted=*/true);
+  }
+  void WaitInBackground(CondVar& condition, Mutex& mutex, TimePoint deadline) override
+      NRTD_REQUIRES(mutex) {
+    Wait(condition, mutex, deadline, /*counted=*/false);
+  }
   void Advance(Duration by);
 
-  // Blocks until `count` threads wait on this clock: what a test calls before it advances.
+  // Blocks until `count` threads wait on this clock, those in the background not counted: what a
+  // test calls before it advances.
   void AwaitWaiters(size_t count);
 
  private:
   struct Waiter {
     CondVar* condition;
     Mutex* mutex;
+    bool counted;
   };
+  void Wait(CondVar& condition, Mutex& mutex, TimePoint deadline, bool counted)
+      NRTD_REQUIRES(mutex);
+  size_t CountedWaiters() const NRTD_REQUIRES(mutex_);
   Mutex mutex_;
   CondVar waiters_changed_;
   TimePoint now_ NRTD_GUARDED_BY(mutex_){};

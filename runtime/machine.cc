@@ -2,6 +2,7 @@
 #include "runtime/machine.h"
 
 #include <algorithm>
+#include <system_error>
 #include <thread>
 
 #include "base/log.h"
@@ -12,6 +13,10 @@ namespace {
 
 // A host node is one thread; more of them than this at once help no network that is worth a core.
 constexpr unsigned kMostHostThreads = 8;
+// Resetting the cores of a network that is late takes a moment; unloading large networks may take
+// longer, and must not hold that up.
+constexpr size_t kUrgentWorkers = 2;
+constexpr size_t kWorkers = 4;
 
 Result<std::unique_ptr<memory::HugePagePool>> CreatePool(const MachineOptions& options,
                                                          Platform& platform) {
@@ -59,12 +64,23 @@ Machine::Machine(Clock& clock)
     : clock_(clock),
       host_pool_(clock, std::clamp(std::thread::hardware_concurrency(), 1U, kMostHostThreads)) {}
 
+// Tasks first, since they use everything else: those of a deadline may post others.
 Machine::~Machine() {
+  if (watchdog_ != nullptr) watchdog_->Stop();
+  urgent_workers_.reset();
+  workers_.reset();
   channels_.clear();
   units_.clear();
 }
 
 Result<void> Machine::Start() {
+  try {
+    watchdog_ = std::make_unique<Watchdog>(clock_);
+    urgent_workers_ = std::make_unique<Workers>(kUrgentWorkers);
+    workers_ = std::make_unique<Workers>(kWorkers);
+  } catch (const std::system_error& error) {
+    return Fail(Nerr::kResource, "cannot start the daemon's own threads: {}", error.what());
+  }
   for (const std::string& reason : platform_->unavailable())
     Log(LogLevel::kError, "TDRV:OpenDevice", "{}", reason);
   const std::vector<Device*> devices = platform_->devices();

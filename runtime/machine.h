@@ -16,6 +16,8 @@
 #include "driver_shim/platform.h"
 #include "memory/dram_allocator.h"
 #include "memory/hugepage_pool.h"
+#include "runtime/watchdog.h"
+#include "runtime/workers.h"
 #include "scheduler/host_pool.h"
 
 namespace nrtd::runtime {
@@ -58,6 +60,11 @@ class Machine {
   Platform& platform() const { return *platform_; }
   memory::HugePagePool& pool() const { return *pool_; }
   scheduler::HostPool& host_pool() { return host_pool_; }
+  // After Start(). For deadlines; for what must be done at once when one passes; and for the rest
+  // of what goes on without a client's call.
+  Watchdog& watchdog() { return *watchdog_; }
+  Workers& urgent_workers() { return *urgent_workers_; }
+  Workers& workers() { return *workers_; }
 
   // All devices that were chosen, and their cores, numbered through the chain ("virtual NC"): in
   // service or not, so that numbers stay as they are.
@@ -90,6 +97,9 @@ class Machine {
   std::unique_ptr<memory::HugePagePool> pool_;
   std::vector<DeviceUnit> units_;
   std::vector<std::unique_ptr<CoreChannel>> channels_;
+  std::unique_ptr<Watchdog> watchdog_;
+  std::unique_ptr<Workers> urgent_workers_;
+  std::unique_ptr<Workers> workers_;
 };
 
 }  // namespace nrtd::runtime

@@ -151,8 +151,8 @@ class Runtime {
   std::set<NetworkId> unloading_ NRTD_GUARDED_BY(mutex_);  // somebody unloads them now
   CondVar unloaded_;
   std::multimap<SessionId, std::stop_source> loads_
-      NRTD_GUARDED_BY(mutex_);  // under way, 0: of no session
-  CookieTable cookies_;         // goes first: its inferences hold networks
+      NRTD_GUARDED_BY(mutex_);      // under way, 0: of no session
+  CookieTable cookies_{*machine_};  // goes first: its inferences hold networks
 };
 
 }  // namespace nrtd::runtime

@@ -67,6 +67,7 @@ Result<void> Slot::Submit(Completion completion) {
   completion_ = completion;
   last_stage_ = 0;
   submission_ = {};
+  expired_ = false;
   {
     MutexLock lock(submitting_);
     stop_.reset();
@@ -112,6 +113,10 @@ InferenceOutcome Slot::TakeOutcome() {
   if (!submission_) {
     outcome.code = submission_.error().code;
     outcome.detail = submission_.error().text;
+  }
+  if (expired_ && CarriesOutputs(outcome.code)) {
+    MutexLock lock(submitting_);
+    if (stop_) outcome = {stop_->code, stop_->text, outcome.device_ns};
   }
   return outcome;
 }

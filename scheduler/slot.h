@@ -54,6 +54,9 @@ class Slot final : private StageListener {
   // Starts the inference whose inputs are in the slot's memory. The errors of CoreChannel::Submit;
   // nothing is in flight then.
   Result<void> Submit(Completion completion);
+  // When the inference in flight is late: kept for the network, which acts on it. Any thread.
+  void set_deadline(TimePoint deadline) { deadline_ = deadline; }
+  TimePoint deadline() const { return deadline_; }
 
   // Until the inference has ended (true), or the deadline has passed (false; it is still in
   // flight).
@@ -67,7 +70,12 @@ class Slot final : private StageListener {
   // core that may soon be another network's. It ends with its present stage, with kTimeout and the
   // reason if stages are left. Any thread; not beside Submit().
   void CutOff(const std::string& reason) { StopSubmitting({Nerr::kTimeout, reason}); }
-  // Was it, since its Submit()?
+  // The same for the inference whose deadline has passed: it ends with kTimeout in any case.
+  void Expire(const std::string& reason) {
+    expired_ = true;
+    CutOff(reason);
+  }
+  // Was it cut off since its Submit()?
   bool cut_off() NRTD_EXCLUDES(submitting_) {
     MutexLock lock(submitting_);
     return stop_ && stop_->code == Nerr::kTimeout;
@@ -90,6 +98,8 @@ class Slot final : private StageListener {
   std::vector<std::unique_ptr<Stage>> stages_;
   std::atomic<Completion> completion_ = Completion::kPolled;
   std::atomic<bool> in_flight_ = false;
+  std::atomic<bool> expired_ = false;  // before it ended
+  std::atomic<TimePoint> deadline_{};
   // The stage behind which nothing was submitted: the last one, or the one that failed. Written
   // before that stage is seen as done.
   std::atomic<size_t> last_stage_ = 0;

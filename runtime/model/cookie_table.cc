@@ -3,14 +3,21 @@
 
 #include <utility>
 
+#include "base/log.h"
+#include "base/timeouts.h"
+
 namespace nrtd::runtime {
+
+CookieTable::CookieTable(Machine& machine)
+    : machine_(machine), sweep_(machine.watchdog(), [this] { Sweep(); }) {}
 
 uint64_t CookieTable::Add(Inference inference, Owner owner) {
   MutexLock lock(mutex_);
   const uint64_t cookie = next_++;
   // Unloading begins before the last DropNetwork(): nobody would ever drop this one.
   if (inference.network().state() != NetworkState::kUnloading)
-    inferences_.emplace(cookie, Posted{std::move(inference), owner});
+    inferences_.emplace(cookie, Posted{std::move(inference), owner, std::nullopt});
+  sweep_.SetNoLaterThan(machine_.clock().Now() + kUncollectedSweep);
   return cookie;
 }
 
@@ -45,6 +52,12 @@ Result<bool> CookieTable::Done(uint64_t cookie, ProcessKey asking) {
   return found->second.inference.Done();
 }
 
+Result<std::shared_ptr<const Network>> CookieTable::NetworkOf(uint64_t cookie, ProcessKey asking) {
+  MutexLock lock(mutex_);
+  NRTD_ASSIGN(const auto found, Find(cookie, asking));
+  return found->second.inference.network().shared_from_this();
+}
+
 template <typename Predicate>
 void CookieTable::DropIf(Predicate drop) {
   std::vector<Posted> dropped;  // their slots go back without the lock
@@ -72,6 +85,25 @@ void CookieTable::DropSession(SessionId session) {
 void CookieTable::DropProcess(ProcessKey process) {
   if (process == kAnyProcess) return;
   DropIf([&](const Posted& posted) { return posted.owner.process == process; });
+}
+
+// On the watchdog's thread: it takes locks that are held for moments, and waits for nothing.
+void CookieTable::Sweep() {
+  const TimePoint now = machine_.clock().Now();
+  size_t dropped = 0;
+  DropIf([&](Posted& posted) {
+    if (!posted.seen_done && posted.inference.Done()) posted.seen_done = now;
+    const bool drop = posted.seen_done && now - *posted.seen_done >= kUncollectedFor;
+    dropped += drop ? 1 : 0;
+    return drop;
+  });
+  if (dropped > 0)
+    Log(LogLevel::kWarning, "NMGR:InferPost",
+        "{} inferences that ended {} min ago are dropped: "
+        "their cookies were not collected",
+        dropped, std::chrono::duration_cast<std::chrono::minutes>(kUncollectedFor).count());
+  MutexLock lock(mutex_);
+  if (!inferences_.empty()) sweep_.SetNoLaterThan(now + kUncollectedSweep);
 }
 
 }  // namespace nrtd::runtime

@@ -26,12 +26,16 @@ Network::Network(NetworkInfo info, Parts parts, Machine& machine, scheduler::Gro
       stages_(std::move(parts.stages)),
       host_nodes_(std::move(parts.host_nodes)),
       all_slots_(Pointers(parts.slots)),
-      slots_(std::move(parts.slots)) {}
+      slots_(std::move(parts.slots)),
+      deadlines_(machine_.watchdog(), [this] { PostEndOverdue(); }) {}
 
 // A host node cannot be interrupted: an inference that nobody waits for may still be inside one,
 // and write to its slot.
 Network::~Network() {
   for (scheduler::Slot* slot : all_slots_) slot->Wait(TimePoint::max());
+  MutexLock lock(mutex_);
+  state_ = NetworkState::kUnloading;
+  while (tasks_ > 0) settled_.Wait(mutex_);
 }
 
 NetworkState Network::state() const {
@@ -50,6 +54,11 @@ Result<void> Network::Transit(NetworkState to) {
     return tl::unexpected<Error>(std::move(legal.error()).In(fmt::format("model {}", info_.id)));
   state_ = to;
   return {};
+}
+
+void Network::AwaitReset() {
+  MutexLock lock(mutex_);
+  AwaitSettled();
 }
 
 void Network::AwaitSettled() {
@@ -131,7 +140,7 @@ Result<void> Network::Retire(Urgency urgency) {
                                                  : IdleDeadline());
   }
   MutexLock lock(mutex_);
-  AwaitSettled();
+  while (resetting_ || tasks_ > 0) settled_.Wait(mutex_);
   return Transit(NetworkState::kUnloading);
 }
 
@@ -166,7 +175,7 @@ Result<Inference> Network::Begin() {
   return Inference(shared_from_this(), slot);
 }
 
-Result<void> Network::Submit(scheduler::Slot& slot, Completion completion) {
+Result<void> Network::Submit(scheduler::Slot& slot, Completion completion, TimePoint deadline) {
   MutexLock lock(mutex_);
   AwaitSettled();
   if (state_ != NetworkState::kRunning) {
@@ -174,7 +183,47 @@ Result<void> Network::Submit(scheduler::Slot& slot, Completion completion) {
                 "model {} became {} before the inference could start", info_.id,
                 NetworkStateName(state_));
   }
-  return slot.Submit(completion);
+  slot.set_deadline(deadline);
+  NRTD_TRY(slot.Submit(completion));
+  deadlines_.SetNoLaterThan(deadline);
+  return {};
+}
+
+bool Network::Overdue(scheduler::Slot& slot) const {
+  return slot.in_flight() && machine_.clock().Now() >= slot.deadline() && !slot.Done() &&
+         !slot.cut_off();
+}
+
+std::string Network::LateText() const {
+  return fmt::format(
+      "an inference took longer than its timeout of {} s",
+      std::chrono::duration_cast<std::chrono::seconds>(info_.params.timeout).count());
+}
+
+// On the watchdog's thread. The network is there until the task has ended.
+void Network::PostEndOverdue() {
+  MutexLock lock(mutex_);
+  if (state_ == NetworkState::kUnloading) return;
+  ++tasks_;
+  machine_.urgent_workers().Post([this] {
+    EndOverdue();
+    MutexLock locked(mutex_);
+    --tasks_;
+    settled_.NotifyAll();
+  });
+}
+
+// Cuts off what is late, and sets the timer for the next deadline.
+void Network::EndOverdue() {
+  for (scheduler::Slot* slot : all_slots_) {
+    if (Overdue(*slot)) CutOff(LateText(), slot);
+  }
+  TimePoint next = TimePoint::max();
+  for (scheduler::Slot* slot : all_slots_) {
+    if (slot->in_flight() && !slot->Done() && !slot->cut_off())
+      next = std::min(next, slot->deadline());
+  }
+  deadlines_.SetNoLaterThan(next);
 }
 
 // What is in flight has ended by then, whatever happens.
@@ -192,7 +241,7 @@ void Network::CutOff(const std::string& reason, scheduler::Slot* overdue) {
   {
     MutexLock lock(mutex_);
     if (state_ != NetworkState::kRunning && state_ != NetworkState::kStopping) return;
-    if (overdue != nullptr && (overdue->Done() || overdue->cut_off())) return;
+    if (overdue != nullptr && !Overdue(*overdue)) return;
     restart = state_ == NetworkState::kRunning && !suspect_.exchange(true);
     if (restart) ++restarts_;
     resetting_ = true;
@@ -201,6 +250,7 @@ void Network::CutOff(const std::string& reason, scheduler::Slot* overdue) {
   }
   Log(restart ? LogLevel::kWarning : LogLevel::kError, restart ? "NMGR:Restart" : "NMGR:FailModel",
       "model {} ({}): {}", info_.id, info_.name, reason);
+  if (overdue != nullptr) overdue->Expire(reason);
   // Before a core is reset and may be another network's.
   for (scheduler::Slot* slot : all_slots_) slot->CutOff(reason);
   // In the order of the stages: what one of them has handed on by the time that it is reset, the
@@ -280,22 +330,19 @@ Result<void> Inference::Submit(Completion completion) {
   submitted_ = network_->machine_.clock().Now();
   deadline_ = submitted_ + network_->info().params.timeout * ahead;
   restarts_ = network_->restarts_;
-  return network_->Submit(*slot_, completion);
+  return network_->Submit(*slot_, completion, deadline_);
 }
 
 scheduler::InferenceOutcome Inference::Wait() {
-  std::optional<std::string> late;
   if (!slot_->Wait(deadline_)) {
-    const Duration timeout = network_->info().params.timeout;
-    late = fmt::format("an inference took longer than its timeout of {} s",
-                       std::chrono::duration_cast<std::chrono::seconds>(timeout).count());
-    network_->CutOff(*late, slot_);
+    network_->CutOff(network_->LateText(), slot_);
     // The reset has ended it; if another thread is in the middle of that, it ends in a moment. A
     // host node that it is in comes to its end first.
     slot_->Wait(TimePoint::max());
   }
   auto outcome = slot_->TakeOutcome();
-  if (late && outcome.code == Nerr::kOk) outcome = {Nerr::kTimeout, *late, outcome.device_ns};
+  // Whoever learns of it finds the network running again, or its cores free.
+  if (outcome.code == Nerr::kTimeout) network_->AwaitReset();
   network_->CountOutcome(outcome, restarts_);
   latency_ = network_->machine_.clock().Now() - submitted_;
   return outcome;

@@ -17,6 +17,7 @@
 #include "runtime/model/network_state.h"
 #include "runtime/model/placed_subgraph.h"
 #include "runtime/model/tensor_layout.h"
+#include "runtime/watchdog.h"
 #include "scheduler/group_table.h"
 #include "scheduler/slot_pool.h"
 
@@ -79,6 +80,7 @@ class Network : public std::enable_shared_from_this<Network> {
   uint32_t slots_in_use() const { return slots_.in_use(); }
   uint64_t slot_bytes() const { return layout_.slot_bytes; }
   uint64_t inferences_done() const { return done_.load(std::memory_order_relaxed); }
+  uint32_t restarts() const { return restarts_; }  // because an inference was late
   uint64_t inferences_failed() const { return failed_.load(std::memory_order_relaxed); }
 
   // Standby -> Running. kInvalid: in another state, or another network of the group is running.
@@ -104,10 +106,15 @@ class Network : public std::enable_shared_from_this<Network> {
  private:
   friend class Inference;
   Result<void> Transit(NetworkState to) NRTD_REQUIRES(mutex_);
-  Result<void> Submit(scheduler::Slot& slot, Completion completion);
+  Result<void> Submit(scheduler::Slot& slot, Completion completion, TimePoint deadline);
   void AwaitSettled() NRTD_REQUIRES(mutex_);
+  void AwaitReset() NRTD_EXCLUDES(mutex_);
   Result<void> FinishStop(TimePoint deadline);
   TimePoint IdleDeadline() const;
+  std::string LateText() const;
+  bool Overdue(scheduler::Slot& slot) const;
+  void PostEndOverdue();
+  void EndOverdue();
   void CutOff(const std::string& reason, scheduler::Slot* overdue);
   void StopStages();
   void CountOutcome(const scheduler::InferenceOutcome& outcome, uint32_t begun_after_restarts);
@@ -133,9 +140,12 @@ class Network : public std::enable_shared_from_this<Network> {
   // cores.
   std::atomic<bool> suspect_{false};
   std::atomic<uint32_t> restarts_{0};
-  CondVar settled_;  // a start, a stop or a reset has come to its end
+  int tasks_ NRTD_GUARDED_BY(mutex_) = 0;  // of workers that use this network
+  CondVar settled_;                        // a start, a stop or a reset has come to its end
   std::atomic<uint64_t> done_{0};
   std::atomic<uint64_t> failed_{0};
+  // Set for the earliest deadline of what is in flight, or earlier.
+  Watchdog::Timer deadlines_;
 };
 
 // One inference: a slot, from Begin() to the destructor, which gives it back; an inference that is
@@ -156,9 +166,9 @@ class Inference {
   // kInvalid or kFailedState when the network stopped or failed in the meantime.
   Result<void> Submit(Completion completion);
   // Until the end, at most until the deadline: the network's timeout for each inference that was in
-  // flight at Submit(), this one included. When the deadline passes, the code is kTimeout, for
-  // everything else in flight as well: the network's cores are reset and it restarts. If that
-  // happens again before an inference has ended, the network is Failed.
+  // flight at Submit(), this one included. When the deadline passes, whether or not a thread waits,
+  // the code is kTimeout, for everything else in flight as well: the network's cores are reset and
+  // it restarts. If that happens again before an inference has ended, the network is Failed.
   scheduler::InferenceOutcome Wait();
   // Another thread's Wait() for it need not wait: nobody wants it any more. See Slot::Cancel(). By
   // any thread, while the inference is there and submitted.

@@ -99,10 +99,20 @@ Result<uint64_t> NmgrService::Post(const nrt::infer_request& request, const Righ
   return cookie;
 }
 
+// Before the cookie is taken: a wrong name must not lose the result.
+Result<void> NmgrService::CheckPlaces(const nrt::infer_wait_request& request,
+                                      runtime::ProcessKey asking) {
+  if (request.shm_ofmap().empty()) return {};
+  NRTD_ASSIGN(const auto network, runtime_.cookies().NetworkOf(request.cookie(), asking));
+  return CheckOutputs(request.shm_ofmap(), {runtime_.shared_memory(), asking}, *network);
+}
+
 grpc::Status NmgrService::infer_wait(Context* context, const nrt::infer_wait_request* request,
                                      nrt::infer_response* response) {
   const runtime::ProcessKey asking = clients_.AskingAs(*context);
-  auto inference = runtime_.cookies().Take(request->cookie(), asking);
+  auto inference = CheckPlaces(*request, asking).and_then([&] {
+    return runtime_.cookies().Take(request->cookie(), asking);
+  });
   SetStatus(inference ? Counted(Collect(*context, std::move(*inference), *request, response))
                       : Result<void>(tl::unexpected<Error>(std::move(inference.error()))),
             response->mutable_status());
@@ -112,7 +122,9 @@ grpc::Status NmgrService::infer_wait(Context* context, const nrt::infer_wait_req
 grpc::Status NmgrService::infer_poll(Context* context, const nrt::infer_wait_request* request,
                                      nrt::infer_response* response) {
   const runtime::ProcessKey asking = clients_.AskingAs(*context);
-  auto inference = runtime_.cookies().TakeIfDone(request->cookie(), asking);
+  auto inference = CheckPlaces(*request, asking).and_then([&] {
+    return runtime_.cookies().TakeIfDone(request->cookie(), asking);
+  });
   SetStatus(inference ? Counted(Collect(*context, std::move(*inference), *request, response))
                       : Result<void>(tl::unexpected<Error>(std::move(inference.error()))),
             response->mutable_status());

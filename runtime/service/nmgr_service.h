@@ -96,6 +96,9 @@ class NmgrService {
   Result<runtime::Inference> Begin(const nrt::infer_request& request, const Mappings& mappings,
                                    runtime::ProcessKey asking, Completion completion);
   Result<uint64_t> Post(const nrt::infer_request& request, const Rights& rights);
+  // kInvalid and the like when the request's places for outputs cannot be used; as Take() for the
+  // cookie.
+  Result<void> CheckPlaces(const nrt::infer_wait_request& request, runtime::ProcessKey asking);
   // Counts how the inference ended, and passes it on.
   Result<void> Counted(Result<void> answer);
   Result<void> Collect(const Context& context, runtime::Inference inference,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/model/cookie_table.h"
 
+#include "base/timeouts.h"
 #include "test/runtime/runtime_fixture.h"
 
 namespace nrtd::runtime {
@@ -19,8 +20,17 @@ class CookieTableTest : public NetworkFixture {
     return table_.Add(std::move(inference));
   }
 
+  // The sweep that was due has run: the watchdog calls back in the order of the deadlines.
+  void AwaitSweep() {
+    std::promise<void> called;
+    Watchdog::Timer after(machine_->watchdog(), [&] { called.set_value(); });
+    after.Set(time_.Now() + std::chrono::nanoseconds(1));
+    time_.Advance(std::chrono::nanoseconds(1));
+    called.get_future().wait();
+  }
+
   std::shared_ptr<Network> network_ = Load(DoublingSpec(1), Group(1), 3);
-  CookieTable table_;
+  CookieTable table_{*machine_};
 };
 
 TEST_F(CookieTableTest, ACookieIsNeverZeroAndUsedOnce) {
@@ -82,6 +92,51 @@ TEST_F(CookieTableTest, DroppingANetworkFreesItsSlotsAndLeavesOthersAlone) {
   network_->AwaitReleased();
   EXPECT_EQ(network_->slots_in_use(), 0U);
   EXPECT_EQ(Must(table_.Take(theirs)).Wait().code, Nerr::kOk);
+}
+
+TEST_F(CookieTableTest, WhatAProcessPostedGoesWithIt) {
+  Inference theirs = Must(network_->Begin());
+  Fill(theirs, 1);
+  Must(theirs.Submit(Completion::kInterrupt));
+  const uint64_t cookie = table_.Add(std::move(theirs), {.process = 7});
+  const uint64_t nobodys = Post(*network_, 2);
+  table_.DropProcess(kAnyProcess);
+  table_.DropProcess(8);
+  EXPECT_TRUE(table_.Done(cookie));
+  table_.DropProcess(7);
+  EXPECT_EQ(table_.Take(cookie).error().code, Nerr::kInvalidHandle);
+  EXPECT_EQ(Must(table_.Take(nobodys)).Wait().code, Nerr::kOk);
+}
+
+TEST_F(CookieTableTest, AnInferenceThatNobodyCollectsGivesItsSlotBack) {
+  const uint64_t cookie = Post(*network_, 1);
+  while (!Must(table_.Done(cookie))) std::this_thread::yield();
+  for (Duration waited{}; waited < kUncollectedFor; waited += kUncollectedSweep) {
+    time_.Advance(kUncollectedSweep);
+    EXPECT_EQ(network_->slots_in_use(), 1U);
+    AwaitSweep();
+  }
+  time_.Advance(kUncollectedSweep);
+  while (network_->slots_in_use() != 0) std::this_thread::yield();
+  EXPECT_EQ(table_.Take(cookie).error().code, Nerr::kInvalidHandle);
+}
+
+TEST_F(CookieTableTest, AnInferenceThatRunsStillIsNotDroppedHoweverLong) {
+  const auto slow = Load(DoublingSpec(1), Group(1), 1, std::chrono::hours(24));
+  Must(slow->Start());
+  FaultsOf(1).hang = true;
+  const uint64_t cookie = Post(*slow, 1);
+  for (int i = 0; i < 30; ++i) {
+    time_.Advance(kUncollectedSweep);
+    AwaitSweep();
+  }
+  EXPECT_FALSE(Must(table_.Done(cookie)));
+  table_.DropNetwork(slow->info().id);
+  auto retired =
+      std::async(std::launch::async, [&] { return slow->Retire(Network::Urgency::kAtOnce); });
+  time_.AwaitWaiters(1);
+  time_.Advance(kAbandonedGrace);
+  Must(retired.get());
 }
 
 TEST_F(CookieTableTest, AnInferencePostedWhileItsNetworkGoesIsDropped) {

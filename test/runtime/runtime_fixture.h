@@ -93,17 +93,18 @@ inline Answer Infer(Network& network, float value) {
 // Networks by hand, without a Runtime.
 class NetworkFixture : public ::testing::Test {
  protected:
-  std::shared_ptr<Network> Load(const PipelineSpec& spec, GroupId group, uint32_t ninfer = 2) {
-    return Load(PipelineContents(spec), group, ninfer);
+  std::shared_ptr<Network> Load(const PipelineSpec& spec, GroupId group, uint32_t ninfer = 2,
+                                Duration timeout = std::chrono::seconds(2)) {
+    return Load(PipelineContents(spec), group, ninfer, timeout);
   }
   std::shared_ptr<Network> Load(const neff::NeffContents& contents, GroupId group,
-                                uint32_t ninfer = 2) {
+                                uint32_t ninfer = 2, Duration timeout = std::chrono::seconds(2)) {
     auto neff = std::make_shared<const neff::Neff>(Executable(contents));
     NetworkInfo info;
     info.id = next_id_++;
     info.name = contents.header.name;
     info.group = group;
-    info.params = {.timeout = std::chrono::seconds(2), .ninfer = ninfer};
+    info.params = {.timeout = timeout, .ninfer = ninfer};
     auto parts = Must(PlaceNetwork(std::move(neff), groups_.Find(group)->cores, ninfer, *machine_));
     auto network = std::make_shared<Network>(info, std::move(parts), *machine_, groups_);
     // Who drops the last pointer retires it, as a network that runs must be.
