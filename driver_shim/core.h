@@ -96,13 +96,14 @@ class Core {
   // `count` more descriptors are in the ring. Never blocks.
   virtual void RingDoorbell(QueueId queue, uint32_t count) = 0;
 
-  // Works until an execution has ended or nothing can go on; at most until the limit has passed,
-  // which is looked at between instructions: each call gets at least one of them done.
+  // Works until an execution has ended or nothing can go on; at most until the limit has passed.
+  // The limit and Interrupt() are checked at least every 50 ms of the thread's CPU time, whatever
+  // the program does; each call gets some work done.
   virtual Progress Poll(const PollLimit& limit) = 0;
   Progress Poll() { return Poll({}); }
 
-  // A Poll() that is under way yields behind its present instruction, later ones at once, until
-  // Reset(): what whoever is about to reset the core calls first.
+  // A Poll() in progress yields at its next look, later ones at once, until Reset(). Called before
+  // the core is reset.
   virtual void Interrupt() = 0;
 
   virtual uint32_t ReadSemaphore(uint32_t index) const = 0;

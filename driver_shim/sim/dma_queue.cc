@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/dma_queue.h"
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/sizes.h"
 
@@ -29,15 +31,26 @@ void DmaQueue::Detach() {
   available_.store(0, std::memory_order_relaxed);
   released_ = consumed_ = 0;
   record_ = {};
+  current_.reset();
 }
 
-std::optional<DmaQueue::Outcome> DmaQueue::Step() {
-  if (consumed_ >= released_) return std::nullopt;
-  const auto descriptor = Take();
-  if (!descriptor) return std::nullopt;
-  const bool ok = descriptor->kind == DescriptorKind::kCopy && Move(*descriptor);
-  Complete(ok);
-  return Outcome{*descriptor, ok};
+std::optional<DmaQueue::Outcome> DmaQueue::Step(uint32_t most_bytes) {
+  if (!current_) {
+    if (consumed_ >= released_) return std::nullopt;
+    current_ = Take();
+    if (!current_) return std::nullopt;
+    moved_ = 0;
+  }
+  Outcome outcome{.descriptor = *current_};
+  outcome.bytes = std::min(most_bytes, current_->length - moved_);
+  outcome.ok = current_->kind == DescriptorKind::kCopy && Move(outcome.bytes);
+  moved_ += outcome.bytes;
+  outcome.whole = !outcome.ok || moved_ == current_->length;
+  if (outcome.whole) {
+    current_.reset();
+    Complete(outcome.ok);
+  }
+  return outcome;
 }
 
 std::optional<Descriptor> DmaQueue::Take() {
@@ -47,9 +60,15 @@ std::optional<Descriptor> DmaQueue::Take() {
   return descriptor;
 }
 
-void DmaQueue::SkipTo(uint64_t consumed) {
-  while (consumed_ < consumed && Take()) Complete(false);
+bool DmaQueue::SkipTo(uint64_t consumed, uint64_t most) {
+  if (std::exchange(current_, std::nullopt)) Complete(false);
+  while (consumed_ < consumed) {
+    if (most-- == 0) return false;
+    if (!Take()) break;
+    Complete(false);
+  }
   released_ = consumed_;
+  return true;
 }
 
 void DmaQueue::Complete(bool ok) {
@@ -85,14 +104,18 @@ std::optional<Descriptor> DmaQueue::ReadDescriptor(uint64_t index) const {
   return descriptor;
 }
 
-bool DmaQueue::Move(const Descriptor& descriptor) const {
+// The next `bytes` of the copy in progress. The whole of it is translated every time: mappings may
+// go between two steps.
+bool DmaQueue::Move(uint32_t bytes) const {
+  const uint32_t length = current_->length;
   const AddressSpace::Access access(space_);
-  const std::byte* source =
-      access.Translate(device_, descriptor.source, descriptor.length, Use::kRead);
-  std::byte* destination =
-      access.Translate(device_, descriptor.destination, descriptor.length, Use::kWrite);
+  const std::byte* source = access.Translate(device_, current_->source, length, Use::kRead);
+  std::byte* destination = access.Translate(device_, current_->destination, length, Use::kWrite);
   if (source == nullptr || destination == nullptr) return false;
-  std::memmove(destination, source, descriptor.length);
+  // From the end if the start of the copy would overwrite what is still to be read.
+  const bool backwards = destination > source && destination - source < int64_t{length};
+  const uint32_t at = backwards ? length - moved_ - bytes : moved_;
+  std::memmove(destination + at, source + at, bytes);
   return true;
 }
 

@@ -38,17 +38,21 @@ class DmaQueue {
 
   // Descriptors taken since the ring was attached.
   uint64_t consumed() const { return consumed_; }
-  // Takes announced descriptors up to that count without running them; they complete as failed.
-  void SkipTo(uint64_t consumed);
+  // Takes announced descriptors up to that count without running them, at most `most` of them; they
+  // complete as failed, and so does one whose bytes were being moved. False if some are left.
+  bool SkipTo(uint64_t consumed, uint64_t most = UINT64_MAX);
 
-  // What became of one descriptor.
+  // The result of one step.
   struct Outcome {
     Descriptor descriptor;
+    uint32_t bytes = 0;  // moved by this step
+    bool whole = false;  // all of the descriptor's bytes are moved, or it failed
     bool ok = false;
   };
-  // Takes the next descriptor that is announced and released and, if it is a copy, moves its bytes
-  // and writes the completion record. Nothing when there is none.
-  std::optional<Outcome> Step();
+  // Moves up to `most_bytes` (> 0) of the copy in progress, or else of the next descriptor that is
+  // announced and released. Writes the completion record when the descriptor is whole. Nothing when
+  // there is none. A copy may overlap itself: it reads what was there before.
+  std::optional<Outcome> Step(uint32_t most_bytes = UINT32_MAX);
   // Takes the next announced descriptor without running it (the execution queue), to be ended by
   // Complete().
   std::optional<Descriptor> Take();
@@ -56,7 +60,7 @@ class DmaQueue {
 
  private:
   std::optional<Descriptor> ReadDescriptor(uint64_t index) const;
-  bool Move(const Descriptor& descriptor) const;
+  bool Move(uint32_t bytes) const;
 
   const AddressSpace& space_;
   uint32_t device_;
@@ -65,6 +69,8 @@ class DmaQueue {
   uint64_t released_ = 0;
   uint64_t consumed_ = 0;
   CompletionRecord record_;
+  std::optional<Descriptor> current_;  // taken by Step(), not whole yet
+  uint32_t moved_ = 0;                 // bytes of it
 };
 
 }  // namespace nrtd::sim

@@ -7,11 +7,19 @@
 #include <cstring>
 #include <limits>
 #include <thread>
+#include <utility>
 
 #include "base/sizes.h"
 
 namespace nrtd::sim {
 namespace {
+
+// Bytes that are moved, or elements that are looked at, between two looks at the interrupt and the
+// limit: less than 1 ms, also where each page must be faulted in first.
+constexpr uint32_t kLookBytes = 1U << 20;
+// What a descriptor or a control instruction counts for: some 100 ns.
+constexpr uint64_t kStepBytes = 512;
+constexpr uint64_t kSkippedAtOnce = kLookBytes / kStepBytes;
 
 uint64_t NowNs() {
   return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() /
@@ -139,67 +147,106 @@ bool SimCore::Begin() {
   return true;
 }
 
-// A failed execution leaves descriptors behind; the next one must not find them in front of its
-// own.
-void SimCore::SkipDescriptors() {
-  for (size_t q = 0; q < queue_map_.size(); ++q) queues_[queue_map_[q]]->SkipTo(dma_end_[q]);
-}
-
 void SimCore::Interrupt() {
   interrupted_.store(true, std::memory_order_relaxed);
 }
 
-Progress SimCore::Advance(const PollLimit& limit) {
-  if (!execution_->computed) {
-    const Progress progress = Work(limit);
-    if (progress != Progress::kAdvanced) return progress;
-    execution_->computed = true;
-  }
-  return paced_ && fault_.code == NotificationCode::kNone ? AwaitPace(limit) : Progress::kAdvanced;
+bool SimCore::ShouldYield(const PollLimit& limit) const {
+  return interrupted_.load(std::memory_order_relaxed) || limit.Passed();
 }
 
-// In short sleeps, so that whoever interrupts it or set the limit is not kept waiting.
+bool SimCore::ShouldYieldAfter(uint64_t work, const PollLimit& limit) {
+  unlooked_ += work;
+  if (unlooked_ < kLookBytes) return false;
+  unlooked_ = 0;
+  return ShouldYield(limit);
+}
+
+Progress SimCore::Advance(const PollLimit& limit) {
+  unlooked_ = 0;
+  while (true) {
+    Progress progress = Progress::kAdvanced;
+    switch (execution_->phase) {
+      case Phase::kStreams:
+        progress = RunStreams(limit);
+        break;
+      case Phase::kOutputs:
+        progress = CheckOutputs(limit);
+        break;
+      case Phase::kPace:
+        if (paced_) progress = AwaitPace(limit);
+        break;
+      case Phase::kSkip:
+        if (HasFailed()) progress = SkipDescriptors(limit);
+        break;
+      case Phase::kDone:
+        return Progress::kAdvanced;
+    }
+    if (progress != Progress::kAdvanced) return progress;
+    execution_->phase = execution_->phase == Phase::kStreams && HasFailed()
+                            ? Phase::kSkip
+                            : static_cast<Phase>(static_cast<uint8_t>(execution_->phase) + 1);
+  }
+}
+
+// In short sleeps, so that an interrupt or the limit is noticed soon.
 Progress SimCore::AwaitPace(const PollLimit& limit) {
   constexpr uint64_t kLongestSleepNs = 200'000;
   team_.Rest();
   for (uint64_t now = NowNs(); now < execution_->due_ns; now = NowNs()) {
-    if (interrupted_.load(std::memory_order_relaxed) || limit.Passed()) return Progress::kYielded;
+    if (ShouldYield(limit)) return Progress::kYielded;
     std::this_thread::sleep_for(
         std::chrono::nanoseconds(std::min(execution_->due_ns - now, kLongestSleepNs)));
   }
   return Progress::kAdvanced;
 }
 
-Progress SimCore::Work(const PollLimit& limit) {
+// A failed execution leaves descriptors; the next one must not find them before its own.
+Progress SimCore::SkipDescriptors(const PollLimit& limit) {
+  size_t& at = execution_->at;
+  while (at < queue_map_.size()) {
+    if (queues_[queue_map_[at]]->SkipTo(dma_end_[at], kSkippedAtOnce)) {
+      ++at;
+    } else if (ShouldYield(limit)) {
+      return Progress::kYielded;
+    }
+  }
+  return Progress::kAdvanced;
+}
+
+// The engines take turns, and DMA has one after them. An engine whose turn was cut short continues
+// in the next Poll(), so that an execution does the same in the same order however often it yields.
+Progress SimCore::RunStreams(const PollLimit& limit) {
+  Execution& run = *execution_;
   while (true) {
-    bool advanced = false;
-    size_t ended = 0;
-    for (size_t e = 0; e < kEngines; ++e) {
-      const size_t before = execution_->next[e];
-      const Turn turn = RunEngine(static_cast<Engine>(e), limit);
+    for (; run.turn < kEngines; ++run.turn) {
+      const Turn turn = RunEngine(static_cast<Engine>(run.turn), limit);
       if (turn == Turn::kFailed) return Progress::kAdvanced;
       if (turn == Turn::kYielded) return Progress::kYielded;
-      if (turn == Turn::kEnded) ++ended;
-      advanced = advanced || execution_->next[e] != before;
     }
-    const uint64_t moved_before = descriptors_moved_;
-    if (!RunDma()) return Progress::kAdvanced;
-    advanced = advanced || descriptors_moved_ != moved_before;
-    if (ended == kEngines) {
-      CheckOutputs();
-      return Progress::kAdvanced;
-    }
-    if (advanced) continue;
+    const Turn dma = RunDma(limit);
+    if (dma == Turn::kFailed) return Progress::kAdvanced;
+    if (dma == Turn::kYielded) return Progress::kYielded;
+    run.turn = 0;
+    if (HasEnded(0) && HasEnded(1) && HasEnded(2)) return Progress::kAdvanced;
+    if (std::exchange(run.advanced, false)) continue;
     if (AwaitsDescriptors()) return Progress::kBlocked;
-    fault_ = {NotificationCode::kDeadlock, Engine::kPe, static_cast<uint32_t>(execution_->next[0])};
+    fault_ = {NotificationCode::kDeadlock, Engine::kPe, static_cast<uint32_t>(run.next[0])};
     return Progress::kAdvanced;
   }
+}
+
+bool SimCore::HasEnded(size_t engine) const {
+  return active_->streams[engine][execution_->next[engine]].opcode == Opcode::kEnd;
 }
 
 SimCore::Turn SimCore::RunEngine(Engine engine, const PollLimit& limit) {
   const auto& stream = active_->streams[static_cast<size_t>(engine)];
   size_t& next = execution_->next[static_cast<size_t>(engine)];
   EngineTotals& totals = totals_[static_cast<size_t>(engine)];
+  if (execution_->moving) {
+    if (const Turn dma = RunDma(limit); dma != Turn::kEnded) return dma;
+  }
   while (true) {
     const Step& step = stream[next];
     if (step.opcode == Opcode::kEnd) return Turn::kEnded;
@@ -207,39 +254,39 @@ SimCore::Turn SimCore::RunEngine(Engine engine, const PollLimit& limit) {
         semaphores_[step.semaphore].load(std::memory_order_relaxed) < step.value) {
       return Turn::kBlocked;
     }
-    if (!RunStep(engine, step)) {
-      if (fault_.code == NotificationCode::kNone) {
-        fault_ = {NotificationCode::kBadProgram, engine, static_cast<uint32_t>(next)};
-      }
-      return Turn::kFailed;
-    }
+    const auto at = static_cast<uint32_t>(next);
     Count(totals.instructions, 1);
     ++next;
-    // Only what computes takes long.
-    if (step.kernel != nullptr &&
-        (interrupted_.load(std::memory_order_relaxed) || limit.Passed())) {
-      return Turn::kYielded;
-    }
+    execution_->advanced = true;
+    const Turn turn = RunStep(engine, step, limit);
+    if (turn == Turn::kFailed && fault_.code == NotificationCode::kNone)
+      fault_ = {NotificationCode::kBadProgram, engine, at};
+    if (turn != Turn::kEnded) return turn;
   }
 }
 
-bool SimCore::RunStep(Engine engine, const Step& step) {
+// kEnded: the step is done. kYielded: it is done too, or it goes on by itself (`moving`).
+SimCore::Turn SimCore::RunStep(Engine engine, const Step& step, const PollLimit& limit) {
+  const auto done = [&] {
+    return ShouldYieldAfter(kStepBytes, limit) ? Turn::kYielded : Turn::kEnded;
+  };
   switch (step.opcode) {
     case Opcode::kSemaphoreWait:
-      return true;
+      return done();
     case Opcode::kSemaphoreSignal:
       semaphores_[step.semaphore].fetch_add(1, std::memory_order_relaxed);
-      return true;
+      return done();
     case Opcode::kNotify:
       WriteNotification({.kind = NotificationKind::kExplicit,
                          .engine = static_cast<uint32_t>(engine),
                          .value = step.value,
                          .tag = execution_->tag});
-      return true;
+      return done();
     case Opcode::kDmaTrigger: {
       const PreparedTrigger& trigger = active_->triggers[step.trigger];
       queues_[queue_map_[trigger.queue]]->Release(trigger.descriptors);
-      return RunDma();
+      const Turn dma = RunDma(limit);
+      return dma == Turn::kEnded ? done() : dma;
     }
     default:
       break;
@@ -259,24 +306,30 @@ bool SimCore::RunStep(Engine engine, const Step& step) {
     }
   }
   Count(macs_, step.macs);
-  return ok;
+  if (!ok) return Turn::kFailed;
+  return ShouldYield(limit) ? Turn::kYielded : Turn::kEnded;
 }
 
-bool SimCore::RunDma() {
+// kEnded: nothing that was released and announced is left.
+SimCore::Turn SimCore::RunDma(const PollLimit& limit) {
+  execution_->moving = true;
   for (QueueId id : queue_map_) {
     DmaQueue& queue = *queues_[id];
-    while (auto outcome = queue.Step()) {
+    while (auto outcome = queue.Step(kLookBytes)) {
       if (!outcome->ok) {
         fault_ = {NotificationCode::kDmaAddress, Engine::kPool, id};
-        return false;
+        return Turn::kFailed;
       }
-      ++descriptors_moved_;
-      Count(dma_bytes_, outcome->descriptor.length);
+      execution_->advanced = true;
+      Count(dma_bytes_, outcome->bytes);
       const uint8_t semaphore = outcome->descriptor.semaphore;
-      if (semaphore < kSemaphores) semaphores_[semaphore].fetch_add(1, std::memory_order_relaxed);
+      if (outcome->whole && semaphore < kSemaphores)
+        semaphores_[semaphore].fetch_add(1, std::memory_order_relaxed);
+      if (ShouldYieldAfter(outcome->bytes + kStepBytes, limit)) return Turn::kYielded;
     }
   }
-  return true;
+  execution_->moving = false;
+  return Turn::kEnded;
 }
 
 bool SimCore::AwaitsDescriptors() const {
@@ -286,25 +339,38 @@ bool SimCore::AwaitsDescriptors() const {
   return false;
 }
 
-void SimCore::CheckOutputs() {
-  for (const OutputRange& output : active_->outputs) {
-    // NaN is the only value that is not equal to itself; a sum keeps the loop free of branches.
-    uint64_t nans = 0;
-    for (uint64_t i = 0; i < output.count; ++i) nans += output.data[i] != output.data[i] ? 1 : 0;
-    if (nans != 0) fault_ = {NotificationCode::kNumerical, Engine::kPool, 0};
+Progress SimCore::CheckOutputs(const PollLimit& limit) {
+  constexpr uint64_t kAtOnce = kLookBytes / sizeof(float);
+  Execution& run = *execution_;
+  for (; run.at < active_->outputs.size(); ++run.at, run.element = 0) {
+    const OutputRange& output = active_->outputs[run.at];
+    while (run.element < output.count) {
+      const uint64_t end = std::min(output.count, run.element + kAtOnce);
+      // NaN is the only value that is not equal to itself; a sum keeps the loop free of branches.
+      uint64_t nans = 0;
+      for (uint64_t i = run.element; i < end; ++i) nans += output.data[i] != output.data[i] ? 1 : 0;
+      if (nans != 0) fault_ = {NotificationCode::kNumerical, Engine::kPool, 0};
+      const uint64_t bytes = (end - run.element) * sizeof(float);
+      run.element = end;
+      if (ShouldYieldAfter(bytes, limit)) return Progress::kYielded;
+    }
   }
+  run.at = 0;
+  return Progress::kAdvanced;
+}
+
+bool SimCore::HasFailed() const {
+  return fault_.code != NotificationCode::kNone && fault_.code != NotificationCode::kNumerical;
 }
 
 void SimCore::Finish() {
-  const bool failed =
-      fault_.code != NotificationCode::kNone && fault_.code != NotificationCode::kNumerical;
+  const bool failed = HasFailed();
   Notification notification;
   notification.code = fault_.code;
   notification.engine = static_cast<uint32_t>(fault_.engine);
   notification.value = fault_.step;
   notification.tag = execution_->tag;
   notification.device_time = execution_->worked_ns;
-  if (failed && active_ != nullptr) SkipDescriptors();
   queues_[kExecutionQueue]->Complete(!failed);
   Count(executions_, 1);
   execution_.reset();

@@ -55,16 +55,29 @@ class SimCore final : public Core {
   Faults& faults() { return faults_; }
 
  private:
-  // The execution under way.
+  // An execution goes through these in order.
+  enum class Phase : uint8_t {
+    kStreams,  // runs instructions and moves descriptors; a failed one continues with kSkip
+    kOutputs,  // looks for NaN in the outputs
+    kPace,     // waits for the time that a real Inferentia would take
+    kSkip,     // discards the descriptors that a failed execution left
+    kDone,
+  };
+  // The execution in progress. Everything in it can be continued by the next Poll().
   struct Execution {
     uint64_t tag = 0;
+    Phase phase = Phase::kStreams;
     std::array<size_t, kEngines> next{};  // index of each stream's next step
+    size_t turn = 0;                      // the engine that runs; kEngines: DMA
+    bool advanced = false;                // something was done since the first engine's turn began
+    bool moving = false;                  // descriptors that were released are being moved
+    size_t at = 0;                        // kOutputs: the output; kSkip: the queue
+    uint64_t element = 0;                 // kOutputs: the next element of it
     uint64_t worked_ns = 0;
     uint64_t clock_ns = 0;  // the last reading
     uint64_t due_ns = 0;    // does not end before
-    bool computed = false;
   };
-  // What one engine's turn came to.
+  // How an engine's turn ended.
   enum class Turn { kEnded, kBlocked, kYielded, kFailed };
   struct Fault {
     NotificationCode code = NotificationCode::kNone;
@@ -84,16 +97,20 @@ class SimCore final : public Core {
 
   bool Begin();
   Progress Advance(const PollLimit& limit);
-  Progress Work(const PollLimit& limit);
+  Progress RunStreams(const PollLimit& limit);
+  Progress CheckOutputs(const PollLimit& limit);
   Progress AwaitPace(const PollLimit& limit);
+  Progress SkipDescriptors(const PollLimit& limit);
   Turn RunEngine(Engine engine, const PollLimit& limit);
-  bool RunStep(Engine engine, const Step& step);
-  bool RunDma();
+  Turn RunStep(Engine engine, const Step& step, const PollLimit& limit);
+  Turn RunDma(const PollLimit& limit);
+  bool HasEnded(size_t engine) const;
   bool AwaitsDescriptors() const;
+  bool HasFailed() const;
   void Finish();
-  void SkipDescriptors();
-  void CheckOutputs();
   void WriteNotification(Notification notification);
+  bool ShouldYield(const PollLimit& limit) const;
+  bool ShouldYieldAfter(uint64_t work, const PollLimit& limit);
 
   const CoreId id_;
   const AddressSpace& space_;
@@ -110,10 +127,10 @@ class SimCore final : public Core {
   std::array<std::unique_ptr<DmaQueue>, kQueues> queues_;
   std::vector<QueueId> queue_map_;  // of the active program
   std::array<uint64_t, kDmaQueues>
-      dma_end_{};  // where each of its queues stands after the execution under way
+      dma_end_{};  // where each of its queues stands after the execution in progress
   std::array<std::optional<NotificationRing>, kNotificationKinds> notifications_;
   std::optional<Execution> execution_;
-  uint64_t descriptors_moved_ = 0;
+  uint64_t unlooked_ = 0;  // work done since ShouldYield(), in bytes
   Fault fault_;
   std::atomic<bool> interrupted_{false};
   std::array<std::atomic<uint32_t>, kSemaphores> semaphores_{};

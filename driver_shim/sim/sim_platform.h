@@ -33,6 +33,7 @@ class SimPlatform final : public Platform {
 
   SimDevice& device(uint32_t index) { return *devices_[index]; }
   const WeightCache& weights() const { return weights_; }
+  const AddressSpace& address_space() const { return *space_; }
 
  private:
   // Whether a device is the daemon's: by its lock, or because devices are not locked at all.
