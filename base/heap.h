@@ -2,8 +2,9 @@
 //
 // What the C library's allocator keeps of memory that was freed: buffers of large messages are used
 // again as they are, and go back to the system a second after the last one
-// (runtime/service/memory_trimmer.h). These are glibc's settings: an operator who sets its environment (MALLOC_ARENA_MAX, MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_,
-// or GLIBC_TUNABLES with glibc.malloc) has chosen, and those stay.
+// (runtime/service/memory_trimmer.h). These are glibc's settings: an operator who sets its
+// environment (MALLOC_ARENA_MAX, MALLOC_TRIM_THRESHOLD_, MALLOC_MMAP_THRESHOLD_, or GLIBC_TUNABLES
+// with glibc.malloc) has chosen, and those stay.
 #pragma once
 
 #include <cstdint>

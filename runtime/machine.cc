@@ -36,7 +36,7 @@ Result<std::unique_ptr<memory::HugePagePool>> CreatePool(const MachineOptions& o
   auto second = memory::HugePagePool::Create(pool_options);
   if (!second) return pool;
   Log(LogLevel::kWarning, "NRTD:OpenMachine",
-      "{}; the simulated devices use virtual addresses instead", pool.error().text);
+      "{}; the simulated devices use virtual addresses instead", AsIs(pool.error().text));
   return second;
 }
 
@@ -66,7 +66,7 @@ Machine::~Machine() {
 
 Result<void> Machine::Start() {
   for (const std::string& reason : platform_->unavailable())
-    Log(LogLevel::kError, "TDRV:OpenDevice", "{}", reason);
+    Log(LogLevel::kError, "TDRV:OpenDevice", "{}", AsIs(reason));
   const std::vector<Device*> devices = platform_->devices();
   units_ = std::vector<DeviceUnit>(devices.size());
   channels_.resize(devices.size() * kCoresPerDevice);
@@ -92,7 +92,7 @@ Result<void> Machine::AddDevice(uint32_t device, const std::function<void()>& us
   }
   const std::string reason =
       fmt::format("device {}: {}", unit.device->info().bdf, prepared.error().text);
-  Log(LogLevel::kWarning, "TDRV:OpenDevice", "{}; it is given back", reason);
+  Log(LogLevel::kWarning, "TDRV:OpenDevice", "{}; it is given back", AsIs(reason));
   Dismiss(unit);
   platform_->GiveBack(device, reason);
   return prepared;

@@ -26,8 +26,8 @@ constexpr const char* kClientGone = "the client has gone";
 
 runtime::Client Clients::Connected(int number, runtime::Peer peer) {
   runtime::Client client = runtime_.sessions().Connect(std::move(peer));
-  Log(LogLevel::kDebug, "NMGR:Client", "{} connected{}{}", client.Text(),
-      client.peer.cgroup.empty() ? "" : ", cgroup ", client.peer.cgroup);
+  LogForClient(LogLevel::kDebug, "NMGR:Client", "{} connected{}{}", client.Text(),
+               client.peer.cgroup.empty() ? "" : ", cgroup ", AsIs(client.peer.cgroup));
   MutexLock lock(mutex_);
   by_number_.insert_or_assign(number, client);
   return client;
@@ -37,7 +37,7 @@ std::optional<runtime::Client> Clients::Disconnected(int number) {
   MutexLock lock(mutex_);
   auto found = by_number_.extract(number);
   if (!found) return std::nullopt;
-  Log(LogLevel::kDebug, "NMGR:Client", "{} disconnected", found.mapped().Text());
+  LogForClient(LogLevel::kDebug, "NMGR:Client", "{} disconnected", found.mapped().Text());
   return std::move(found.mapped());
 }
 

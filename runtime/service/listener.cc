@@ -140,8 +140,8 @@ void Listener::State::Connected(UniqueFd connection) {
   auto peer = runtime::ReadPeer(connection.get());
   UniqueFd number(Renumber(connection.get()));
   if (!peer || !number || ::fcntl(number.get(), F_SETFL, O_RDWR | O_NONBLOCK) != 0) {
-    Log(LogLevel::kError, "NRTD:Listener", "dropped a connection: {}",
-        peer ? ErrnoText(errno) : peer.error().text);
+    LogForClient(LogLevel::kError, "NRTD:Listener", "dropped a connection: {}",
+                 AsIs(peer ? ErrnoText(errno) : peer.error().text));
     return;
   }
   const int key = number.Release();

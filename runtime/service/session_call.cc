@@ -8,7 +8,7 @@ namespace nrtd::service {
 namespace {
 
 runtime::VersionInfo ToVersionInfo(const nrt::version& version) {
-  return {version.full_version(), version.major_num(), version.minor_num()};
+  return {Printable(version.full_version()), version.major_num(), version.minor_num()};
 }
 
 }  // namespace
@@ -54,20 +54,22 @@ void SessionCall::Open() {
   id_ = runtime_.sessions().Open(client);
   response_.set_session_id(id_);
   SetVersion(response_.mutable_runtime_version());
-  Log(LogLevel::kDebug, "NMGR:Session", "session {} opened by {}", id_, client_text_);
+  LogForClient(LogLevel::kDebug, "NMGR:Session", "session {} opened by {}", id_, client_text_);
 }
 
 void SessionCall::Describe() {
   runtime::SessionInfo info;
-  info.framework = request_.framework_name();
+  info.framework = Printable(request_.framework_name());
   info.framework_version = ToVersionInfo(request_.framework_version());
   info.client_version = ToVersionInfo(request_.fal_version());
   runtime_.sessions().Describe(id_, std::move(info));
+  // Clear() would keep the memory of its texts as long as the session lives.
+  nrt::session_monitor_request().Swap(&request_);
 }
 
 void SessionCall::Close() {
   runtime_.CloseSession(id_);
-  Log(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_, client_text_);
+  LogForClient(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_, client_text_);
 }
 
 }  // namespace nrtd::service
