@@ -44,7 +44,7 @@ std::string NerrName(Nerr code) {
 }
 
 Error Error::In(std::string_view where) && {
-  text.insert(0, fmt::format("{}: ", where));
+  text.insert(0, PrintableText(where, kMaxPrintedBytes) + ": ");
   return std::move(*this);
 }
 

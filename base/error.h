@@ -12,6 +12,8 @@
 #include <fmt/format.h>
 #include <tl/expected.hpp>
 
+#include "base/printable.h"
+
 namespace nrtd {
 
 // The domain's codes, number for number those of nerr.proto in the public contract (a test compares
@@ -38,23 +40,28 @@ enum class Nerr : int32_t {
 // "NERR_INVALID" and so on; "NERR_<n>" for a number that has no name.
 std::string NerrName(Nerr code);
 
-// What failed. `text` says what, which value, and what to do; it reaches users unchanged.
+// What failed. `text` says what, which value, and what to do; it reaches users unchanged. It is
+// printable (base/printable.h) if Fail() and In() made it.
 struct Error {
   Nerr code = Nerr::kFail;
   std::string text;
 
-  // Puts "where: " in front of the text, for the caller that knows the place.
+  // Puts "where: " in front of the text, for the caller that knows the place. Cut after
+  // kMaxPrintedBytes.
   Error In(std::string_view where) &&;
 };
 
 template <typename T = void>
 using Result = tl::expected<T, Error>;
 
-// return Fail(Nerr::kInvalid, "{} bytes", n);
+// return Fail(Nerr::kInvalid, "{} has {} bytes", name, n);
+// Strings are escaped and cut, as names from clients must be; AsIs{error.text} is not.
 template <typename... Args>
-[[nodiscard]] tl::unexpected<Error> Fail(Nerr code, fmt::format_string<Args...> format,
+[[nodiscard]] tl::unexpected<Error> Fail(Nerr code,
+                                         fmt::format_string<internal::Printed<Args>...> format,
                                          Args&&... args) {
-  return tl::unexpected<Error>(Error{code, fmt::format(format, std::forward<Args>(args)...)});
+  return tl::unexpected<Error>(
+      Error{code, FormatText<Args...>(format, std::forward<Args>(args)...)});
 }
 
 // "Permission denied", for the messages of failed system calls.

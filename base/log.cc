@@ -10,6 +10,8 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "base/log_limiter.h"
+
 namespace nrtd {
 namespace {
 
@@ -82,7 +84,20 @@ bool LogEnabled(LogLevel level) {
 void LogLine(LogLevel level, std::string_view component, std::string_view message) {
   if (level == LogLevel::kError) g_errors.fetch_add(1, std::memory_order_relaxed);
   if (level == LogLevel::kWarning) g_warnings.fetch_add(1, std::memory_order_relaxed);
-  Logger().log(ToSpdlog(level), "[{}] {}", component, message);
+  Logger().log(ToSpdlog(level), "[{}] {}", component, PrintableText(message, kMaxLogLine));
+}
+
+bool AdmitClientLine(LogLevel level, std::string_view component) {
+  static SteadyClock clock;
+  static LogLimiter limiter(clock, kClientLines);
+  const auto admitted = limiter.Admit(component);
+  if (!admitted) return false;
+  if (*admitted > 0) {
+    LogLine(level, component,
+            fmt::format("{} lines about clients were not written: more than {} a second", *admitted,
+                        kClientLines.per_second));
+  }
+  return true;
 }
 
 uint64_t LoggedErrors() {

@@ -287,7 +287,7 @@ Result<neff::NeffContents> Emit(const Graph& graph, const std::vector<Stage>& st
       auto valid = sim::Validate(stream, context);
       if (!valid)
         return Fail(Nerr::kFail, "the compiler made an invalid program, please report it: {}",
-                    valid.error().text);
+                    AsIs(valid.error().text));
     }
   }
   return Emitter(graph, stages, programs).Emit(name);

@@ -16,7 +16,7 @@ Result<runtime::HostKernel> PrepareCall(const Graph& graph, const HostCall& call
   for (ValueId id : outputs) signature.outputs.push_back(type(id));
   auto kernel = runtime::PrepareHostFunction(call.function, signature);
   if (kernel) return kernel;
-  return Fail(Nerr::kInvalid, "the host's {}: {}", call.function, kernel.error().text);
+  return Fail(Nerr::kInvalid, "the host's {}: {}", call.function, AsIs(kernel.error().text));
 }
 
 }  // namespace nrtd::compiler

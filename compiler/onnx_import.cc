@@ -124,7 +124,7 @@ Result<void> CheckOperators(const onnx::GraphProto& graph) {
   return Fail(Nerr::kInvalid,
               "{} nodes use {} operators that are not supported ('neuron-cc list-operators "
               "--framework ONNX' prints those that are):{}",
-              count, unsupported.size(), list);
+              count, unsupported.size(), AsIs(list));
 }
 
 std::set<std::string> InitializerNames(const onnx::GraphProto& graph) {
@@ -143,18 +143,18 @@ Result<void> CheckInputShapes(const onnx::GraphProto& graph) {
     if (!input.type().has_tensor_type())
       return Fail(Nerr::kInvalid, "input '{}' is not a tensor", input.name());
     const auto& type = input.type().tensor_type();
-    if (!type.has_shape()) list += fmt::format("\n  input '{}': no shape at all", input.name());
+    if (!type.has_shape()) list += FormatText("\n  input '{}': no shape at all", input.name());
     for (int d = 0; d < type.shape().dim_size(); ++d) {
       const auto& dimension = type.shape().dim(d);
       if (dimension.has_dim_value() && dimension.dim_value() > 0) continue;
       if (dimension.has_dim_param() && !dimension.dim_param().empty()) {
         example = dimension.dim_param();
-        list += fmt::format("\n  input '{}': dimension {} is '{}'", input.name(), d, example);
+        list += FormatText("\n  input '{}': dimension {} is '{}'", input.name(), d, example);
       } else if (dimension.has_dim_value()) {
-        list += fmt::format("\n  input '{}': dimension {} is {}", input.name(), d,
-                            dimension.dim_value());
+        list += FormatText("\n  input '{}': dimension {} is {}", input.name(), d,
+                           dimension.dim_value());
       } else {
-        list += fmt::format("\n  input '{}': dimension {} is unknown", input.name(), d);
+        list += FormatText("\n  input '{}': dimension {} is unknown", input.name(), d);
       }
     }
   }
@@ -164,7 +164,7 @@ Result<void> CheckInputShapes(const onnx::GraphProto& graph) {
       "a NEFF has fixed shapes, but the model's are not:{}\nExport it without dynamic axes, "
       "or fix them: python3 -m onnxruntime.tools.make_dynamic_shape_fixed --dim_param {} "
       "--dim_value 1 model.onnx fixed.onnx",
-      list, example);
+      AsIs(list), example);
 }
 
 // A Constant node's value as an initializer. Those of strings or sparse tensors are not supported.

@@ -48,7 +48,7 @@ Result<HugePageCounts> ReadHugePageCounts(int node, const std::string& sysfs) {
   return Fail(Nerr::kResource,
               "this kernel offers no huge pages of 2 MiB ({}); it needs CONFIG_HUGETLBFS and a "
               "processor with the flag 'pse'",
-              counts.error().text);
+              AsIs(counts.error().text));
 }
 
 Result<void> CheckHugePages(uint64_t wanted, const HugePageCounts& counts) {

@@ -36,17 +36,17 @@ Result<SharedState> BeginWithEitherPages(uint64_t pages, const PoolOptions& opti
   if (huge || !options.allow_small_pages) return huge;
   auto small = BeginWithSmallPages(pages, options);
   if (!small) {
-    return Fail(small.error().code, "{}; and instead of huge pages: {}", huge.error().text,
-                small.error().text);
+    return Fail(small.error().code, "{}; and instead of huge pages: {}", AsIs(huge.error().text),
+                AsIs(small.error().text));
   }
-  Log(LogLevel::kWarning, "NRTD:HugePagePool", "using ordinary pages: {}", huge.error().text);
+  Log(LogLevel::kWarning, "NRTD:HugePagePool", "using ordinary pages: {}", AsIs(huge.error().text));
   return small;
 }
 
 void AddPages(PoolState& state) {
   auto added = state.AddPage();
   while (added && *added) added = state.AddPage();
-  if (!added) Log(LogLevel::kError, "NRTD:HugePagePool", "{}", added.error().text);
+  if (!added) Log(LogLevel::kError, "NRTD:HugePagePool", "{}", AsIs(added.error().text));
 }
 
 void LogWhenComplete(PoolState& state) {

@@ -119,7 +119,7 @@ Result<uint64_t> PoolState::Take(uint64_t size, uint64_t alignment) {
   const uint64_t last_byte = *offset + size - 1;
   if (auto ready = MakeReady(*offset / kHugePageSize, last_byte / kHugePageSize); !ready) {
     ranges_.Free(*offset, size);
-    return Fail(ready.error().code, "Failed to alloc hugetlb: {}", ready.error().text);
+    return Fail(ready.error().code, "Failed to alloc hugetlb: {}", AsIs(ready.error().text));
   }
   high_water_ = std::max(high_water_, ranges_.size() - ranges_.free_bytes());
   return *offset;

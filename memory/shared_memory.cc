@@ -77,14 +77,14 @@ Result<SharedMemory> SharedMemory::OpenPosix(const std::string& path, int prot,
     return Fail(file.error().code,
                 "cannot map shared memory {}: {}; the client must share {} with the daemon, or "
                 "send its data inline",
-                path, file.error().text, kPosixDirectory);
+                path, AsIs(file.error().text), kPosixDirectory);
   }
   SharedMemory memory;
   auto region =
       MappedRegion::Map(static_cast<uint64_t>(file->info.st_size), prot, MAP_SHARED, &file->fd);
   if (!region) {
     return tl::unexpected<Error>(
-        std::move(region.error()).In(fmt::format("cannot map shared memory {}", path)));
+        std::move(region.error()).In(FormatText("cannot map shared memory {}", path)));
   }
   memory.path_ = path;
   memory.region_ = std::move(*region);
@@ -98,7 +98,7 @@ Result<SharedMemory> SharedMemory::OpenHugetlb(const std::string& path, uint64_t
                                                const FileUser& user) {
   const auto failed = [&](Error reason) {
     return tl::unexpected<Error>(
-        std::move(reason).In(fmt::format("Failed to mmap with hugetlb: {}", path)));
+        std::move(reason).In(FormatText("Failed to mmap with hugetlb: {}", path)));
   };
   auto file = OpenHugetlbFile(path, size, prot, user);
   if (!file) return failed(std::move(file.error()));

@@ -88,7 +88,9 @@ class TarReader {
  private:
   tl::unexpected<Error> Damaged() {
     const char* reason = archive_error_string(reader_.get());
-    return Fail(Nerr::kInvalid, "NEFF data is not a tar, or a damaged one, at byte {}: {}",
+    return Fail(Nerr::kInvalid,
+                "NEFF data is not a tar, or a damaged one, at byte {}: {}; copy the file again, or "
+                "compile the network again",
                 archive_read_header_position(reader_.get()),
                 reason != nullptr ? reason : "no reason known");
   }
@@ -140,8 +142,9 @@ class TarReader {
       const int code = archive_read_data_block(reader_.get(), &block, &size, &at);
       if (code == ARCHIVE_EOF) break;
       if (code != ARCHIVE_OK || static_cast<uint64_t>(at) != content.size()) {
-        return Fail(Nerr::kInvalid, "NEFF entry '{}' is damaged or cut off: {} of {} bytes", path,
-                    content.size(), declared);
+        return Fail(Nerr::kInvalid,
+                    "NEFF entry '{}' is damaged or cut off: {} of {} bytes; copy the file again",
+                    path, content.size(), declared);
       }
       if (size == 0) continue;
       const ByteSpan bytes(static_cast<const std::byte*>(block), size);
@@ -157,8 +160,8 @@ class TarReader {
       }
     }
     if (content.size() != declared) {
-      return Fail(Nerr::kInvalid, "NEFF entry '{}' is cut off: {} of {} bytes", path,
-                  content.size(), declared);
+      return Fail(Nerr::kInvalid, "NEFF entry '{}' is cut off: {} of {} bytes; copy the file again",
+                  path, content.size(), declared);
     }
     return content;
   }

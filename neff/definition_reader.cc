@@ -22,10 +22,12 @@ bool NeedsSize(VariableType type) {
 
 Result<ByteSpan> FileData(const Field& field, const Archive& archive, const std::string& path) {
   const auto file = archive.Find(path);
-  if (!file) return field.Invalid("names '{}', which is not in the NEFF", path);
+  if (!file)
+    return field.Invalid("names '{}', which is not in the NEFF: pack it again with all its files",
+                         path);
   if (!path.ends_with(".npy")) return *file;
   auto view = ParseNpy(*file);
-  if (!view) return field.Invalid("'{}': {}", path, view.error().text);
+  if (!view) return field.Invalid("'{}': {}", path, AsIs(view.error().text));
   return view->data;
 }
 

@@ -36,8 +36,11 @@ Result<EngineProgram> EngineReader::Read(std::string_view engine, const std::str
   const std::string instruction_path = subgraph_.PathOf(instruction_file);
   for (const std::string& path : {json_path, instruction_path}) {
     if (!archive_.Find(path)) {
-      return Fail(Nerr::kInvalid, "{}: engine \"{}\" names '{}', which is not in the NEFF",
-                  subgraph_.definition, engine, path);
+      return Fail(
+          Nerr::kInvalid,
+          "{}: engine \"{}\" names '{}', which is not in the NEFF: pack it again with all its "
+          "files",
+          subgraph_.definition, engine, path);
     }
   }
   program.instructions = Blob::View(*archive_.Find(instruction_path));
@@ -133,7 +136,7 @@ Result<AccessPattern> EngineReader::ReadPattern(const Field& object,
     pattern.sizes.push_back(number);
   }
   const auto extent = ExtentOf(pattern);
-  if (!extent) return sizes_field.Invalid("{}", extent.error().text);
+  if (!extent) return sizes_field.Invalid("{}", AsIs(extent.error().text));
   const Variable& variable = subgraph_.variables[pattern.variable];
   if (!variable.size && variable.type != VariableType::kStateBuffer)
     return variable_field.Invalid("the variable \"{}\" has no size", name);

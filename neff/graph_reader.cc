@@ -223,6 +223,10 @@ class GraphReader {
       graph_.inputs.push_back(
           {name != signature_.end() ? name->second : graph_.nodes[node].name, rows_[node]});
     }
+    if (graph_.inputs.size() > limits_.max_node_ports) {
+      return field.Invalid("{} inputs of the network, at most {} allowed", graph_.inputs.size(),
+                           limits_.max_node_ports);
+    }
     for (const Port& input : graph_.inputs) {
       if (!names.insert(input.name).second)
         return field.Invalid("two inputs are named \"{}\"", input.name);
@@ -279,7 +283,7 @@ class GraphReader {
 
   Result<void> ReadOutputs() {
     NRTD_ASSIGN(const Field field, root_.Get("heads"));
-    NRTD_ASSIGN(const std::vector<Field> heads, field.Items(limits_.max_tensors));
+    NRTD_ASSIGN(const std::vector<Field> heads, field.Items(limits_.max_node_ports));
     if (heads.empty()) return field.Invalid("a network without outputs");
     for (const Field& head : heads) {
       NRTD_ASSIGN(const uint32_t tensor, TensorOf(head, graph_.nodes.size()));

@@ -45,8 +45,11 @@ Result<ByteVector> Gunzip(ByteSpan data, const Limits& limits) {
   archive_entry* entry = nullptr;
   const auto damaged = [a] {
     const char* reason = archive_error_string(a);
-    return Fail(Nerr::kInvalid, "NEFF data is a damaged gzip stream: {}",
-                reason != nullptr ? reason : "no data");
+    return Fail(
+        Nerr::kInvalid,
+        "NEFF data is a damaged gzip stream: {}; copy the file again, or compile the network "
+        "again",
+        reason != nullptr ? reason : "no data");
   };
   if (archive_read_support_filter_gzip(a) != ARCHIVE_OK ||
       archive_read_support_format_raw(a) != ARCHIVE_OK ||

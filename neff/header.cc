@@ -30,19 +30,26 @@ Result<void> StoreText(MutableByteSpan bytes, size_t at, size_t size, std::strin
 
 Result<Header> ParseHeader(ByteSpan neff) {
   if (neff.size() < kHeaderSize) {
-    return Fail(Nerr::kInvalid, "Wrong NEFF file size: {} bytes are less than the {} of a header",
-                neff.size(), kHeaderSize);
+    return Fail(
+        Nerr::kInvalid,
+        "Wrong NEFF file size: {} bytes are less than the {} of a header; send the whole file",
+        neff.size(), kHeaderSize);
   }
   const auto pkg_version = LoadAt<uint64_t>(neff, offset::kPkgVersion);
   if (pkg_version != 1 && pkg_version != 2) {
-    return Fail(Nerr::kInvalid, "not a NEFF: package version {}, expected 1 or 2", pkg_version);
+    return Fail(
+        Nerr::kInvalid,
+        "not a NEFF: its first 8 bytes are not package version 1 or 2; load what 'neuron-cc "
+        "compile' or neuron-packager wrote");
   }
   Header header;
   header.pkg_version = static_cast<PackageVersion>(pkg_version);
   header.header_size = LoadAt<uint64_t>(neff, offset::kHeaderSize);
   if (header.header_size != kHeaderSize) {
-    return Fail(Nerr::kInvalid, "NEFF header declares a size of {} bytes, expected {}",
-                header.header_size, kHeaderSize);
+    return Fail(Nerr::kInvalid,
+                "not a NEFF: its header does not declare a size of {} bytes; load what 'neuron-cc "
+                "compile' or neuron-packager wrote",
+                kHeaderSize);
   }
   header.data_size = LoadAt<uint64_t>(neff, offset::kDataSize);
   header.version_major = LoadAt<uint64_t>(neff, offset::kVersionMajor);
@@ -62,7 +69,8 @@ Result<Header> ParseHeader(ByteSpan neff) {
 Result<void> CheckFileSize(const Header& header, uint64_t neff_size) {
   if (neff_size >= kHeaderSize && neff_size - kHeaderSize == header.data_size) return {};
   return Fail(Nerr::kInvalid,
-              "Wrong NEFF file size: {} bytes received, but the header declares {} + {} of data",
+              "Wrong NEFF file size: {} bytes received, but the header declares {} + {} of data; "
+              "send the whole file, or copy it again if it was cut off",
               neff_size, kHeaderSize, header.data_size);
 }
 

@@ -7,14 +7,21 @@
 namespace nrtd::neff {
 namespace {
 
-// Depth and (about) the number of values, without parsing: brackets and commas outside of strings.
-// Malformed text gives some number too; the parser finds it afterwards.
+// Depth, (about) the number of values and the longest token, without parsing: brackets, commas and
+// quotes. Malformed text gives some number too; the parser finds it afterwards.
 Result<void> CheckComplexity(std::string_view text, std::string_view file, const Limits& limits) {
   size_t depth = 0;
   size_t values = 1;
+  size_t token = 0;  // where it began
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
+    if (!in_string && std::string_view("[]{},: \t\r\n\"").find(c) != std::string_view::npos)
+      token = i;
+    if (i - token > limits.max_json_token) {
+      return Fail(Nerr::kInvalid, "{}: JSON holds a string or number of more than {} bytes", file,
+                  limits.max_json_token);
+    }
     if (in_string) {
       if (c == '\\') {
         ++i;
@@ -64,7 +71,8 @@ Result<Json> ParseJson(ByteSpan bytes, std::string_view file, const Limits& limi
   try {
     return Json::parse(text);
   } catch (const std::exception& e) {
-    return Fail(Nerr::kInvalid, "{}: malformed JSON: {}", file, e.what());
+    return Fail(Nerr::kInvalid, "{}: malformed JSON: {}; compile the network again", file,
+                e.what());
   }
 }
 
@@ -77,13 +85,13 @@ Result<std::string> DumpJson(const Json& value, std::string_view file, int inden
 }
 
 std::string Field::Where() const {
-  if (parent_ == nullptr) return std::string(key_);
+  if (parent_ == nullptr) return Printable(key_);
   const std::string parent = parent_->Where();
   const std::string_view separator = parent_->parent_ == nullptr ? ": " : ".";
   if (parent_->value_->is_array()) {
     return fmt::format("{}{}[{}]", parent, parent_->parent_ == nullptr ? ": " : "", index_);
   }
-  return fmt::format("{}{}{}", parent, separator, key_);
+  return fmt::format("{}{}{}", parent, separator, Printable(key_));
 }
 
 tl::unexpected<Error> Field::Expected(std::string_view what) const {
@@ -91,11 +99,17 @@ tl::unexpected<Error> Field::Expected(std::string_view what) const {
   std::string found;
   if (value_->is_object() || value_->is_array()) {
     found = value_->type_name();
+  } else if (const auto* text = value_->get_ptr<const std::string*>(); text != nullptr) {
+    found = fmt::format("\"{}\"", Printable(*text, kShown));
   } else {
-    found = value_->dump(-1, ' ', true, Json::error_handler_t::replace);
-    if (found.size() > kShown) found = found.substr(0, kShown) + "...";
+    found = value_->dump();
   }
-  return Invalid("expected {}, found {}", what, found);
+  return Invalid("expected {}, found {}", what, AsIs(found));
+}
+
+tl::unexpected<Error> Field::NameTooLong(size_t bytes) const {
+  return Invalid("a name of {} bytes, at most {} are allowed: give it a shorter one", bytes,
+                 kMaxNameBytes);
 }
 
 Result<std::optional<Field>> Field::Find(std::string_view key) const& {
@@ -116,8 +130,10 @@ Result<std::vector<Field>> Field::Members(size_t max) const& {
   if (value_->size() > max) return Invalid("{} members, at most {} allowed", value_->size(), max);
   std::vector<Field> members;
   members.reserve(value_->size());
-  for (auto at = value_->begin(); at != value_->end(); ++at)
+  for (auto at = value_->begin(); at != value_->end(); ++at) {
     members.push_back(Field(this, *at, at.key(), 0));
+    if (at.key().size() > kMaxNameBytes) return members.back().NameTooLong(at.key().size());
+  }
   return members;
 }
 
@@ -133,6 +149,7 @@ Result<std::vector<Field>> Field::Items(size_t max) const& {
 Result<std::string> Field::Text() const {
   const auto* text = value_->get_ptr<const std::string*>();
   if (text == nullptr) return Expected("text");
+  if (text->size() > kMaxNameBytes) return NameTooLong(text->size());
   return *text;
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/printable.h"
 #include "neff/limits.h"
 
 namespace nrtd::neff {
@@ -40,13 +41,14 @@ class Field {
   Result<std::optional<Field>> Find(std::string_view key) const&;
   Result<std::optional<Field>> Find(std::string_view key) const&& = delete;
 
-  // All members of an object, by rising key; all items of an array. At most `max`.
+  // All members of an object, by rising key; all items of an array. At most `max`. No key is longer
+  // than kMaxNameBytes.
   Result<std::vector<Field>> Members(size_t max) const&;
   Result<std::vector<Field>> Members(size_t max) const&& = delete;
   Result<std::vector<Field>> Items(size_t max) const&;
   Result<std::vector<Field>> Items(size_t max) const&& = delete;
 
-  Result<std::string> Text() const;
+  Result<std::string> Text() const;  // of kMaxNameBytes at most
   Result<uint64_t> Uint(uint64_t max = std::numeric_limits<uint64_t>::max()) const;
   Result<uint32_t> Uint32(uint32_t max = std::numeric_limits<uint32_t>::max()) const;
   Result<int64_t> Int() const;
@@ -61,19 +63,21 @@ class Field {
   const Json& json() const { return *value_; }
   bool IsObject() const { return value_->is_object(); }
 
-  // "sg00/def.json: var.x.size"
+  // "sg00/def.json: var.x.size", printable, as is what Invalid() says.
   std::string Where() const;
 
   template <typename... Args>
-  tl::unexpected<Error> Invalid(fmt::format_string<Args...> format, Args&&... args) const {
-    return Fail(Nerr::kInvalid, "{}: {}", Where(),
-                fmt::format(format, std::forward<Args>(args)...));
+  tl::unexpected<Error> Invalid(fmt::format_string<internal::Printed<Args>...> format,
+                                Args&&... args) const {
+    return Fail(Nerr::kInvalid, "{}: {}", AsIs(PrintableText(Where(), 2 * kMaxPrintedBytes)),
+                AsIs(FormatText<Args...>(format, std::forward<Args>(args)...)));
   }
 
  private:
   Field(const Field* parent, const Json& value, std::string_view key, size_t index)
       : value_(&value), parent_(parent), key_(key), index_(index) {}
   tl::unexpected<Error> Expected(std::string_view what) const;
+  tl::unexpected<Error> NameTooLong(size_t bytes) const;
 
   const Json* value_;
   const Field* parent_ = nullptr;

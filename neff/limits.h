@@ -9,6 +9,10 @@
 
 namespace nrtd::neff {
 
+// Of a name: of a tensor, node, variable, queue, type, version. TensorFlow's deepest scopes make
+// names of some 300. Lists of the daemon and answers of inferences repeat names.
+inline constexpr size_t kMaxNameBytes = 1024;
+
 // How much a NEFF may ask of its reader. A NEFF comes from a client that the daemon does not trust;
 // beyond any of these ReadNeff() answers kInvalid with the value, the limit and the place.
 struct Limits {
@@ -34,13 +38,15 @@ struct Limits {
   uint64_t max_json_bytes = 64 * kMiB;
   // Values in one JSON file. Some 100 bytes of memory each while the file is being read.
   size_t max_json_values = 4'000'000;
+  // One string or number of it. The parser's messages copy what it read last.
+  size_t max_json_token = 1 * kMiB;
   // The format's own nesting is below 10.
   size_t max_json_depth = 64;
 
   // Of the graph. The header counts cores for 64 kelf nodes; host nodes and inputs come on top.
   size_t max_nodes = 65536;
   size_t max_tensors = 65536;
-  size_t max_node_ports = 4096;  // inputs, or outputs, of one node
+  size_t max_node_ports = 4096;  // inputs, or outputs, of one node or of the network
   size_t max_dimensions = 32;    // numpy's limit
 
   // Of all kelfs together: 16 devices of 4 cores is the largest instance.

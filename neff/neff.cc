@@ -37,7 +37,9 @@ class KelfReader {
   Result<Kelf> Read(const std::string& file_name) {
     const auto file = archive_.Find(file_name);
     if (!file) {
-      return Fail(Nerr::kInvalid, "{} names '{}', which is not in the NEFF", kGraphFile, file_name);
+      return Fail(Nerr::kInvalid,
+                  "{} names '{}', which is not in the NEFF: pack it again with all its files",
+                  kGraphFile, file_name);
     }
     NRTD_ASSIGN(const Json document, ParseJson(*file, file_name, limits_));
     const Field root(file_name, document);
@@ -129,7 +131,10 @@ Result<Network> ReadNetwork(const Archive& archive, const Limits& limits) {
   Network network;
   NRTD_ASSIGN(network.info, ReadInfo(archive, limits));
   const auto graph_file = archive.Find(kGraphFile);
-  if (!graph_file) return Fail(Nerr::kInvalid, "the NEFF holds no {}", kGraphFile);
+  if (!graph_file)
+    return Fail(Nerr::kInvalid,
+                "the NEFF holds no {}: pack it with 'neuron-cc compile' or neuron-packager",
+                kGraphFile);
   NRTD_ASSIGN(network.graph, ParseGraph(*graph_file, limits));
   KelfReader kelfs(archive, limits);
   for (const Node& node : network.graph.nodes) {

@@ -70,8 +70,10 @@ Result<Subgraph> ReadSubgraph(const Archive& archive, const std::string& name,
                               const std::string& definition, const Limits& limits) {
   const auto file = archive.Find(definition);
   if (!file) {
-    return Fail(Nerr::kInvalid, "subgraph \"{}\" names '{}', which is not in the NEFF", name,
-                definition);
+    return Fail(
+        Nerr::kInvalid,
+        "subgraph \"{}\" names '{}', which is not in the NEFF: pack it again with all its files",
+        name, definition);
   }
   NRTD_ASSIGN(const Json document, ParseJson(*file, definition, limits));
   const Field root(definition, document);

@@ -38,9 +38,11 @@ class ExecutableChecker {
 
  private:
   template <typename... Args>
-  tl::unexpected<Error> Invalid(fmt::format_string<Args...> format, Args&&... args) const {
-    return Fail(Nerr::kInvalid, "{}: {} (target '{}')", subgraph_.definition,
-                fmt::format(format, std::forward<Args>(args)...), kelf_.target);
+  tl::unexpected<Error> Invalid(fmt::format_string<internal::Printed<Args>...> format,
+                                Args&&... args) const {
+    return Fail(Nerr::kInvalid, "{}: {} (target '{}'); compile the network again with neuron-cc",
+                subgraph_.definition,
+                AsIs(FormatText<Args...>(format, std::forward<Args>(args)...)), kelf_.target);
   }
 
   Result<void> CheckNumber(std::optional<uint32_t> number, uint32_t count,
@@ -77,8 +79,11 @@ Result<void> CheckVersion(const Header& header) {
   const auto version = std::pair(header.version_major, header.version_minor);
   if (std::ranges::find(kVersions, version) != std::end(kVersions)) return {};
   const auto& newest = *std::rbegin(kVersions);
-  return Fail(Nerr::kUnsupportedVersion, "NEFF version mismatch supported: {}.{} received: {}.{}",
-              newest.first, newest.second, version.first, version.second);
+  return Fail(
+      Nerr::kUnsupportedVersion,
+      "NEFF version mismatch supported: {}.{} received: {}.{}; compile the network again with "
+      "the neuron-cc of this release",
+      newest.first, newest.second, version.first, version.second);
 }
 
 Result<void> CheckExecutable(const Neff& neff, std::string_view target) {
@@ -87,7 +92,7 @@ Result<void> CheckExecutable(const Neff& neff, std::string_view target) {
     if (kelf.target != target) {
       return Fail(Nerr::kUnsupportedVersion,
                   "NEFF target mismatch supported: {} received: {} (in {}); compile the network "
-                  "for {}",
+                  "for {} with neuron-cc",
                   target, kelf.target.empty() ? "none" : kelf.target, name, target);
     }
   }

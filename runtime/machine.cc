@@ -41,7 +41,7 @@ Result<std::unique_ptr<memory::HugePagePool>> CreatePool(const MachineOptions& o
   auto second = memory::HugePagePool::Create(pool_options);
   if (!second) return pool;
   Log(LogLevel::kWarning, "NRTD:OpenMachine",
-      "{}; the simulated devices use virtual addresses instead", pool.error().text);
+      "{}; the simulated devices use virtual addresses instead", AsIs(pool.error().text));
   return second;
 }
 
@@ -82,7 +82,7 @@ Result<void> Machine::Start() {
     return Fail(Nerr::kResource, "cannot start the daemon's own threads: {}", error.what());
   }
   for (const std::string& reason : platform_->unavailable())
-    Log(LogLevel::kError, "TDRV:OpenDevice", "{}", reason);
+    Log(LogLevel::kError, "TDRV:OpenDevice", "{}", AsIs(reason));
   const std::vector<Device*> devices = platform_->devices();
   units_ = std::vector<DeviceUnit>(devices.size());
   channels_.resize(devices.size() * kCoresPerDevice);
@@ -108,7 +108,7 @@ Result<void> Machine::AddDevice(uint32_t device, const std::function<void()>& us
   }
   const std::string reason =
       fmt::format("device {}: {}", unit.device->info().bdf, prepared.error().text);
-  Log(LogLevel::kWarning, "TDRV:OpenDevice", "{}; it is given back", reason);
+  Log(LogLevel::kWarning, "TDRV:OpenDevice", "{}; it is given back", AsIs(reason));
   Dismiss(unit);
   platform_->GiveBack(device, reason);
   return prepared;

@@ -70,7 +70,7 @@ bool Runtime::AddDevices() {
     const auto added = machine_->AddDevice(device, [&] { groups_.Provide(CoresOf(device)); });
     if (added) continue;
     all = false;
-    Log(LogLevel::kDebug, "TDRV:OpenDevice", "{}", added.error().text);
+    Log(LogLevel::kDebug, "TDRV:OpenDevice", "{}", AsIs(added.error().text));
   }
   return all;
 }
@@ -174,7 +174,7 @@ Result<std::shared_ptr<Network>> Runtime::Place(const std::shared_ptr<const neff
                                                 const std::stop_token& stop) {
   const neff::Neff& neff = *read;
   NetworkInfo info;
-  info.name = neff.info().name.empty() ? neff.header().name : neff.info().name;
+  info.name = Printable(neff.info().name.empty() ? neff.header().name : neff.info().name);
   info.uuid = neff.UuidText();
   info.group = group;
   info.owner = request.owner;
@@ -200,8 +200,8 @@ Result<NetworkId> Runtime::Register(const std::shared_ptr<Network>& network) {
     (void)Unload(id);
     return tl::unexpected<Error>(std::move(open.error()));
   }
-  Log(LogLevel::kInfo, "NMGR:Load", "model {} ({}) loaded on group {}", id, network->info().name,
-      network->info().group);
+  LogForClient(LogLevel::kInfo, "NMGR:Load", "model {} ({}) loaded on group {}", id,
+               AsIs(network->info().name), network->info().group);
   return id;
 }
 
@@ -227,7 +227,7 @@ Result<void> Runtime::Unload(NetworkId id, ProcessKey asking, Network::Urgency u
   network.reset();
   LeaveGroup(group);
   metrics_.CountUnload(Since(start));
-  Log(LogLevel::kInfo, "NMGR:Unload", "model {} unloaded", id);
+  LogForClient(LogLevel::kInfo, "NMGR:Unload", "model {} unloaded", id);
   {
     MutexLock lock(mutex_);
     unloading_.erase(id);

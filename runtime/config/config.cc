@@ -91,7 +91,7 @@ class JsonFile {
     std::string shown = value.dump();
     if (shown.size() > kShown) shown = shown.substr(0, kShown) + "...";
     return Fail(Nerr::kInvalid, "{}, line {}: key '{}': {} is expected, not {}", path_, LineOf(key),
-                key, expected, shown);
+                key, AsIs(expected), shown);
   }
   tl::unexpected<Error> Missing(const char* key, const char* expected) const {
     return Fail(Nerr::kInvalid, "{}: key '{}' is missing: {} is expected", path_, key, expected);

@@ -29,7 +29,7 @@ namespace {
 constexpr Duration kShutdownGrace = std::chrono::seconds(2);
 
 int Fatal(const Error& error) {
-  Log(LogLevel::kError, "NRTD:Main", "{}", error.text);
+  Log(LogLevel::kError, "NRTD:Main", "{}", AsIs(error.text));
   std::cerr << "neuron-rtd: " << error.text << '\n';
   return 1;
 }
@@ -85,7 +85,7 @@ Result<void> Serve(const Options& options, service::Endpoint endpoint,
   AwaitSignals(signals, io, [&] {
     const auto reloaded = Reload(options, runtime);
     Log(reloaded ? LogLevel::kInfo : LogLevel::kError, "NRTD:Main", "SIGHUP: {}",
-        reloaded ? options.config_file + " was read again" : reloaded.error().text);
+        AsIs(reloaded ? options.config_file + " was read again" : reloaded.error().text));
   });
   // Devices that another daemon has now are taken when it lets them go.
   std::optional<BackOff> missing_devices;

@@ -21,7 +21,7 @@ bool TryToAcquire(const Options& options, Clock& clock, service::UnavailableServ
   if (machine.error().text != reason) {
     reason = machine.error().text;
     server.SetReason(reason);
-    Log(LogLevel::kError, "NRTD:Main", "{}", reason);
+    Log(LogLevel::kError, "NRTD:Main", "{}", AsIs(reason));
   }
   return false;
 }
@@ -31,10 +31,10 @@ bool TryToAcquire(const Options& options, Clock& clock, service::UnavailableServ
 int AwaitMachine(const Options& options, service::Endpoint endpoint, const Error& reason,
                  Clock& clock, boost::asio::io_context& io, char** argv) {
   const std::string address = endpoint.address();
-  Log(LogLevel::kError, "NRTD:Main", "{}", reason.text);
+  Log(LogLevel::kError, "NRTD:Main", "{}", AsIs(reason.text));
   auto server = service::UnavailableServer::Start(std::move(endpoint), reason.text, io);
   if (!server) {
-    Log(LogLevel::kError, "NRTD:Main", "{}", server.error().text);
+    Log(LogLevel::kError, "NRTD:Main", "{}", AsIs(server.error().text));
     return 1;
   }
   Log(LogLevel::kError, "NRTD:Main",

@@ -192,7 +192,9 @@ Result<HostKernel> PrepareHostFunction(const std::string& name, const HostSignat
     known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
   }
   return Fail(Nerr::kUnsupportedVersion,
-              "function '{}' of the host CPU is not known here; known are {}", name, known);
+              "function '{}' of the host CPU is not known here; known are {}. "
+              "Compile the network with the neuron-cc of this release",
+              name, AsIs(known));
 }
 
 }  // namespace nrtd::runtime

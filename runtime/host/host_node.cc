@@ -44,7 +44,7 @@ Result<std::unique_ptr<HostNode>> HostNode::Create(const neff::Graph& graph, uin
   auto kernel = PrepareHostFunction(node.func_name, signature);
   if (!kernel) {
     return Fail(kernel.error().code, "node '{}' runs '{}' on the host: {}", node.name,
-                node.func_name, kernel.error().text);
+                node.func_name, AsIs(kernel.error().text));
   }
   host->kernel_ = std::move(*kernel);
   return host;
@@ -61,14 +61,14 @@ scheduler::HostFunction HostNode::BindTo(MutableByteSpan slot) const {
       kernel_(inputs, outputs);
     } catch (const std::exception& error) {  // no memory, say
       outcome.code = Nerr::kInferCompletedWithErr;
-      outcome.detail = fmt::format("host node '{}': {}", name_, error.what());
+      outcome.detail = FormatText("host node '{}': {}", name_, error.what());
       return outcome;
     }
     for (const size_t index : checked_) {
       if (!HoldsNaN(outputs[index])) continue;
       outcome.code = Nerr::kInferCompletedWithNumErr;
       outcome.detail =
-          fmt::format("host node '{}': INFER_ERROR_SUBTYPE_NUMERICAL, an output holds NaN", name_);
+          FormatText("host node '{}': INFER_ERROR_SUBTYPE_NUMERICAL, an output holds NaN", name_);
     }
     return outcome;
   };

@@ -15,7 +15,7 @@ Result<void> CheckParameters(const neff::Graph& graph) {
       return Fail(
           Nerr::kFail,
           "node '{}' is a parameter of the graph, which this version does not load: make it "
-          "a file variable",
+          "a file variable, as 'neuron-cc compile' does",
           node.name);
     }
   }
@@ -83,8 +83,11 @@ Result<Network::Parts> PlaceNetwork(std::shared_ptr<const neff::Neff> shared,
   const neff::Neff& neff = *shared;
   NRTD_TRY(CheckParameters(neff.graph()));
   if (neff.LargestNodeCores() > cores.count) {
-    return Fail(Nerr::kResourceNc, "Insufficient number of VNCs: {}, required: {}", cores.count,
-                neff.LargestNodeCores());
+    return Fail(
+        Nerr::kResourceNc,
+        "Insufficient number of VNCs: {}, required: {}; create a group of as many NeuronCores, "
+        "or compile with a smaller --neuroncore-pipeline-cores",
+        cores.count, neff.LargestNodeCores());
   }
   Network::Parts parts;
   parts.neff = std::move(shared);
@@ -108,7 +111,10 @@ Result<Network::Parts> PlaceNetwork(std::shared_ptr<const neff::Neff> shared,
       parts.stages.push_back(std::move(stage));
     }
   }
-  if (parts.order.empty()) return Fail(Nerr::kInvalid, "the model has no node that runs anywhere");
+  if (parts.order.empty())
+    return Fail(
+        Nerr::kInvalid,
+        "the model has no node that runs anywhere: compile a network with at least one operator");
   NRTD_TRY(ReleaseWeights(neff, parts.stages, stop));
   NRTD_ASSIGN(parts.slots, MakeSlots(parts, ninfer, machine, stop));
   return parts;

@@ -113,7 +113,7 @@ Result<void> Network::FinishStop(TimePoint deadline) {
   // An inference's deadline may have failed the network meanwhile: the cores may be another's by
   // now.
   if (state_ == NetworkState::kFailed)
-    return Fail(Nerr::kTimeout, "model {} failed while stopping: {}", info_.id, failure_);
+    return Fail(Nerr::kTimeout, "model {} failed while stopping: {}", info_.id, AsIs(failure_));
   lock.Unlock();
   StopStages();
   lock.Lock();
@@ -147,9 +147,9 @@ Result<void> Network::Retire(Urgency urgency) {
 void Network::AwaitReleased() {
   const TimePoint deadline = machine_.clock().Now() + kDrainMargin;
   if (!slots_.AwaitAllFree(machine_.clock(), deadline)) {
-    Log(LogLevel::kWarning, "NMGR:Unload",
-        "model {}: {} inferences still hold their slots; freed when they let go", info_.id,
-        slots_.in_use());
+    LogForClient(LogLevel::kWarning, "NMGR:Unload",
+                 "model {}: {} inferences still hold their slots; freed when they let go", info_.id,
+                 slots_.in_use());
   }
 }
 
@@ -159,7 +159,7 @@ Result<Inference> Network::Begin() {
     AwaitSettled();
     if (state_ == NetworkState::kFailed) {
       return Fail(Nerr::kFailedState, "model {} failed: {}; unload it and load it again", info_.id,
-                  failure_);
+                  AsIs(failure_));
     }
     if (state_ != NetworkState::kRunning) {
       return Fail(Nerr::kInvalid, "model {} is {}, not READY: start it first", info_.id,
@@ -248,8 +248,13 @@ void Network::CutOff(const std::string& reason, scheduler::Slot* overdue) {
     state_ = restart ? NetworkState::kStarting : NetworkState::kFailed;
     if (!restart) failure_ = reason;
   }
-  Log(restart ? LogLevel::kWarning : LogLevel::kError, restart ? "NMGR:Restart" : "NMGR:FailModel",
-      "model {} ({}): {}", info_.id, info_.name, reason);
+  if (restart) {
+    LogForClient(LogLevel::kWarning, "NMGR:Restart", "model {} ({}): {}", info_.id,
+                 AsIs(info_.name), AsIs(reason));
+  } else {
+    Log(LogLevel::kError, "NMGR:FailModel", "model {} ({}): {}", info_.id, AsIs(info_.name),
+        AsIs(reason));
+  }
   if (overdue != nullptr) overdue->Expire(reason);
   // Before a core is reset and may be another network's.
   for (scheduler::Slot* slot : all_slots_) slot->CutOff(reason);

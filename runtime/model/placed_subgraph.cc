@@ -86,7 +86,8 @@ Result<void> PlacedSubgraph::PlaceVariables(const neff::Neff& neff,
       }
     } else if (!LivesInSlot(variable.type) && variable.type != neff::VariableType::kStateBuffer) {
       return Fail(Nerr::kInvalid,
-                  "{}: variable '{}' is of type {}, which a program of {} cannot have",
+                  "{}: variable '{}' is of type {}, which a program of {} cannot have; compile the "
+                  "network with neuron-cc",
                   subgraph.name, variable.name,
                   variable.type_name.empty() ? std::string(VariableTypeName(variable.type))
                                              : variable.type_name,
@@ -157,7 +158,8 @@ Result<void> PlacedSubgraph::PlanAndLoad(const neff::Subgraph& subgraph,
   for (size_t e = 0; e < kCoreEngines; ++e) {
     const neff::EngineProgram* engine = subgraph.FindEngine(kNames[e]);
     if (engine == nullptr)
-      return Fail(Nerr::kInvalid, "{} has no engine '{}'", subgraph.name, kNames[e]);
+      return Fail(Nerr::kInvalid, "{} has no engine '{}': compile the network again with neuron-cc",
+                  subgraph.name, kNames[e]);
     image.instructions[e] = engine->instructions.bytes();
   }
   image.variables = variables_;

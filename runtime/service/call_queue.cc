@@ -136,8 +136,8 @@ grpc::Status Guarded(const std::function<grpc::Status()>& handle) {
   try {
     return handle();
   } catch (const std::exception& error) {
-    Log(LogLevel::kError, "NRTD:Server", "a call failed: {}", error.what());
-    return {grpc::StatusCode::INTERNAL, error.what()};
+    LogForClient(LogLevel::kError, "NRTD:Server", "a call failed: {}", error.what());
+    return {grpc::StatusCode::INTERNAL, Printable(error.what())};
   }
 }
 

@@ -46,8 +46,8 @@ Result<std::shared_ptr<const runtime::Client>> Clients::Connected(int number, ru
     runtime_.sessions().Disconnect(client->connection);
     return tl::unexpected<Error>(std::move(charge.error()));
   }
-  Log(LogLevel::kDebug, "NMGR:Client", "{} connected{}{}", client->Text(),
-      client->peer.cgroup.empty() ? "" : ", cgroup ", client->peer.cgroup);
+  LogForClient(LogLevel::kDebug, "NMGR:Client", "{} connected{}{}", client->Text(),
+      client->peer.cgroup.empty() ? "" : ", cgroup ", AsIs(client->peer.cgroup));
   MutexLock lock(mutex_);
   by_number_.insert_or_assign(number, Connection{client, std::move(*charge)});
   return std::shared_ptr<const runtime::Client>(std::move(client));
@@ -57,7 +57,7 @@ std::shared_ptr<const runtime::Client> Clients::Disconnected(int number) {
   MutexLock lock(mutex_);
   auto found = by_number_.extract(number);
   if (!found) return nullptr;
-  Log(LogLevel::kDebug, "NMGR:Client", "{} disconnected", found.mapped().client->Text());
+  LogForClient(LogLevel::kDebug, "NMGR:Client", "{} disconnected", found.mapped().client->Text());
   return std::move(found.mapped().client);
 }
 

@@ -199,7 +199,7 @@ grpc::Status ControlService::Health(CallContext*, const nrtd::v1::HealthRequest*
     reasons.emplace_back("a device is being taken into service");
   if (!failed.empty()) reasons.push_back(fmt::format("failed models: {}", failed));
   response->set_state(reasons.empty() ? "ok" : "degraded");
-  response->set_reason(fmt::to_string(fmt::join(reasons, "; ")));
+  response->set_reason(PrintableText(fmt::to_string(fmt::join(reasons, "; ")), kMaxDetailsBytes));
   SetVersion(response->mutable_version());
   response->set_uptime_ms(
       static_cast<uint64_t>((machine.clock().Now() - started_) / std::chrono::milliseconds(1)));

@@ -196,11 +196,11 @@ grpc::Status NmgrService::get_hw_counters(Context*, const nrt::get_hw_counters_r
     SetOk(response->mutable_status());
     return grpc::Status::OK;
   }
-  SetStatus(Error{Nerr::kInvalid,
-                  fmt::format("device {} does not exist: there are {}",
-                              by_bdf ? request->bdf() : std::to_string(request->device_id()),
-                              machine.devices().size())},
-            response->mutable_status());
+  SetStatus(
+      Fail(Nerr::kInvalid, "device {} does not exist: there are {}",
+           by_bdf ? request->bdf() : std::to_string(request->device_id()), machine.devices().size())
+          .value(),
+      response->mutable_status());
   return grpc::Status::OK;
 }
 

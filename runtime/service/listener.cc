@@ -140,8 +140,8 @@ void Listener::State::Connected(UniqueFd connection) {
   auto peer = runtime::ReadPeer(connection.get());
   UniqueFd number(Renumber(connection.get()));
   if (!peer || !number || ::fcntl(number.get(), F_SETFL, O_RDWR | O_NONBLOCK) != 0) {
-    Log(LogLevel::kError, "NRTD:Listener", "dropped a connection: {}",
-        peer ? ErrnoText(errno) : peer.error().text);
+    LogForClient(LogLevel::kError, "NRTD:Listener", "dropped a connection: {}",
+                 AsIs(peer ? ErrnoText(errno) : peer.error().text));
     return;
   }
   const int key = number.Release();
@@ -155,7 +155,7 @@ void Listener::State::Connected(UniqueFd connection) {
   (void)::fcntl(connection.get(), F_SETFD, FD_CLOEXEC);
   watched.insert_or_assign(key, std::move(connection));
   if (auto taken = events.on_connected(key, std::move(*peer)); !taken) {
-    Log(LogLevel::kWarning, "NRTD:Listener", "dropped a connection: {}", taken.error().text);
+    LogForClient(LogLevel::kWarning, "NRTD:Listener", "dropped a connection: {}", AsIs(taken.error().text));
     watched.erase(key);
     ::close(key);
   }

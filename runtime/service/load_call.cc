@@ -31,7 +31,7 @@ void LoadCall::Proceed(bool ok) {
       // The rest of a stream that went wrong is read and dropped, so that the client gets to see
       // the answer.
       if (const grpc::Status taken = Guarded([this] { return Take(); }); !taken.ok())
-        added_ = Fail(Nerr::kResource, "cannot take the NEFF: {}", taken.error_message());
+        added_ = Fail(Nerr::kResource, "cannot take the NEFF: {}", AsIs(taken.error_message()));
       if (!added_) upload_ = NeffUpload();
       ReadNext();
       return;

@@ -95,9 +95,12 @@ Result<runtime::LoadRequest> NeffUpload::Finish() {
     request_.neff = std::filesystem::path(path_);
     return std::move(request_);
   }
-  if (!has_size_) return Fail(Nerr::kInvalid, "Wrong NEFF file size: the load sent no neff_size");
+  if (!has_size_)
+    return Fail(Nerr::kInvalid,
+                "Wrong NEFF file size: the load sent no neff_size; send it before the chunks");
   if (size_ != declared_size_) {
-    return Fail(Nerr::kInvalid, "Wrong NEFF file size: {} bytes were announced, {} arrived",
+    return Fail(Nerr::kInvalid,
+                "Wrong NEFF file size: {} bytes were announced, {} arrived; send the whole file",
                 declared_size_, size_);
   }
   if (size_ != 0) NRTD_TRY(data_.Resize(size_));

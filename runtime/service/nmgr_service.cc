@@ -39,9 +39,10 @@ nrt::load_response NmgrService::Load(const Rights& rights, Result<void> added, N
   };
   const auto id = load();
   if (!id)
-    Log(LogLevel::kWarning, "NMGR:Load", "{}: {}", rights.client.Text(), id.error().text);
+    LogForClient(LogLevel::kWarning, "NMGR:Load", "{}: {}", rights.client.Text(),
+                 AsIs(id.error().text));
   else
-    Log(LogLevel::kInfo, "NMGR:Load", "{} loaded model {}", rights.client.Text(), *id);
+    LogForClient(LogLevel::kInfo, "NMGR:Load", "{} loaded model {}", rights.client.Text(), *id);
   nrt::load_response response;
   SetStatus(id, response.mutable_status());
   if (id) response.mutable_h_nn()->set_id(*id);
@@ -49,21 +50,22 @@ nrt::load_response NmgrService::Load(const Rights& rights, Result<void> added, N
 }
 
 void NmgrService::TakeBack(runtime::NetworkId loaded) {
-  Log(LogLevel::kWarning, "NMGR:Load", "the client gave up: model {} is unloaded again", loaded);
+  LogForClient(LogLevel::kWarning, "NMGR:Load", "the client gave up: model {} is unloaded again",
+               loaded);
   (void)runtime_.Unload(loaded, runtime::kAnyProcess, runtime::Network::Urgency::kAtOnce);
 }
 
 void NmgrService::TakeBackGroup(const nrt::create_eg_response& made) {
   if (made.h_eg().id() == 0) return;
-  Log(LogLevel::kWarning, "NMGR:CreateEg", "the client gave up: group {} is destroyed again",
-      made.h_eg().id());
+  LogForClient(LogLevel::kWarning, "NMGR:CreateEg",
+               "the client gave up: group {} is destroyed again", made.h_eg().id());
   (void)runtime_.DestroyGroup(made.h_eg().id());
 }
 
 void NmgrService::TakeBackCookie(const nrt::infer_post_response& posted) {
   if (posted.cookie() == 0) return;
-  Log(LogLevel::kWarning, "NMGR:InferPost", "the client gave up: inference {} is dropped",
-      posted.cookie());
+  LogForClient(LogLevel::kWarning, "NMGR:InferPost", "the client gave up: inference {} is dropped",
+               posted.cookie());
   (void)runtime_.cookies().Take(posted.cookie());
 }
 
@@ -90,7 +92,7 @@ grpc::Status NmgrService::stop(Context* context, const nrt::stop_request* reques
 
 grpc::Status NmgrService::unload_all(Context* context, const nrt::empty*, nrt::status* response) {
   const Rights rights = clients_.RightsOf(*context);
-  Log(LogLevel::kInfo, "NMGR:UnloadAll", "asked for by {}", rights.client.Text());
+  LogForClient(LogLevel::kInfo, "NMGR:UnloadAll", "asked for by {}", rights.client.Text());
   runtime_.UnloadAll(rights.asking);
   SetOk(response);
   return grpc::Status::OK;
@@ -110,8 +112,8 @@ grpc::Status NmgrService::create_eg(Context* context, const nrt::create_eg_reque
   if (group) {
     response->mutable_h_eg()->set_id(group->id);
     response->set_nc_count(group->cores.count);
-    Log(LogLevel::kInfo, "NMGR:CreateGroup", "{} has NeuronCore group {} of {} NCs",
-        rights.client.Text(), group->id, group->cores.count);
+    LogForClient(LogLevel::kInfo, "NMGR:CreateGroup", "{} has NeuronCore group {} of {} NCs",
+                 rights.client.Text(), group->id, group->cores.count);
   }
   return grpc::Status::OK;
 }
@@ -167,7 +169,8 @@ grpc::Status NmgrService::shm_map(Context* context, const nrt::shm_map_request* 
   };
   const auto mapped = map();
   if (!mapped)
-    Log(LogLevel::kWarning, "NMGR:ShmMap", "{}: {}", rights.client.Text(), mapped.error().text);
+    LogForClient(LogLevel::kWarning, "NMGR:ShmMap", "{}: {}", rights.client.Text(),
+                 AsIs(mapped.error().text));
   SetStatus(mapped, response->mutable_status());
   return grpc::Status::OK;
 }

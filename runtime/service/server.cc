@@ -5,6 +5,7 @@
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
@@ -32,7 +33,12 @@ std::optional<std::string> SocketPath(const std::string& address) {
 // gRPC's own words go where ours go. What it calls an error seldom is one for whoever runs the
 // daemon: a client that went away, an address that is taken.
 void LogOfGrpc(gpr_log_func_args* line) {
-  Log(LogLevel::kDebug, "GRPC", "{}", line->message);
+  LogForClient(LogLevel::kDebug, "GRPC", "{}", line->message);
+}
+
+// Protobuf tells of every message from a client with a text that is not UTF-8.
+void LogOfProtobuf(google::protobuf::LogLevel, const char*, int, const std::string& message) {
+  LogForClient(LogLevel::kDebug, "PROTOBUF", "{}", message);
 }
 
 // gRPC closes a connection with GOAWAY after its third ping within five minutes without data, and
@@ -100,6 +106,7 @@ struct Server::State {
 
 Result<void> Server::State::Build(bool by_tcp) {
   gpr_set_log_function(LogOfGrpc);
+  google::protobuf::SetLogHandler(LogOfProtobuf);
   // Never undone: after a large message gRPC keeps a thread that polls for up to 10 s, and its
   // shutdown, which the last of its objects begins, would wait for that.
   static const bool initialized = (grpc_init(), true);

@@ -8,7 +8,7 @@ namespace nrtd::service {
 namespace {
 
 runtime::VersionInfo ToVersionInfo(const nrt::version& version) {
-  return {version.full_version(), version.major_num(), version.minor_num()};
+  return {Printable(version.full_version()), version.major_num(), version.minor_num()};
 }
 
 }  // namespace
@@ -71,7 +71,7 @@ grpc::Status SessionCall::Open() {
   auto encoded = Encode(response);
   if (!encoded) return RefusalOf(encoded.error());
   bytes_ = std::move(*encoded);
-  Log(LogLevel::kDebug, "NMGR:Session", "session {} opened by {}", id_, client.Text());
+  LogForClient(LogLevel::kDebug, "NMGR:Session", "session {} opened by {}", id_, client.Text());
   return grpc::Status::OK;
 }
 
@@ -79,7 +79,7 @@ grpc::Status SessionCall::Describe() {
   nrt::session_monitor_request request;
   if (auto decoded = Decode(bytes_, request); !decoded) return RefusalOf(decoded.error());
   runtime::SessionInfo info;
-  info.framework = request.framework_name();
+  info.framework = Printable(request.framework_name());
   info.framework_version = ToVersionInfo(request.framework_version());
   info.client_version = ToVersionInfo(request.fal_version());
   runtime_.sessions().Describe(id_, std::move(info));
@@ -97,7 +97,7 @@ void SessionCall::Close() {
   if (id_ == 0) return;
   runtime_.CloseSession(id_);
   charge_.Release();
-  Log(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_, context_.client().Text());
+  LogForClient(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_, context_.client().Text());
 }
 
 }  // namespace nrtd::service

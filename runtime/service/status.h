@@ -4,13 +4,17 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/sizes.h"
 #include "proto/nrt/common.pb.h"
 
 namespace nrtd::service {
 
+// Error texts are printable and of a few hundred bytes as they are made; what is not gets so here.
+inline constexpr size_t kMaxDetailsBytes = 2 * kKiB;
+
 inline void SetStatus(const Error& error, nrt::status* status) {
   status->set_code(static_cast<int32_t>(error.code));
-  status->set_details(error.text);
+  status->set_details(PrintableText(error.text, kMaxDetailsBytes));
 }
 
 inline void SetOk(nrt::status* status) {

@@ -20,6 +20,9 @@ namespace {
 // proc(5): behind the name in brackets, which is field 2, "starttime" is the 20th.
 constexpr int kFieldsBehindName = 20;
 
+// Kubernetes' paths take some 200.
+constexpr size_t kMaxCgroupBytes = 1024;
+
 // Newer than the headers of Debian 12.
 constexpr int kSoPeerPidfd = 77;          // asm-generic/socket.h
 constexpr long kPidfsMagic = 0x50494446;  // linux/magic.h, PID_FS_MAGIC
@@ -40,7 +43,8 @@ ProcStatus ReadProc(pid_t pid) {
   const std::string folder = fmt::format("/proc/{}/", pid);
   ProcStatus status;
   const uint64_t start = ReadStart(folder);
-  if (const auto cgroup = ReadTextFile(folder + "cgroup")) status.cgroup = CgroupOf(*cgroup);
+  if (const auto cgroup = ReadTextFile(folder + "cgroup"))
+    status.cgroup = PrintableText(CgroupOf(*cgroup), kMaxCgroupBytes);
   struct stat info {};
   if (::stat(folder.c_str(), &info) == 0) status.owner = info.st_uid;
   if (ReadStart(folder) == start) status.start_ticks = start;

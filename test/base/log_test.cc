@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/log.h"
 
+#include <algorithm>
 #include <thread>
 #include <vector>
 
@@ -68,6 +69,37 @@ TEST(Log, BracesInAMessageAreNotFormatted) {
   LogLine(LogLevel::kInfo, "TEST", "a {} b %s");
   InitLog({.console = false, .syslog = false});
   EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("[TEST] a {} b %s\n"));
+}
+
+TEST(Log, AMessageIsOnePrintableLineOfBoundedLength) {
+  testing::internal::CaptureStderr();
+  InitLog({.level = LogLevel::kInfo, .console = true, .syslog = false});
+  LogLine(LogLevel::kInfo, "TEST", "a\n\x1b[2J" + std::string(1 << 20, 'b'));
+  Log(LogLevel::kInfo, "TEST", "{}", std::string(1 << 20, 'c'));
+  InitLog({.console = false, .syslog = false});
+  const std::string lines = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(lines, HasSubstr("[TEST] a\\n\\x1b[2Jbbb"));
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 2);
+  EXPECT_EQ(lines.find('\x1b'), std::string::npos);
+  EXPECT_LT(lines.size(), kMaxLogLine + 1000);
+}
+
+TEST(Log, AFloodOfLinesAboutClientsIsCutAndErrorsOfTheDaemonAreNot) {
+  testing::internal::CaptureStderr();
+  InitLog({.level = LogLevel::kInfo, .console = true, .syslog = false});
+  for (int i = 0; i < 2000; ++i) LogForClient(LogLevel::kWarning, "TEST:Flood", "flood");
+  for (int i = 0; i < 300; ++i) Log(LogLevel::kError, "TEST:Flood", "important");
+  InitLog({.console = false, .syslog = false});
+  const std::string lines = testing::internal::GetCapturedStderr();
+  const auto count = [&](std::string_view word) {
+    int found = 0;
+    for (size_t at = lines.find(word); at != std::string::npos; at = lines.find(word, at + 1))
+      ++found;
+    return found;
+  };
+  EXPECT_GE(count("] flood"), 200);
+  EXPECT_LT(count("] flood"), 1000);
+  EXPECT_EQ(count("] important"), 300);
 }
 
 }  // namespace

@@ -74,7 +74,7 @@ TEST(NeffHeader, OfAnotherSizeIsRefused) {
   for (const uint64_t size : {0ull, 1023ull, 2048ull, ~0ull}) {
     ByteVector bytes = Bytes(Full());
     StoreAt(bytes, 8, size);
-    EXPECT_THAT(ParseHeader(bytes), FailsWith(Nerr::kInvalid, "declares a size of"));
+    EXPECT_THAT(ParseHeader(bytes), FailsWith(Nerr::kInvalid, "does not declare a size of"));
   }
 }
 

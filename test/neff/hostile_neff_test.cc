@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Whole NEFFs that lie: each is refused with code 2, saying what is wrong and where.
+#include <random>
+
 #include <gtest/gtest.h>
 
+#include "base/printable.h"
+#include "neff/validator.h"
 #include "test/neff/matchers.h"
 #include "test/neff/sample_neff.h"
 #include "test/neff/tar_builder.h"
@@ -135,6 +139,60 @@ TEST(HostileNeff, EmptyIsRefused) {
   EXPECT_THAT(ReadNeff(NeffOf({})), FailsWith(Nerr::kInvalid, ""));
   const ByteVector zeros(4096);
   EXPECT_THAT(ReadNeff(NeffOf(zeros)), FailsWith(Nerr::kInvalid, ""));
+}
+
+// Of every file, with every string in turn made hostile, and with bytes changed at random.
+TEST(HostileNeff, EveryErrorTextIsShortAndPrintable) {
+  const auto check = [](const std::string& path, const Files& files) {
+    const auto read = ReadExecutable(NeffOf(MakeTarOf(files)), kSimTarget);
+    if (read) return;
+    EXPECT_TRUE(IsPrintable(read.error().text)) << path << Printable(read.error().text, 4096);
+    EXPECT_LT(read.error().text.size(), 2 * kKiB) << path;
+  };
+  const std::string evil = R"("\u001b[2J\u202e\n)";
+  const std::string names[] = {evil + '"', evil + std::string(900, 'x') + '"',
+                               evil + std::string(5'000, 'x') + '"'};
+  std::mt19937 random(7);
+  for (const auto& [path, content] : SampleFiles()) {
+    for (const std::string& name : names) {
+      for (size_t at = 0; (at = content.find('"', at)) != std::string::npos;) {
+        const size_t end = content.find('"', at + 1);
+        if (end == std::string::npos) break;
+        Files files = SampleFiles();
+        files[path].replace(at, end + 1 - at, name);
+        check(path, files);
+        at = end + 1;
+      }
+    }
+    for (int i = 0; i < 10 && !content.empty(); ++i) {
+      Files files = SampleFiles();
+      for (int changed = 0; changed < 3; ++changed)
+        files[path][random() % content.size()] = static_cast<char>(random());
+      check(path, files);
+    }
+  }
+}
+
+TEST(HostileNeff, WithANameBeyondTheLimitIsRefused) {
+  Files files = SampleFiles();
+  files["info.json"] = R"({"name": ")" + std::string(kMaxNameBytes, 'n') + "\"}";
+  EXPECT_THAT(ReadNeff(NeffOf(MakeTarOf(files))), Succeeds());
+  files["info.json"] = R"({"name": ")" + std::string(kMaxNameBytes + 1, 'n') + "\"}";
+  EXPECT_THAT(ReadNeff(NeffOf(MakeTarOf(files))),
+              FailsWith(Nerr::kInvalid, "info.json: name: a name of 1025 bytes"));
+  files["info.json"] = R"({")" + std::string(kMaxNameBytes + 1, 'n') + R"(": 1})";
+  EXPECT_THAT(ReadNeff(NeffOf(MakeTarOf(files))), Succeeds());  // a key that nothing reads
+  files["info.json"] = R"({"name": ")" + std::string(2 * kMiB, 'n');
+  EXPECT_THAT(ReadNeff(NeffOf(MakeTarOf(files))),
+              FailsWith(Nerr::kInvalid, "a string or number of more than 1048576 bytes"));
+}
+
+TEST(HostileNeff, RefusedNamesWhatToDo) {
+  EXPECT_THAT(ReadNeff(ByteVector(100)), FailsWith(Nerr::kInvalid, "send the whole file"));
+  EXPECT_THAT(ReadNeff(ByteVector(2000)), FailsWith(Nerr::kInvalid, "neuron-cc compile"));
+  Files files = SampleFiles();
+  files.erase("sg00/PE.bin");
+  EXPECT_THAT(ReadNeff(NeffOf(MakeTarOf(files))), FailsWith(Nerr::kInvalid, "pack it again"));
 }
 
 }  // namespace

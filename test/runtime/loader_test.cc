@@ -90,13 +90,13 @@ TEST_F(LoaderTest, ExhaustedHostMemoryIsReportedInTheDocumentedWords) {
 TEST_F(LoaderTest, TooFewCoresAreReportedInTheDocumentedWords) {
   const Error error = ExpectRefused(PipelineContents(DoublingSpec(3)), {0, 2});
   EXPECT_EQ(error.code, Nerr::kResourceNc);
-  EXPECT_EQ(error.text, "Insufficient number of VNCs: 2, required: 3");
+  EXPECT_THAT(error.text, testing::StartsWith("Insufficient number of VNCs: 2, required: 3; "));
 }
 
 TEST_F(LoaderTest, NodesThatShareCoresNeedAsManyAsTheLargestOfThem) {
   const Error error = ExpectRefused(ChainContents({1, 3, 2}), {0, 2});
   EXPECT_EQ(error.code, Nerr::kResourceNc);
-  EXPECT_EQ(error.text, "Insufficient number of VNCs: 2, required: 3");
+  EXPECT_THAT(error.text, testing::StartsWith("Insufficient number of VNCs: 2, required: 3; "));
 
   const auto shared = Place(ChainContents({1, 3, 2}), {1, 3});
   ASSERT_TRUE(shared);
@@ -156,7 +156,7 @@ TEST_F(LoaderTest, AMissingEngineIsRefusedByName) {
   engines.erase(engines.begin());
   const Error error = ExpectRefused(contents, {0, 1});
   EXPECT_EQ(error.code, Nerr::kInvalid);
-  EXPECT_EQ(error.text, "sg00 has no engine 'pe'");
+  EXPECT_THAT(error.text, testing::StartsWith("sg00 has no engine 'pe'"));
 }
 
 TEST_F(LoaderTest, AnEngineOfLaterChipsIsRefused) {

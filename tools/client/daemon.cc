@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "tools/client/connection.h"
+#include "tools/client/tool.h"
 
 namespace nrtd::client {
 namespace {
@@ -115,7 +116,8 @@ Result<void> CheckStatus(std::string_view call, const nrt::status& status) {
   const auto code = static_cast<Nerr>(status.code());
   if (status.details().empty())
     return Fail(code, "{}: {} ({})", call, NerrName(code), status.code());
-  return Fail(code, "{}: {} ({}): {}", call, NerrName(code), status.code(), status.details());
+  return Fail(code, "{}: {} ({}): {}", call, NerrName(code), status.code(),
+              AsIs(PrintableText(status.details(), kMaxDaemonText)));
 }
 
 Daemon::Daemon(std::unique_ptr<Connection> connection) : connection_(std::move(connection)) {}

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/printable.h"
+
 namespace nrtd::client {
 namespace {
 
@@ -12,13 +14,6 @@ size_t DisplayWidth(std::string_view text) {
   // Every byte but UTF-8's continuation bytes (10xxxxxx) begins a character.
   return static_cast<size_t>(std::count_if(
       text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) >> 6) != 2; }));
-}
-
-std::string Printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return text;
 }
 
 std::string Aligned(const std::string& text, size_t width, Align align) {
@@ -48,7 +43,7 @@ Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {
 void Table::AddRow(std::vector<std::string> cells) {
   cells.resize(columns_.size());
   for (size_t i = 0; i < cells.size(); ++i) {
-    cells[i] = Printable(std::move(cells[i]));
+    cells[i] = PrintableText(cells[i], kMaxCellBytes);
     widths_[i] = std::max(widths_[i], DisplayWidth(cells[i]));
   }
   rows_.push_back(std::move(cells));

@@ -14,8 +14,11 @@ struct Column {
   Align align = Align::kLeft;
 };
 
-// Text in columns that are as wide as their widest cell. Width counts UTF-8 characters; control
-// characters in a cell are shown as '?', so that a network's name cannot steer the terminal.
+// The longest thing shown is a client's cgroup.
+inline constexpr size_t kMaxCellBytes = 1024;
+
+// Text in columns that are as wide as their widest cell. Width counts UTF-8 characters. A cell is
+// escaped and cut (base/printable.h), so that a network's name cannot steer the terminal.
 class Table {
  public:
   explicit Table(std::vector<Column> columns);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/client/tool.h"
 
-#include <algorithm>
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
@@ -27,20 +26,19 @@ int RunTool(CLI::App& app, int argc, const char* const* argv,
   }
   const Result<void> result = run();
   if (result) return 0;
-  std::string text = result.error().text;
-  // One line, whatever the daemon has sent.
-  std::replace(text.begin(), text.end(), '\n', ' ');
   std::fflush(stdout);
-  fmt::print(stderr, "{}: {}\n", app.get_name(), text);
+  // One line, whatever the daemon has sent.
+  fmt::print(stderr, "{}: {}\n", app.get_name(),
+             PrintableText(result.error().text, kMaxDaemonText));
   return kExitFailed;
 }
 
 std::string JsonText(const nlohmann::json& value) {
-  return value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return value.dump(2, ' ', true, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 std::string JsonLine(const nlohmann::json& value) {
-  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace nrtd::client

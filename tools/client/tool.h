@@ -20,6 +20,10 @@ namespace nrtd::client {
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;
 
+// Texts of a daemon are escaped and cut (base/printable.h) before a tool prints them. The daemon's
+// own limit.
+inline constexpr size_t kMaxDaemonText = 2048;
+
 // -a/--address into `address`; what it leaves empty, ResolveAddress fills in.
 void AddAddressOption(CLI::App& app, std::string& address);
 
@@ -28,7 +32,8 @@ void AddAddressOption(CLI::App& app, std::string& address);
 int RunTool(CLI::App& app, int argc, const char* const* argv,
             const std::function<Result<void>()>& run);
 
-// Indented, with a newline; bytes that are no UTF-8 are replaced rather than thrown at the caller.
+// Indented, with a newline; ASCII only, other characters as \u escapes, so that a name cannot steer
+// the terminal. Bytes that are not UTF-8 are replaced rather than thrown at the caller.
 std::string JsonText(const nlohmann::json& value);
 // The same on one line.
 std::string JsonLine(const nlohmann::json& value);

@@ -40,10 +40,11 @@ Result<void> CheckReady(client::Daemon& daemon) {
   }
   if (health->state() == "failed") {
     return Fail(Nerr::kHwError, "the daemon at {} has failed: {}", daemon.address(),
-                health->reason());
+                AsIs(PrintableText(health->reason(), client::kMaxDaemonText)));
   }
-  fmt::print("{} answers: {}{}{}{}\n", daemon.address(), health->state(),
-             health->reason().empty() ? "" : ", ", health->reason(),
+  fmt::print("{} answers: {}{}{}{}\n", daemon.address(), Printable(health->state()),
+             health->reason().empty() ? "" : ", ",
+             PrintableText(health->reason(), client::kMaxDaemonText),
              health->simulated() ? " (SIMULATED device)" : "");
   return {};
 }

@@ -83,8 +83,8 @@ Result<void> WriteOutput(const nrt::infer_io& io, const std::optional<v1::Networ
     NRTD_TRY(WriteFileAtomically(path, SerializeNpy(form.dtype, form.shape, bytes)));
     note = fmt::format(" -> {}", path);
   }
-  fmt::print("{} {} {} {} bytes{}\n", io.name(), DTypeName(form.dtype), ShapeText(form.shape),
-             bytes.size(), note);
+  fmt::print("{} {} {} {} bytes{}\n", Printable(io.name()), DTypeName(form.dtype),
+             ShapeText(form.shape), bytes.size(), note);
   return {};
 }
 

@@ -35,14 +35,14 @@ size_t CountRunning(const v1::ListNetworksResponse& networks) {
 }
 
 std::string DeviceLine(const v1::Device& device, const std::map<uint32_t, double>& utilization) {
-  std::string line = fmt::format("{} Utilizations:", device.bdf());
+  std::string line = FormatText("{} Utilizations:", device.bdf());
   for (const v1::Core& core : device.cores()) {
     line += fmt::format(" Neuron core{} {:.2f}%,", core.core_index(),
                         PercentOf(utilization, core.virtual_core()));
   }
   if (device.simulated()) {
     line += device.instance_type().empty() ? " [SIMULATED]"
-                                           : fmt::format(" [SIMULATED {}]", device.instance_type());
+                                           : FormatText(" [SIMULATED {}]", device.instance_type());
   }
   return line;
 }
