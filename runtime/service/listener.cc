@@ -4,7 +4,6 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <map>
 
 #include <boost/asio/local/stream_protocol.hpp>
@@ -13,8 +12,6 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include "base/log.h"
 #include "base/timeouts.h"
@@ -26,56 +23,6 @@ namespace {
 
 // Below are the daemon's own files.
 constexpr int kFirstNumber = 128;
-
-Result<sockaddr_un> SocketName(const std::string& path) {
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof(name.sun_path)) {
-    return Fail(Nerr::kInvalid, "socket path '{}' has {} bytes, 1 to {} are possible", path,
-                path.size(), sizeof(name.sun_path) - 1);
-  }
-  std::memcpy(name.sun_path, path.c_str(), path.size() + 1);
-  return name;
-}
-
-// Clears away what an earlier daemon left behind, and only that.
-Result<void> ClearPath(const std::string& path, const sockaddr_un& name) {
-  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0) {
-    return Fail(Nerr::kInvalid,
-                "somebody listens on {} already: stop it, or choose another address with -g", path);
-  }
-  const int refusal = errno;
-  struct stat info {};
-  if (::lstat(path.c_str(), &info) != 0) return {};
-  if (!S_ISSOCK(info.st_mode)) {
-    return Fail(Nerr::kInvalid,
-                "cannot listen on unix:{}: it exists and is no socket; remove it or choose another",
-                path);
-  }
-  // A socket that nobody listens on. Whatever else keeps us from connecting, it may be in use.
-  if (refusal != ECONNREFUSED) {
-    return Fail(Nerr::kInvalid,
-                "cannot listen on unix:{}: a socket is there, and {}; remove it or "
-                "choose another address with -g",
-                path, ErrnoText(refusal));
-  }
-  ::unlink(path.c_str());
-  return {};
-}
-
-Result<UniqueFd> BindTo(const sockaddr_un& name, const SocketOptions& options) {
-  const auto failed = [&](const char* what) {
-    return Fail(Nerr::kInvalid, "cannot listen on unix:{}: {}{}; choose another address with -g",
-                options.path, what, ErrnoText(errno));
-  };
-  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  // Nobody can connect before the socket has the rights that it is to have.
-  if (!socket || ::fchmod(socket.get(), 0) != 0 ||
-      ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0)
-    return failed("");
-  return socket;
-}
 
 }  // namespace
 
@@ -180,38 +127,13 @@ void Listener::State::TakeHangups() {
   }
 }
 
-Result<BoundSocket> BoundSocket::Bind(const SocketOptions& options) {
-  NRTD_ASSIGN(const sockaddr_un name, SocketName(options.path));
-  NRTD_TRY(ClearPath(options.path, name));
-  NRTD_ASSIGN(UniqueFd socket, BindTo(name, options));
-  struct stat info {};
-  if (::lstat(options.path.c_str(), &info) != 0)
-    return Fail(Nerr::kInvalid, "unix:{} has gone: {}", options.path, ErrnoText(errno));
-  BoundSocket bound(std::move(socket), options.path, info.st_ino);
-  const auto failed = [&](const char* what) {
-    return Fail(Nerr::kInvalid, "cannot change the {} of unix:{}: {}", what, options.path,
-                ErrnoText(errno));
-  };
-  if (options.group && ::chown(options.path.c_str(), static_cast<uid_t>(-1), *options.group) != 0)
-    return failed("group");
-  if (::chmod(options.path.c_str(), options.mode) != 0) return failed("mode");
-  return bound;
-}
-
-BoundSocket::~BoundSocket() {
-  struct stat info {};
-  // It may be another daemon's by now.
-  if (!path_.empty() && ::lstat(path_.c_str(), &info) == 0 && info.st_ino == inode_)
-    ::unlink(path_.c_str());
-}
-
 Result<std::unique_ptr<Listener>> Listener::Open(BoundSocket socket, boost::asio::io_context& io,
                                                  ListenerEvents events) {
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll || ::listen(socket.socket_.get(), SOMAXCONN) != 0)
+  if (!epoll || ::listen(socket.descriptor(), SOMAXCONN) != 0)
     return Fail(Nerr::kResource, "cannot listen on unix:{}: {}", socket.path(), ErrnoText(errno));
   try {
-    const int listening = socket.socket_.Release();
+    const int listening = socket.TakeSocket().Release();
     auto state = std::make_unique<State>(std::move(socket), listening, std::move(epoll), io,
                                          std::move(events));
     state->Accept();

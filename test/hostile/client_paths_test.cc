@@ -39,6 +39,10 @@ class ClientPathsTest : public DaemonTest {
     ASSERT_EQ(::chmod(folder_.path().c_str(), 0755), 0);
     nobody_ = std::make_unique<RtdClient>(SocketPath(), kNobody);
   }
+  void TearDown() override {
+    nobody_.reset();
+    DaemonTest::TearDown();
+  }
   std::string NewFile(const std::string& name, const std::string& text, mode_t mode) {
     folder_.Write(name, text);
     EXPECT_EQ(::chmod(File(name).c_str(), mode), 0);
@@ -46,7 +50,9 @@ class ClientPathsTest : public DaemonTest {
   }
   nrt::load_response LoadFile(RtdClient& who, const std::string& path) {
     const auto response = who.Load(LoadFileMessages(path, {}));
-    if (response.status().code() == 0) EXPECT_THAT(who.Unload(response.h_nn().id()), IsOk());
+    if (response.status().code() == 0) {
+      EXPECT_THAT(who.Unload(response.h_nn().id()), IsOk());
+    }
     return response;
   }
   nrt::shm_map_response MapHugetlb(RtdClient& who, const std::string& path) {

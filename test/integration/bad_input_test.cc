@@ -174,16 +174,16 @@ std::vector<Row> NeffRows() {
 std::vector<Row> FileRows() {
   using S = const Scene&;
   return {
-      {"missing file", 2, "No such file", [](S s) { return s.LoadPath(s.folder + "/none"); }},
-      {"a directory", 2, "not a regular file", [](S s) { return s.LoadPath(s.folder); }},
-      {"a FIFO", 2, "not a regular file",
+      {"missing file", 2, "it does not exist", [](S s) { return s.LoadPath(s.folder + "/none"); }},
+      {"a directory", 2, "it is a folder", [](S s) { return s.LoadPath(s.folder); }},
+      {"a FIFO", 2, "it is no regular file",
        [](S s) {
          const std::string fifo = s.folder + "/fifo";
          EXPECT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
          return s.LoadPath(fifo);
        }},
-      {"a device", 2, "not a regular file", [](S s) { return s.LoadPath("/dev/zero"); }},
-      {"an empty file", 2, "empty",
+      {"a device", 2, "it is no regular file", [](S s) { return s.LoadPath("/dev/zero"); }},
+      {"an empty file", 2, "has 0 bytes, less than",
        [](S s) {
          WriteText(s.folder + "/empty.neff", "");
          return s.LoadPath(s.folder + "/empty.neff");

@@ -119,7 +119,7 @@ TEST_F(CommandLineTest, MistakesHaveOneLineAndExitCode1) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> mistakes = {
       {{"load", File("bad.neff")}, "Wrong NEFF file size"},
       {{"load", File("none.neff")}, "No such file"},
-      {{"load", File("none.neff"), "--enable-direct-file-load"}, "No such file"},
+      {{"load", File("none.neff"), "--enable-direct-file-load"}, "it does not exist"},
       {{"load", File("digits.neff"), "--ncg-id", "9"}, "NERR_INVALID_HANDLE (3)"},
       {{"infer", "77"}, "Failed to find model: 77"},
       {{"infer", model}, "Wrong number of ifmaps, expected: 1, received: 0"},

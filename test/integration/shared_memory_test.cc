@@ -156,7 +156,7 @@ TEST_F(SharedMemoryTest, AFileThatIsTooSmallOrWasCutIsABadInput) {
 }
 
 TEST_F(SharedMemoryTest, WhatCannotBeMappedIsRefusedSoThatTheClientSendsInline) {
-  EXPECT_THAT(Map("/nrtd-no-such-file"), HasStatus(2, "No such file"));
+  EXPECT_THAT(Map("/nrtd-no-such-file"), HasStatus(2, "it does not exist"));
   EXPECT_THAT(Map("/../etc/passwd"), HasStatus(2, "no name of shared memory"));
   EXPECT_THAT(Map(""), HasStatus(2, ""));
   EXPECT_THAT(client().Map({}), HasStatus(2, "names no path"));

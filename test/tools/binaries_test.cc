@@ -10,6 +10,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/npy.h"
@@ -239,6 +241,31 @@ TEST(NeuronCliTest, WaitReadyReportsHealthAndRefusesAFailedDaemon) {
   const Finished failed = RunBinary("neuron-cli", {"-a", bad.address(), "wait-ready"});
   EXPECT_EQ(failed.exit_code, 1);
   EXPECT_THAT(failed.err, HasSubstr("has failed: no device"));
+}
+
+// It must not look as if no daemon ran.
+TEST(NeuronCliTest, WaitReadySaysThatTheSocketMayNotBeOpened) {
+  if (::getuid() != 0 || ::access("/usr/bin/setpriv", X_OK) != 0)
+    GTEST_SKIP() << "takes root and setpriv";
+  RecordingDaemon server((Answers()));
+  const std::string path = server.address().substr(std::string("unix:").size());
+  const std::string folder = path.substr(0, path.rfind('/'));
+  const auto wait_ready = [&] {
+    return RunBinary("/usr/bin/setpriv", {"--reuid=65534", "--regid=65534", "--clear-groups",
+                                          std::string(NRTD_BINARY_DIR) + "/neuron-cli", "-a",
+                                          server.address(), "wait-ready", "--timeout", "0.3"});
+  };
+  ASSERT_EQ(::chmod(folder.c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(path.c_str(), 0660), 0);
+  const Finished no_write = wait_ready();
+  EXPECT_EQ(no_write.exit_code, 1);
+  EXPECT_THAT(no_write.err,
+              HasSubstr("Permission denied: uid 65534, gid 65534 may not write to the "
+                        "socket, whose mode is 0660, uid 0, gid 0"));
+  ASSERT_EQ(::chmod(folder.c_str(), 0700), 0);
+  const Finished no_search = wait_ready();
+  EXPECT_EQ(no_search.exit_code, 1);
+  EXPECT_THAT(no_search.err, HasSubstr("Permission denied: uid 65534 may not search the folders"));
 }
 
 TEST(NeuronTopBinaryTest, OncePrintsTheModelsAndMarksTheSimulation) {

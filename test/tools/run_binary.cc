@@ -39,7 +39,8 @@ Finished RunBinary(const std::string& name, const std::vector<std::string>& argu
   const ScratchDirectory folder;
   const std::string out = folder.File("out");
   const std::string err = folder.File("err");
-  std::vector<std::string> command = {std::string(NRTD_BINARY_DIR) + "/" + name};
+  std::vector<std::string> command = {
+      name.starts_with('/') ? name : std::string(NRTD_BINARY_DIR) + "/" + name};
   command.insert(command.end(), arguments.begin(), arguments.end());
   std::vector<std::string> environment = Environment(variables);
 

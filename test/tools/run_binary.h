@@ -12,8 +12,8 @@ struct Finished {
   std::string err;
 };
 
-// Runs bin/<name> of this build with `arguments` to its end. The environment is ours, without
-// NEURON_RTD_ADDRESS, plus `variables` ("NAME=value").
+// Runs bin/<name> of this build, or the program with this absolute path, with `arguments` to its
+// end. The environment is ours, without NEURON_RTD_ADDRESS, plus `variables` ("NAME=value").
 Finished RunBinary(const std::string& name, const std::vector<std::string>& arguments,
                    const std::vector<std::string>& variables = {});
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,5 +17,9 @@ inline constexpr std::string_view kDefaultAddress = "unix:/run/neuron.sock";
 // notation: "unix:/path" or "host:port". kInvalid with the source of the address ("-a" or the
 // variable) if it is neither, or if the path is longer than a socket address holds.
 Result<std::string> ResolveAddress(std::string_view flag);
+
+// If this process may not open the unix socket at `address`: "Permission denied: ...", with its
+// user and the socket's mode and owner. Otherwise nothing.
+std::optional<std::string> WhyNotPermitted(const std::string& address);
 
 }  // namespace nrtd::client

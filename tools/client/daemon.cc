@@ -6,6 +6,7 @@
 
 #include <sys/mman.h>
 
+#include "tools/client/address.h"
 #include "tools/client/connection.h"
 #include "tools/client/tool.h"
 
@@ -144,6 +145,8 @@ Result<Daemon> Daemon::Connect(const std::string& address, const ConnectOptions&
   const grpc::Status status = connection->nmgr->get_version(&context, {}, &version);
   const bool answered = status.ok() || status.error_code() == grpc::StatusCode::UNIMPLEMENTED;
   if (answered) return Daemon(std::move(connection));
+  if (const auto why = WhyNotPermitted(address))
+    return Fail(Nerr::kFail, "cannot connect to {}: {}", address, *why);
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
     return Fail(Nerr::kTimeout, "no daemon answered at {} within {:.3g} s; is neuron-rtd running?",
                 address, std::chrono::duration<double>(options.timeout).count());
