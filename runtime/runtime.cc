@@ -136,13 +136,17 @@ Result<NetworkId> Runtime::Load(LoadRequest request) {
       return Fail(Nerr::kInvalidHandle, "Failed to find NeuronCore group: {}", request.group);
     load.EndWith(group->owner.session);
   }
-  NRTD_ASSIGN(
-      const std::shared_ptr<const neff::Neff> read,
-      neff_cache_.Read(std::move(request.neff),
-                       {.user = request.user, .reserve = request.reserve, .stop = load.stop()}));
+  LoadCharges charges(request.account, std::move(request.arrived));
+  NRTD_TRY(charges.Begin());
+  NRTD_ASSIGN(const std::shared_ptr<const neff::Neff> read,
+              neff_cache_.Read(std::move(request.neff),
+                               {.user = request.user,
+                                .reserve = [&](uint64_t bytes) { return charges.Copying(bytes); },
+                                .stop = load.stop()}));
+  NRTD_TRY(charges.Read(neff_holdings_, read));
   const neff::Neff& neff = *read;
   NRTD_ASSIGN(const GroupId group, EnterGroup(request, neff.CoresRequired()));
-  auto network = Place(read, request, group, load.stop());
+  auto network = Place(read, request, group, std::move(charges), load.stop());
   if (!network) {
     LeaveGroup(group);
     return tl::unexpected<Error>(std::move(network.error()));
@@ -171,6 +175,7 @@ void Runtime::LeaveGroup(GroupId id) {
 
 Result<std::shared_ptr<Network>> Runtime::Place(const std::shared_ptr<const neff::Neff>& read,
                                                 const LoadRequest& request, GroupId group,
+                                                LoadCharges charges,
                                                 const std::stop_token& stop) {
   const neff::Neff& neff = *read;
   NetworkInfo info;
@@ -183,6 +188,10 @@ Result<std::shared_ptr<Network>> Runtime::Place(const std::shared_ptr<const neff
   const auto joined = groups_.Find(group);
   NRTD_ASSIGN(Network::Parts parts,
               PlaceNetwork(read, joined->cores, info.params.ninfer, *machine_, stop));
+  uint64_t dram_bytes = 0;
+  for (const auto& stage : parts.stages) dram_bytes += stage->dram_bytes();
+  NRTD_TRY(charges.Placed(dram_bytes, neff.WeightBytes()));
+  parts.charges = std::make_unique<LoadCharges>(std::move(charges));
   info.id = next_network_.fetch_add(1);
   auto network = std::make_shared<Network>(std::move(info), std::move(parts), *machine_, groups_);
   if (joined->implicit) NRTD_TRY(network->Start());

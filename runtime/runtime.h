@@ -20,6 +20,7 @@
 #include "base/timeouts.h"
 #include "memory/shared_memory_table.h"
 #include "neff/neff.h"
+#include "runtime/ledger/load_charges.h"
 #include "runtime/machine.h"
 #include "runtime/metrics/metrics.h"
 #include "runtime/model/cookie_table.h"
@@ -33,15 +34,16 @@ namespace nrtd::runtime {
 
 struct LoadRequest {
   neff::NeffSource neff;
-  FileUser user = {};                                        // for whom a path is opened
-  std::function<Result<void>(uint64_t bytes)> reserve = {};  // NeffReading::reserve
-  GroupId group = 0;                                         // 0: a group of its own
+  FileUser user = {};  // for whom a path is opened
+  GroupId group = 0;   // 0: a group of its own
   Owner owner;
   ProcessKey asking = kAnyProcess;  // must be able to use the group and the session
   uint32_t ninfer = 0;              // 0: LoadDefaults::ninfer
   uint32_t timeout_seconds = 0;     // 0: LoadDefaults::timeout_seconds
   std::stop_token given_up;         // nobody waits for it any more
-  Charge charge;                    // of what arrived of the NEFF; becomes the network's
+  // What is charged for the load and its network; null: nobody.
+  std::shared_ptr<ClientAccount> account = {};
+  Charge arrived = {};  // of what was sent of the NEFF
 };
 
 // For loads that do not say, and how many NEFFs are kept unpacked. May change while the daemon
@@ -128,7 +130,7 @@ class Runtime {
   void LeaveGroup(GroupId group);
   Result<std::shared_ptr<Network>> Place(const std::shared_ptr<const neff::Neff>& read,
                                          const LoadRequest& request, GroupId group,
-                                         const std::stop_token& stop);
+                                         LoadCharges charges, const std::stop_token& stop);
   Result<NetworkId> Register(const std::shared_ptr<Network>& network);
   Result<std::shared_ptr<Network>> ClaimForUnload(NetworkId id, ProcessKey asking);
   Result<void> CheckOwners(const Network& network) const;
@@ -142,6 +144,7 @@ class Runtime {
   memory::SharedMemoryTable shared_memory_;
   Metrics metrics_;
   NeffCache neff_cache_;
+  NeffHoldings neff_holdings_;
   std::atomic<uint32_t> default_ninfer_{LoadDefaults{}.ninfer};
   std::atomic<uint32_t> default_timeout_{LoadDefaults{}.timeout_seconds};
   std::atomic<NetworkId> next_network_{10'001};  // the first, as documented

@@ -23,6 +23,7 @@ Network::Network(NetworkInfo info, Parts parts, Machine& machine, scheduler::Gro
       groups_(groups),
       neff_(std::move(parts.neff)),
       layout_(std::move(parts.layout)),
+      charges_(std::move(parts.charges)),
       stages_(std::move(parts.stages)),
       host_nodes_(std::move(parts.host_nodes)),
       all_slots_(Pointers(parts.slots)),

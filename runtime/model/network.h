@@ -13,6 +13,7 @@
 #include "base/mutex.h"
 #include "neff/neff.h"
 #include "runtime/host/host_node.h"
+#include "runtime/ledger/load_charges.h"
 #include "runtime/machine.h"
 #include "runtime/model/network_state.h"
 #include "runtime/model/placed_subgraph.h"
@@ -64,6 +65,7 @@ class Network : public std::enable_shared_from_this<Network> {
     std::vector<std::unique_ptr<HostNode>> host_nodes;
     std::vector<StageRef> order;  // at least one: how they follow each other
     std::vector<std::unique_ptr<scheduler::Slot>> slots;
+    std::unique_ptr<LoadCharges> charges = {};  // as long as the network is there
   };
   // In Standby. `machine` and `groups` outlive the network.
   Network(NetworkInfo info, Parts parts, Machine& machine, scheduler::GroupTable& groups);
@@ -124,6 +126,7 @@ class Network : public std::enable_shared_from_this<Network> {
   scheduler::GroupTable& groups_;
   const std::shared_ptr<const neff::Neff> neff_;
   const TensorLayout layout_;
+  const std::unique_ptr<LoadCharges> charges_;
   const std::vector<std::unique_ptr<PlacedSubgraph>> stages_;
   const std::vector<std::unique_ptr<HostNode>> host_nodes_;
   std::vector<scheduler::Slot*> all_slots_;  // those of slots_

@@ -102,7 +102,8 @@ void Listener::State::Connected(UniqueFd connection) {
   (void)::fcntl(connection.get(), F_SETFD, FD_CLOEXEC);
   watched.insert_or_assign(key, std::move(connection));
   if (auto taken = events.on_connected(key, std::move(*peer)); !taken) {
-    LogForClient(LogLevel::kWarning, "NRTD:Listener", "dropped a connection: {}", AsIs(taken.error().text));
+    LogForClient(LogLevel::kWarning, "NRTD:Listener", "dropped a connection: {}",
+                 AsIs(taken.error().text));
     watched.erase(key);
     ::close(key);
   }

@@ -105,7 +105,7 @@ Result<runtime::LoadRequest> NeffUpload::Finish() {
   }
   if (size_ != 0) NRTD_TRY(data_.Resize(size_));
   NRTD_TRY(charge_.Resize(data_.size()));
-  request_.charge = std::move(charge_);
+  request_.arrived = std::move(charge_);
   NRTD_ASSIGN(request_.neff, SealedMemory::Seal(std::move(data_)));
   return std::move(request_);
 }

@@ -34,6 +34,7 @@ nrt::load_response NmgrService::Load(const Rights& rights, Result<void> added, N
     request.owner = clients_.OwnerFor(rights, request.owner.session);
     request.asking = rights.asking;
     request.user = runtime::FileUserOf(rights.client);
+    request.account = rights.client.account;
     request.given_up = std::move(given_up);
     return runtime_.Load(std::move(request));
   };
