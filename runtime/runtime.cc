@@ -53,8 +53,12 @@ void Runtime::SetDefaults(const LoadDefaults& defaults) {
   neff_cache_.SetCapacity(defaults.cached_neffs);
 }
 
-Runtime::Runtime(std::unique_ptr<Machine> machine)
-    : machine_(std::move(machine)), groups_(machine_->core_count()) {
+Runtime::Runtime(std::unique_ptr<Machine> machine, IdBases ids)
+    : machine_(std::move(machine)),
+      groups_(machine_->core_count(), std::move(ids.groups)),
+      sessions_(NoLimits(), ids.first_session),
+      network_ids_(std::move(ids.networks)),
+      cookies_(*machine_, ids.first_cookie) {
   for (uint32_t device = 0; device < machine_->device_count(); ++device)
     if (!machine_->has_device(device)) groups_.Withhold(CoresOf(device));
 }
@@ -183,7 +187,7 @@ Result<std::shared_ptr<Network>> Runtime::Place(const std::shared_ptr<const neff
   const auto joined = groups_.Find(group);
   NRTD_ASSIGN(Network::Parts parts,
               PlaceNetwork(read, joined->cores, info.params.ninfer, *machine_, stop));
-  info.id = next_network_.fetch_add(1);
+  NRTD_ASSIGN(info.id, network_ids_.Next());
   auto network = std::make_shared<Network>(std::move(info), std::move(parts), *machine_, groups_);
   if (joined->implicit) NRTD_TRY(network->Start());
   return network;

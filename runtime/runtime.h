@@ -27,6 +27,7 @@
 #include "runtime/model/neff_cache.h"
 #include "runtime/model/network.h"
 #include "runtime/session/session_table.h"
+#include "runtime/state/ids.h"
 #include "scheduler/group_table.h"
 
 namespace nrtd::runtime {
@@ -56,7 +57,7 @@ struct LoadDefaults {
 // Threadsafe.
 class Runtime {
  public:
-  explicit Runtime(std::unique_ptr<Machine> machine);
+  explicit Runtime(std::unique_ptr<Machine> machine, IdBases ids = {});
   ~Runtime();
 
   // Devices that another daemon had at the start: tries to take each of them into service, whose
@@ -144,7 +145,7 @@ class Runtime {
   NeffCache neff_cache_;
   std::atomic<uint32_t> default_ninfer_{LoadDefaults{}.ninfer};
   std::atomic<uint32_t> default_timeout_{LoadDefaults{}.timeout_seconds};
-  std::atomic<NetworkId> next_network_{10'001};  // the first, as documented
+  scheduler::IdSequence network_ids_;
 
   mutable Mutex mutex_;
   std::map<NetworkId, std::shared_ptr<Network>> networks_ NRTD_GUARDED_BY(mutex_);

@@ -74,7 +74,9 @@ Result<void> Serve(const Options& options, service::Endpoint endpoint,
   NRTD_TRY(DropPrivileges());
   NRTD_TRY(machine->Start());
   LogPlatform(*machine);
-  runtime::Runtime runtime(std::move(machine));
+  NRTD_ASSIGN(runtime::IdBases ids,
+              runtime::ChooseIds({options.state_directory, endpoint.fresh_folder()}));
+  runtime::Runtime runtime(std::move(machine), std::move(ids));
   runtime.SetDefaults(options.defaults);
   NRTD_ASSIGN(const auto server,
               service::Server::Start(std::move(endpoint), options.server.access, runtime, io));
@@ -100,6 +102,8 @@ int Run(const Options& options, char** argv) {
   SteadyClock clock;
   RaiseFileLimit();
   std::signal(SIGPIPE, SIG_IGN);
+  // A limit on the size of files is an error of the write, not the end of the daemon.
+  std::signal(SIGXFSZ, SIG_IGN);
   boost::asio::io_context io;
   boost::asio::signal_set signals(io, SIGINT, SIGTERM, SIGHUP);
   auto endpoint = service::Endpoint::Reserve(options.server);

@@ -16,6 +16,7 @@ struct Options {
   service::ServerOptions server;
   runtime::MachineOptions machine;
   runtime::LoadDefaults defaults;
+  std::string state_directory;  // "" for none
   LogOptions log;
   std::string config_file;       // what was read, "" for none: read again on SIGHUP
   bool log_level_given = false;  // on the command line: a file does not change it

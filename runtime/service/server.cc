@@ -2,6 +2,7 @@
 #include "runtime/service/server.h"
 
 #include <chrono>
+#include <filesystem>
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -28,6 +29,15 @@ constexpr std::string_view kUnixPrefix = "unix:";
 std::optional<std::string> SocketPath(const std::string& address) {
   if (!address.starts_with(kUnixPrefix)) return std::nullopt;
   return address.substr(kUnixPrefix.size());
+}
+
+// The folder of this path if there is nothing in it, otherwise "".
+std::string FreshFolder(const std::string& path) {
+  namespace fs = std::filesystem;
+  const fs::path parent = fs::path(path).parent_path();
+  const fs::path folder = parent.empty() ? fs::path(".") : parent;
+  std::error_code error;
+  return fs::is_empty(folder, error) && !error ? folder.string() : "";
 }
 
 // gRPC's own words go where ours go. What it calls an error seldom is one for whoever runs the
@@ -158,6 +168,7 @@ Result<Endpoint> Endpoint::Reserve(const ServerOptions& options) {
   endpoint.address_ =
       options.address.starts_with('/') ? "unix:" + options.address : options.address;
   if (const auto path = SocketPath(endpoint.address_)) {
+    endpoint.fresh_folder_ = FreshFolder(*path);
     NRTD_ASSIGN(BoundSocket socket,
                 BoundSocket::Bind({*path, options.socket_mode, options.socket_group}));
     endpoint.socket_.emplace(std::move(socket));

@@ -33,11 +33,14 @@ class Endpoint {
 
   const std::string& address() const { return address_; }  // as clients write it
   bool by_tcp() const { return !socket_; }
+  // The folder of the socket if it was empty before the socket was made, otherwise "".
+  const std::string& fresh_folder() const { return fresh_folder_; }
 
  private:
   friend class Server;
   friend class UnavailableServer;
   std::string address_;
+  std::string fresh_folder_;
   std::optional<BoundSocket> socket_;  // none for TCP: gRPC listens itself
 };
 
