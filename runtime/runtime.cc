@@ -53,10 +53,14 @@ void Runtime::SetDefaults(const LoadDefaults& defaults) {
   neff_cache_.SetCapacity(defaults.cached_neffs);
 }
 
-Runtime::Runtime(std::unique_ptr<Machine> machine, IdBases ids)
+Runtime::Runtime(std::unique_ptr<Machine> machine, IdBases ids,
+                 std::shared_ptr<SessionTable> sessions)
     : machine_(std::move(machine)),
       groups_(machine_->core_count(), std::move(ids.groups)),
-      sessions_(NoLimits(), ids.first_session),
+      session_table_(sessions != nullptr
+                         ? std::move(sessions)
+                         : std::make_shared<SessionTable>(NoLimits(), ids.first_session)),
+      sessions_(*session_table_),
       network_ids_(std::move(ids.networks)),
       cookies_(*machine_, ids.first_cookie) {
   for (uint32_t device = 0; device < machine_->device_count(); ++device)
@@ -332,11 +336,13 @@ Result<void> Runtime::KeepMappings(SessionId session) {
 }
 
 void Runtime::CloseSession(SessionId session) {
-  if (sessions_.Close(session)) FreeAllOf(session);
+  sessions_.Close(session);
+  FreeAllOf(session);
 }
 
 void Runtime::Disconnect(SessionId connection) {
-  if (sessions_.Disconnect(connection)) FreeAllOf(connection);
+  sessions_.Disconnect(connection);
+  FreeAllOf(connection);
 }
 
 void Runtime::FreeAllOf(SessionId session) {

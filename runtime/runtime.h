@@ -57,7 +57,9 @@ struct LoadDefaults {
 // Threadsafe.
 class Runtime {
  public:
-  explicit Runtime(std::unique_ptr<Machine> machine, IdBases ids = {});
+  // `sessions`: those that are open already; null: a table of its own.
+  explicit Runtime(std::unique_ptr<Machine> machine, IdBases ids = {},
+                   std::shared_ptr<SessionTable> sessions = nullptr);
   ~Runtime();
 
   // Devices that another daemon had at the start: tries to take each of them into service, whose
@@ -108,8 +110,8 @@ class Runtime {
 
   // kInvalidHandle when `session` is neither 0 nor open, or not of the process that asks.
   Result<void> CheckSession(SessionId session, ProcessKey asking = kAnyProcess) const;
-  // Ends a session and frees everything that was made under it, and networks of others in its
-  // groups with them.
+  // Ends a session, if it is open still, and frees everything that was made under it, and networks
+  // of others in its groups with them.
   void CloseSession(SessionId session);
   // The same for what belongs to a connection.
   void Disconnect(SessionId connection);
@@ -139,7 +141,8 @@ class Runtime {
 
   std::unique_ptr<Machine> machine_;
   scheduler::GroupTable groups_;
-  SessionTable sessions_;
+  const std::shared_ptr<SessionTable> session_table_;
+  SessionTable& sessions_;
   memory::SharedMemoryTable shared_memory_;
   Metrics metrics_;
   NeffCache neff_cache_;

@@ -236,13 +236,12 @@ Parsed ParseOptions(int argc, char** argv) {
   return parsed;
 }
 
-Result<void> Reload(const Options& options, runtime::Runtime& runtime) {
+Result<runtime::LoadDefaults> Reload(const Options& options) {
   if (options.config_file.empty())
     return Fail(Nerr::kInvalid, "there is no configuration file to read again");
   NRTD_ASSIGN(const Config config, runtime::ReadConfig(options.config_file));
-  runtime.SetDefaults(DefaultsOf(config));
   if (config.log_level && !options.log_level_given) SetLogLevel(Level(*config.log_level));
-  return {};
+  return DefaultsOf(config);
 }
 
 }  // namespace nrtd::daemon
