@@ -16,9 +16,10 @@ using SharedState = std::shared_ptr<PoolState>;
 
 // A pool whose first page has come: the others most likely will.
 Result<SharedState> Begin(Result<PinnedMapping> mapping, BusAddressing addressing,
-                          const OnPage& on_page) {
+                          const PoolOptions& options) {
   if (!mapping) return tl::unexpected<Error>(std::move(mapping.error()));
-  NRTD_ASSIGN(SharedState state, PoolState::Create(std::move(*mapping), addressing, on_page));
+  NRTD_ASSIGN(SharedState state,
+              PoolState::Create(std::move(*mapping), addressing, options.pagemap, options.on_page));
   NRTD_TRY(state->AddPage());
   return state;
 }
@@ -26,13 +27,13 @@ Result<SharedState> Begin(Result<PinnedMapping> mapping, BusAddressing addressin
 Result<SharedState> BeginWithSmallPages(uint64_t pages, const PoolOptions& options) {
   // The kernel may move a small page although it is locked (it compacts memory).
   return Begin(PinnedMapping::MapSmallPages(pages, options.numa_node), BusAddressing::kVirtual,
-               options.on_page);
+               options);
 }
 
 Result<SharedState> BeginWithEitherPages(uint64_t pages, const PoolOptions& options) {
   if (options.only_small_pages) return BeginWithSmallPages(pages, options);
-  auto huge = Begin(PinnedMapping::MapHugePages(pages, options.numa_node), options.addressing,
-                    options.on_page);
+  auto huge =
+      Begin(PinnedMapping::MapHugePages(pages, options.numa_node), options.addressing, options);
   if (huge || !options.allow_small_pages) return huge;
   auto small = BeginWithSmallPages(pages, options);
   if (!small) {

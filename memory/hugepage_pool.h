@@ -33,6 +33,8 @@ struct PoolPage {
   uint64_t length = 0;  // kHugePageSize
 };
 
+class Pagemap;
+
 using OnPage = std::function<Result<void>(const PoolPage&)>;
 
 struct PoolOptions {
@@ -44,6 +46,9 @@ struct PoolOptions {
   // Never ask for huge pages.
   bool only_small_pages = false;
   BusAddressing addressing = BusAddressing::kPhysical;
+  // Where physical addresses are read, opened when this process might see them; null: Create()
+  // opens it.
+  std::shared_ptr<const Pagemap> pagemap = nullptr;
   // Called once for every page before a buffer lies in it, from several threads at once; its error
   // keeps the page and those after it out of the pool.
   OnPage on_page = nullptr;
@@ -67,7 +72,7 @@ class HugePagePool {
  public:
   // kInvalid for no pages at all or a NUMA node that does not exist. kResource when the huge pages
   // ("Attempt to preallocate 128 hugetlb pages failed!"), the right to lock memory or the physical
-  // addresses are missing; the text says how to mend it. Call before other threads run. A page that
+  // addresses are missing; the text says how to mend it. A page that
   // the kernel refuses afterwards (a cgroup's limit) is logged; the pool is then as large as it
   // got.
   static Result<std::unique_ptr<HugePagePool>> Create(const PoolOptions& options);

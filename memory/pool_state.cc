@@ -9,17 +9,21 @@
 namespace nrtd::memory {
 
 Result<std::shared_ptr<PoolState>> PoolState::Create(PinnedMapping mapping,
-                                                     BusAddressing addressing, OnPage on_page) {
-  std::optional<Pagemap> pagemap;
-  if (addressing == BusAddressing::kPhysical) {
-    NRTD_ASSIGN(pagemap, Pagemap::Open());
+                                                     BusAddressing addressing,
+                                                     std::shared_ptr<const Pagemap> pagemap,
+                                                     OnPage on_page) {
+  if (addressing == BusAddressing::kVirtual) {
+    pagemap = nullptr;
+  } else if (pagemap == nullptr) {
+    NRTD_ASSIGN(Pagemap opened, Pagemap::Open());
+    pagemap = std::make_shared<const Pagemap>(std::move(opened));
   }
   return std::shared_ptr<PoolState>(
       new PoolState(std::move(mapping), addressing, std::move(pagemap), std::move(on_page)));
 }
 
 PoolState::PoolState(PinnedMapping mapping, BusAddressing addressing,
-                     std::optional<Pagemap> pagemap, OnPage on_page)
+                     std::shared_ptr<const Pagemap> pagemap, OnPage on_page)
     : mapping_(std::move(mapping)),
       addressing_(addressing),
       pagemap_(std::move(pagemap)),

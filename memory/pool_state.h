@@ -22,6 +22,7 @@ class PoolState {
  public:
   // kResource when physical addresses are asked for and cannot be read at all.
   static Result<std::shared_ptr<PoolState>> Create(PinnedMapping mapping, BusAddressing addressing,
+                                                   std::shared_ptr<const Pagemap> pagemap,
                                                    OnPage on_page);
 
   // Faults the next page in, finds out its bus address, shows it to `on_page` and lets it be taken.
@@ -49,7 +50,7 @@ class PoolState {
   }
 
  private:
-  PoolState(PinnedMapping mapping, BusAddressing addressing, std::optional<Pagemap> pagemap,
+  PoolState(PinnedMapping mapping, BusAddressing addressing, std::shared_ptr<const Pagemap> pagemap,
             OnPage on_page);
   Result<void> Prepare(PoolPage& page) const;
   // Of the pages from `first` to `last` inclusive.
@@ -58,7 +59,7 @@ class PoolState {
 
   const PinnedMapping mapping_;
   const BusAddressing addressing_;
-  const std::optional<Pagemap> pagemap_;  // where addresses are physical
+  const std::shared_ptr<const Pagemap> pagemap_;  // where addresses are physical
   const OnPage on_page_;
   std::vector<PoolPage> pages_;  // an entry is constant once it is ready
   Mutex mutex_;

@@ -33,6 +33,7 @@ Result<std::unique_ptr<memory::HugePagePool>> CreatePool(const MachineOptions& o
     return {};
   };
   pool_options.allow_small_pages = options.allow_small_pages;
+  pool_options.pagemap = options.pagemap;
   auto pool = memory::HugePagePool::Create(pool_options);
   if (pool || !platform.simulated()) return pool;
   // Physical addresses take SYS_ADMIN. A simulated device is content with virtual ones; a real one

@@ -16,6 +16,7 @@
 #include "driver_shim/platform.h"
 #include "memory/dram_allocator.h"
 #include "memory/hugepage_pool.h"
+#include "memory/pagemap.h"
 #include "runtime/watchdog.h"
 #include "runtime/workers.h"
 #include "scheduler/host_pool.h"
@@ -26,6 +27,8 @@ struct MachineOptions {
   PlatformOptions platform;
   uint64_t pages_per_device = memory::kDefaultPagesPerDevice;
   bool allow_small_pages = false;
+  // PoolOptions::pagemap
+  std::shared_ptr<const memory::Pagemap> pagemap = nullptr;
 };
 
 // One device with what the daemon keeps beside it. Until it is in service, only `device` is set.
@@ -41,7 +44,8 @@ struct DeviceUnit {
 // Threadsafe after Start().
 class Machine {
  public:
-  // What takes privileges: opens the devices, takes the huge pages. Starts no thread. The errors of
+  // What may take privileges: opens the devices, takes the huge pages. A process that has dropped
+  // them can do it as well if it has opened its pagemap before. Starts no thread. The errors of
   // OpenPlatform and HugePagePool::Create. `clock` outlives the machine.
   static Result<std::unique_ptr<Machine>> Acquire(const MachineOptions& options, Clock& clock);
   // The rest, which takes none: rings and threads of the devices that were to be had. Once, before

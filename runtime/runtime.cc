@@ -53,8 +53,16 @@ void Runtime::SetDefaults(const LoadDefaults& defaults) {
   neff_cache_.SetCapacity(defaults.cached_neffs);
 }
 
-Runtime::Runtime(std::unique_ptr<Machine> machine)
-    : machine_(std::move(machine)), groups_(machine_->core_count()) {
+Runtime::Runtime(std::unique_ptr<Machine> machine, IdBases ids,
+                 std::shared_ptr<SessionTable> sessions)
+    : machine_(std::move(machine)),
+      groups_(machine_->core_count(), std::move(ids.groups)),
+      session_table_(sessions != nullptr
+                         ? std::move(sessions)
+                         : std::make_shared<SessionTable>(NoLimits(), ids.first_session)),
+      sessions_(*session_table_),
+      network_ids_(std::move(ids.networks)),
+      cookies_(*machine_, ids.first_cookie) {
   for (uint32_t device = 0; device < machine_->device_count(); ++device)
     if (!machine_->has_device(device)) groups_.Withhold(CoresOf(device));
 }
@@ -192,7 +200,7 @@ Result<std::shared_ptr<Network>> Runtime::Place(const std::shared_ptr<const neff
   for (const auto& stage : parts.stages) dram_bytes += stage->dram_bytes();
   NRTD_TRY(charges.Placed(dram_bytes, neff.WeightBytes()));
   parts.charges = std::make_unique<LoadCharges>(std::move(charges));
-  info.id = next_network_.fetch_add(1);
+  NRTD_ASSIGN(info.id, network_ids_.Next());
   auto network = std::make_shared<Network>(std::move(info), std::move(parts), *machine_, groups_);
   if (joined->implicit) NRTD_TRY(network->Start());
   return network;
@@ -337,11 +345,13 @@ Result<void> Runtime::KeepMappings(SessionId session) {
 }
 
 void Runtime::CloseSession(SessionId session) {
-  if (sessions_.Close(session)) FreeAllOf(session);
+  sessions_.Close(session);
+  FreeAllOf(session);
 }
 
 void Runtime::Disconnect(SessionId connection) {
-  if (sessions_.Disconnect(connection)) FreeAllOf(connection);
+  sessions_.Disconnect(connection);
+  FreeAllOf(connection);
 }
 
 void Runtime::FreeAllOf(SessionId session) {

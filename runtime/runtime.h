@@ -28,6 +28,7 @@
 #include "runtime/model/neff_cache.h"
 #include "runtime/model/network.h"
 #include "runtime/session/session_table.h"
+#include "runtime/state/ids.h"
 #include "scheduler/group_table.h"
 
 namespace nrtd::runtime {
@@ -58,7 +59,9 @@ struct LoadDefaults {
 // Threadsafe.
 class Runtime {
  public:
-  explicit Runtime(std::unique_ptr<Machine> machine);
+  // `sessions`: those that are open already; null: a table of its own.
+  explicit Runtime(std::unique_ptr<Machine> machine, IdBases ids = {},
+                   std::shared_ptr<SessionTable> sessions = nullptr);
   ~Runtime();
 
   // Devices that another daemon had at the start: tries to take each of them into service, whose
@@ -109,8 +112,8 @@ class Runtime {
 
   // kInvalidHandle when `session` is neither 0 nor open, or not of the process that asks.
   Result<void> CheckSession(SessionId session, ProcessKey asking = kAnyProcess) const;
-  // Ends a session and frees everything that was made under it, and networks of others in its
-  // groups with them.
+  // Ends a session, if it is open still, and frees everything that was made under it, and networks
+  // of others in its groups with them.
   void CloseSession(SessionId session);
   // The same for what belongs to a connection.
   void Disconnect(SessionId connection);
@@ -140,14 +143,15 @@ class Runtime {
 
   std::unique_ptr<Machine> machine_;
   scheduler::GroupTable groups_;
-  SessionTable sessions_;
+  const std::shared_ptr<SessionTable> session_table_;
+  SessionTable& sessions_;
   memory::SharedMemoryTable shared_memory_;
   Metrics metrics_;
   NeffCache neff_cache_;
   NeffHoldings neff_holdings_;
   std::atomic<uint32_t> default_ninfer_{LoadDefaults{}.ninfer};
   std::atomic<uint32_t> default_timeout_{LoadDefaults{}.timeout_seconds};
-  std::atomic<NetworkId> next_network_{10'001};  // the first, as documented
+  scheduler::IdSequence network_ids_;
 
   mutable Mutex mutex_;
   std::map<NetworkId, std::shared_ptr<Network>> networks_ NRTD_GUARDED_BY(mutex_);

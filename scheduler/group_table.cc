@@ -27,8 +27,9 @@ Result<GroupInfo> GroupTable::Create(uint32_t count, bool implicit, Owner owner)
                 "Requested number of NCs: {} exceeds the total available number: {}",
                 std::max(count, 1U), largest.count);
   }
+  NRTD_ASSIGN(const GroupId id, ids_.Next());
   std::fill_n(taken_.begin() + run->first, run->count, true);
-  const GroupInfo group{.id = next_++,
+  const GroupInfo group{.id = id,
                         .cores = *run,
                         .implicit = implicit,
                         .owner = owner,

@@ -6,16 +6,18 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/mutex.h"
 #include "scheduler/core_allocation.h"
+#include "scheduler/id_sequence.h"
 #include "scheduler/owner.h"
 
 namespace nrtd::scheduler {
 
-using GroupId = uint32_t;    // h_eg on the wire; 0 is none, the first is 1
+using GroupId = uint32_t;    // h_eg on the wire; 0 is none
 using NetworkId = uint32_t;  // h_nn on the wire; 0 is none
 
 struct GroupInfo {
@@ -31,7 +33,8 @@ struct GroupInfo {
 // in it: a load joins the group before its long work and leaves it if that fails.
 class GroupTable {
  public:
-  explicit GroupTable(uint32_t cores) : core_count_(cores), taken_(cores, false) {}
+  explicit GroupTable(uint32_t cores, IdRange ids = {})
+      : core_count_(cores), ids_(std::move(ids)), taken_(cores, false) {}
 
   // Cores that no group gets until they are provided: those of a device that cannot be had yet.
   void Withhold(CoreRun cores);
@@ -40,7 +43,8 @@ class GroupTable {
   // An implicit group holds its network from the start; it has exactly `count` cores, none for a
   // network of host nodes only. An explicit one of `count` 0: the largest contiguous free run.
   // kResourceNc: "Requested number of NCs: X exceeds
-  // the total available number: Y" where Y is the longest contiguous free run.
+  // the total available number: Y" where Y is the longest contiguous free run. Errors of
+  // IdSequence.
   Result<GroupInfo> Create(uint32_t count, bool implicit, Owner owner = {});
 
   // kInvalidHandle: no such group, or not one of the process that asks. kInvalid: networks are in
@@ -65,10 +69,10 @@ class GroupTable {
   void Free(std::map<GroupId, GroupInfo>::iterator group) NRTD_REQUIRES(mutex_);
 
   const uint32_t core_count_;
+  IdSequence ids_;
   mutable Mutex mutex_;
   std::vector<bool> taken_ NRTD_GUARDED_BY(mutex_);
   std::map<GroupId, GroupInfo> groups_ NRTD_GUARDED_BY(mutex_);
-  GroupId next_ NRTD_GUARDED_BY(mutex_) = 1;
 };
 
 }  // namespace nrtd::scheduler

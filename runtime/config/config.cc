@@ -148,6 +148,7 @@ Result<Config> ReadConfig(const std::string& path) {
   NRTD_TRY(file.Read("socket_mode", &config.socket_mode));
   NRTD_TRY(file.Read("socket_group", &config.socket_group));
   NRTD_TRY(file.Read("lock_directory", &config.lock_directory));
+  NRTD_TRY(file.Read("state_directory", &config.state_directory));
   file.WarnOfOthers();
   return config;
 }

@@ -34,6 +34,7 @@ struct Config {
   std::optional<std::string> socket_mode;  // "0660"
   std::optional<std::string> socket_group;
   std::optional<std::string> lock_directory;
+  std::optional<std::string> state_directory;
 };
 
 // One of several daemons on a machine.

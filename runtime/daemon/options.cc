@@ -66,6 +66,7 @@ struct CommandLine {
   std::optional<std::string> socket_mode;
   std::optional<std::string> socket_group;
   std::optional<std::string> lock_directory;
+  std::optional<std::string> state_directory;
   std::optional<uint32_t> level;
   bool console = false;
   bool no_seccomp = false;
@@ -118,6 +119,9 @@ void Declare(CLI::App& app, CommandLine& line) {
   app.add_option("--lock-directory", line.lock_directory,
                  "Where devices are locked against other daemons [/run/infa; simulated devices are "
                  "not locked]");
+  app.add_option("--state-directory", line.state_directory,
+                 "Where the daemon keeps which ids it has handed out, so that none repeats after a "
+                 "restart; a directory of its own [none]");
   app.add_flag("--no-seccomp", line.no_seccomp, "Do not restrict the daemon's own system calls");
   app.add_option("-l,--log-level", line.level,
                  "0 to 3 errors, 4 warnings, 5 what happened, 6 debug, 7 trace [5]")
@@ -186,6 +190,8 @@ Result<Options> Combine(const CommandLine& line) {
   platform.lock_directory = line.simulate.empty() ? kDeviceLockDirectory : "";
   Override(platform.lock_directory, config.lock_directory);
   Override(platform.lock_directory, line.lock_directory);
+  Override(options.state_directory, config.state_directory);
+  Override(options.state_directory, line.state_directory);
   Override(options.machine.pages_per_device, config.hugepages);
   Override(options.machine.pages_per_device, line.hugepages);
   options.machine.allow_small_pages = line.allow_small_pages;
@@ -230,13 +236,12 @@ Parsed ParseOptions(int argc, char** argv) {
   return parsed;
 }
 
-Result<void> Reload(const Options& options, runtime::Runtime& runtime) {
+Result<runtime::LoadDefaults> Reload(const Options& options) {
   if (options.config_file.empty())
     return Fail(Nerr::kInvalid, "there is no configuration file to read again");
   NRTD_ASSIGN(const Config config, runtime::ReadConfig(options.config_file));
-  runtime.SetDefaults(DefaultsOf(config));
   if (config.log_level && !options.log_level_given) SetLogLevel(Level(*config.log_level));
-  return {};
+  return DefaultsOf(config);
 }
 
 }  // namespace nrtd::daemon

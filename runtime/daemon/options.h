@@ -16,6 +16,7 @@ struct Options {
   service::ServerOptions server;
   runtime::MachineOptions machine;
   runtime::LoadDefaults defaults;
+  std::string state_directory;  // "" for none
   LogOptions log;
   std::string config_file;       // what was read, "" for none: read again on SIGHUP
   bool log_level_given = false;  // on the command line: a file does not change it
@@ -33,7 +34,8 @@ struct Parsed {
 // Reads the command line, NEURON_RTD_SIM, AWS_NEURON_VISIBLE_DEVICES, and the files.
 Parsed ParseOptions(int argc, char** argv);
 
-// What may change while the daemon runs: the log level and the defaults of loads.
-Result<void> Reload(const Options& options, runtime::Runtime& runtime);
+// Reads the configuration again for what may change while the daemon runs: sets the log level and
+// answers the defaults of loads.
+Result<runtime::LoadDefaults> Reload(const Options& options);
 
 }  // namespace nrtd::daemon

@@ -8,8 +8,8 @@
 
 namespace nrtd::runtime {
 
-CookieTable::CookieTable(Machine& machine)
-    : machine_(machine), sweep_(machine.watchdog(), [this] { Sweep(); }) {}
+CookieTable::CookieTable(Machine& machine, uint64_t first)
+    : machine_(machine), next_(first), sweep_(machine.watchdog(), [this] { Sweep(); }) {}
 
 uint64_t CookieTable::Add(Inference inference, Owner owner) {
   MutexLock lock(mutex_);

@@ -18,8 +18,8 @@ namespace nrtd::runtime {
 // dropped, so that its slot comes back. Threadsafe.
 class CookieTable {
  public:
-  // `machine` outlives the table.
-  explicit CookieTable(Machine& machine);
+  // `machine` outlives the table. Cookies are numbered from `first` on.
+  explicit CookieTable(Machine& machine, uint64_t first = 1);
   // A cookie whose network is being unloaded names nothing: the inference is dropped.
   uint64_t Add(Inference inference, Owner owner = {});
   // kInvalidHandle: never given out, or not to the process that asks, or used up, or its network
@@ -54,7 +54,7 @@ class CookieTable {
   Machine& machine_;
   Mutex mutex_;
   Entries inferences_ NRTD_GUARDED_BY(mutex_);
-  uint64_t next_ NRTD_GUARDED_BY(mutex_) = 1;
+  uint64_t next_ NRTD_GUARDED_BY(mutex_);
   // Goes first; no sweep comes afterwards.
   Watchdog::Timer sweep_;
 };

@@ -25,13 +25,13 @@ constexpr const char* kClientGone = "the client has gone";
 
 }  // namespace
 
-Clients::Clients(runtime::Runtime& runtime, runtime::AccessRules rules, bool by_tcp)
-    : runtime_(runtime),
+Clients::Clients(runtime::SessionTable& sessions, runtime::AccessRules rules, bool by_tcp)
+    : sessions_(sessions),
       rules_(std::move(rules)),
       unknown_([&] {
         auto client = std::make_shared<runtime::Client>();
         if (by_tcp) {
-          client->account = runtime.sessions().ledger().Account(client->process, client->Text());
+          client->account = sessions.ledger().Account(client->process, client->Text());
         } else {
           client->process = runtime::kNoProcess;
         }
@@ -40,10 +40,10 @@ Clients::Clients(runtime::Runtime& runtime, runtime::AccessRules rules, bool by_
       by_tcp_(by_tcp) {}
 
 Result<std::shared_ptr<const runtime::Client>> Clients::Connected(int number, runtime::Peer peer) {
-  auto client = std::make_shared<runtime::Client>(runtime_.sessions().Connect(std::move(peer)));
+  auto client = std::make_shared<runtime::Client>(sessions_.Connect(std::move(peer)));
   auto charge = client->account->Take(runtime::Holding::kConnections);
   if (!charge) {
-    runtime_.sessions().Disconnect(client->connection);
+    sessions_.Disconnect(client->connection);
     return tl::unexpected<Error>(std::move(charge.error()));
   }
   LogForClient(LogLevel::kDebug, "NMGR:Client", "{} connected{}{}", client->Text(),

@@ -31,8 +31,8 @@ struct Rights {
 // handled after its client has gone is not taken for another's. Threadsafe.
 class Clients {
  public:
-  // `runtime` outlives this. `by_tcp`: clients cannot be told apart.
-  Clients(runtime::Runtime& runtime, runtime::AccessRules rules, bool by_tcp);
+  // `sessions` outlives this. `by_tcp`: clients cannot be told apart.
+  Clients(runtime::SessionTable& sessions, runtime::AccessRules rules, bool by_tcp);
 
   // The client at the other end of descriptor `number`, from now on. Called before gRPC knows it.
   // kResource: the client, or all together, have too many connections; this one is not known then.
@@ -52,7 +52,7 @@ class Clients {
   }
 
  private:
-  runtime::Runtime& runtime_;
+  runtime::SessionTable& sessions_;
   const runtime::AccessRules rules_;
   // Who calls when no client is known: those by TCP, or one that has gone.
   const std::shared_ptr<const runtime::Client> unknown_;

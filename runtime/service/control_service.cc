@@ -47,16 +47,7 @@ void DescribeTensor(const runtime::TensorPort& port, nrtd::v1::Tensor* out) {
   out->set_batch(port.batch);
 }
 
-}  // namespace
-
-grpc::Status ControlService::ListNetworks(CallContext*, const nrtd::v1::ListNetworksRequest*,
-                                          nrtd::v1::ListNetworksResponse* response) {
-  for (const auto& network : runtime_.ListNetworks()) Describe(*network, response->add_networks());
-  SetOk(response->mutable_status());
-  return grpc::Status::OK;
-}
-
-void ControlService::Describe(const runtime::Network& network, nrtd::v1::Network* out) const {
+void Describe(const runtime::Network& network, runtime::Machine& machine, nrtd::v1::Network* out) {
   const runtime::NetworkInfo& info = network.info();
   out->set_id(info.id);
   out->set_name(info.name);
@@ -78,7 +69,7 @@ void ControlService::Describe(const runtime::Network& network, nrtd::v1::Network
     subgraph->set_node_id(stage->options().node);
     subgraph->set_subgraph_index(stage->options().index);
     subgraph->set_device_index(core.device);
-    subgraph->set_device_bdf(runtime_.machine().unit(core.device).device->info().bdf);
+    subgraph->set_device_bdf(machine.unit(core.device).device->info().bdf);
     subgraph->set_core_index(core.core);
     subgraph->set_virtual_core(stage->options().core);
     // Slots serve all stages; they are shown with the first.
@@ -97,63 +88,8 @@ void ControlService::Describe(const runtime::Network& network, nrtd::v1::Network
   for (const auto& port : network.outputs()) DescribeTensor(port, out->add_outputs());
 }
 
-grpc::Status ControlService::ListSessions(CallContext*, const nrtd::v1::ListSessionsRequest*,
-                                          nrtd::v1::ListSessionsResponse* response) {
-  const auto networks = runtime_.ListNetworks();
-  const auto groups = runtime_.ListGroups();
-  for (const auto& info : runtime_.sessions().List()) {
-    nrtd::v1::Session* session = response->add_sessions();
-    session->set_id(info.id);
-    session->set_connection_id(info.client.connection);
-    session->set_pid(info.client.peer.pid);
-    session->set_uid(info.client.peer.uid);
-    session->set_framework_name(info.framework);
-    SetVersionInfo(info.framework_version, session->mutable_framework_version());
-    SetVersionInfo(info.client_version, session->mutable_fal_version());
-    for (const auto& network : networks) {
-      if (network->info().owner.session == info.id) session->add_network_ids(network->info().id);
-    }
-    for (const auto& group : groups) {
-      if (group.owner.session == info.id) session->add_group_ids(group.id);
-    }
-    for (const auto& path : runtime_.shared_memory().PathsOf(info.id)) session->add_mappings(path);
-  }
-  SetOk(response->mutable_status());
-  return grpc::Status::OK;
-}
-
-grpc::Status ControlService::ListClients(CallContext*, const nrtd::v1::ListClientsRequest*,
-                                         nrtd::v1::ListClientsResponse* response) {
-  const auto sessions = runtime_.sessions().List();
-  for (const auto& client : runtime_.sessions().Clients()) {
-    nrtd::v1::Client* out = response->add_clients();
-    out->set_connection_id(client.connection);
-    out->set_pid(client.peer.pid);
-    out->set_uid(client.peer.uid);
-    out->set_gid(client.peer.gid);
-    out->set_cgroup(client.peer.cgroup);
-    for (const auto& session : sessions) {
-      if (session.client.connection == client.connection) out->add_session_ids(session.id);
-    }
-  }
-  SetOk(response->mutable_status());
-  return grpc::Status::OK;
-}
-
-grpc::Status ControlService::ListDevices(CallContext*, const nrtd::v1::ListDevicesRequest*,
-                                         nrtd::v1::ListDevicesResponse* response) {
-  runtime::Machine& machine = runtime_.machine();
-  for (const uint32_t device : machine.devices()) DescribeDevice(device, response->add_devices());
-  const memory::PoolStats stats = machine.pool().Stats();
-  response->set_host_pool_total_bytes(stats.total_bytes);
-  response->set_host_pool_used_bytes(stats.used_bytes);
-  response->set_precision_note(machine.platform().precision());
-  SetOk(response->mutable_status());
-  return grpc::Status::OK;
-}
-
-void ControlService::DescribeDevice(uint32_t index, nrtd::v1::Device* out) const {
-  runtime::Machine& machine = runtime_.machine();
+void DescribeDevice(runtime::Runtime& runtime, uint32_t index, nrtd::v1::Device* out) {
+  runtime::Machine& machine = runtime.machine();
   const runtime::DeviceUnit& unit = machine.unit(index);
   const DeviceInfo& info = unit.device->info();
   out->set_index(index);
@@ -167,7 +103,7 @@ void ControlService::DescribeDevice(uint32_t index, nrtd::v1::Device* out) const
     dram->set_total_bytes(channel.size());
     dram->set_used_bytes(channel.used_bytes());
   }
-  const auto groups = runtime_.ListGroups();
+  const auto groups = runtime.ListGroups();
   for (const uint32_t c : machine.cores()) {
     Core& source = machine.channel(c).core();
     if (source.id().device != index) continue;
@@ -186,26 +122,109 @@ void ControlService::DescribeDevice(uint32_t index, nrtd::v1::Device* out) const
   }
 }
 
+}  // namespace
+
+grpc::Status ControlService::ListNetworks(CallContext*, const nrtd::v1::ListNetworksRequest*,
+                                          nrtd::v1::ListNetworksResponse* response) {
+  runtime::Runtime* const runtime = runtime_.get();
+  if (runtime == nullptr) return Refuse(runtime_.reason(), response);
+  for (const auto& network : runtime->ListNetworks())
+    Describe(*network, runtime->machine(), response->add_networks());
+  SetOk(response->mutable_status());
+  return grpc::Status::OK;
+}
+
+grpc::Status ControlService::ListSessions(CallContext*, const nrtd::v1::ListSessionsRequest*,
+                                          nrtd::v1::ListSessionsResponse* response) {
+  runtime::Runtime* const runtime = runtime_.get();
+  std::vector<std::shared_ptr<runtime::Network>> networks;
+  std::vector<scheduler::GroupInfo> groups;
+  if (runtime != nullptr) {
+    networks = runtime->ListNetworks();
+    groups = runtime->ListGroups();
+  }
+  for (const auto& info : sessions_.List()) {
+    nrtd::v1::Session* session = response->add_sessions();
+    session->set_id(info.id);
+    session->set_connection_id(info.client.connection);
+    session->set_pid(info.client.peer.pid);
+    session->set_uid(info.client.peer.uid);
+    session->set_framework_name(info.framework);
+    SetVersionInfo(info.framework_version, session->mutable_framework_version());
+    SetVersionInfo(info.client_version, session->mutable_fal_version());
+    for (const auto& network : networks) {
+      if (network->info().owner.session == info.id) session->add_network_ids(network->info().id);
+    }
+    for (const auto& group : groups) {
+      if (group.owner.session == info.id) session->add_group_ids(group.id);
+    }
+    if (runtime == nullptr) continue;
+    for (const auto& path : runtime->shared_memory().PathsOf(info.id)) session->add_mappings(path);
+  }
+  SetOk(response->mutable_status());
+  return grpc::Status::OK;
+}
+
+grpc::Status ControlService::ListClients(CallContext*, const nrtd::v1::ListClientsRequest*,
+                                         nrtd::v1::ListClientsResponse* response) {
+  const auto sessions = sessions_.List();
+  for (const auto& client : sessions_.Clients()) {
+    nrtd::v1::Client* out = response->add_clients();
+    out->set_connection_id(client.connection);
+    out->set_pid(client.peer.pid);
+    out->set_uid(client.peer.uid);
+    out->set_gid(client.peer.gid);
+    out->set_cgroup(client.peer.cgroup);
+    for (const auto& session : sessions) {
+      if (session.client.connection == client.connection) out->add_session_ids(session.id);
+    }
+  }
+  SetOk(response->mutable_status());
+  return grpc::Status::OK;
+}
+
+grpc::Status ControlService::ListDevices(CallContext*, const nrtd::v1::ListDevicesRequest*,
+                                         nrtd::v1::ListDevicesResponse* response) {
+  runtime::Runtime* const runtime = runtime_.get();
+  if (runtime == nullptr) return Refuse(runtime_.reason(), response);
+  runtime::Machine& machine = runtime->machine();
+  for (const uint32_t device : machine.devices())
+    DescribeDevice(*runtime, device, response->add_devices());
+  const memory::PoolStats stats = machine.pool().Stats();
+  response->set_host_pool_total_bytes(stats.total_bytes);
+  response->set_host_pool_used_bytes(stats.used_bytes);
+  response->set_precision_note(machine.platform().precision());
+  SetOk(response->mutable_status());
+  return grpc::Status::OK;
+}
+
 grpc::Status ControlService::Health(CallContext*, const nrtd::v1::HealthRequest*,
                                     nrtd::v1::HealthResponse* response) {
-  runtime::Machine& machine = runtime_.machine();
+  SetVersion(response->mutable_version());
+  response->set_uptime_ms(
+      static_cast<uint64_t>((clock_.Now() - started_) / std::chrono::milliseconds(1)));
+  response->set_pid(::getpid());
+  response->set_address(address_);
+  runtime::Runtime* const runtime = runtime_.get();
+  if (runtime == nullptr) {
+    const Error reason = runtime_.reason();
+    response->set_state("failed");
+    response->set_reason(PrintableText(reason.text, kMaxDetailsBytes));
+    return Refuse(reason, response);
+  }
+  runtime::Machine& machine = runtime->machine();
   std::string failed;
-  for (const auto& network : runtime_.ListNetworks()) {
+  for (const auto& network : runtime->ListNetworks()) {
     if (network->state() == NetworkState::kFailed)
       failed += fmt::format("{}{}", failed.empty() ? "" : ", ", network->info().id);
   }
   std::vector<std::string> reasons = machine.platform().unavailable();
-  if (reasons.empty() && !runtime_.has_all_devices())
+  if (reasons.empty() && !runtime->has_all_devices())
     reasons.emplace_back("a device is being taken into service");
   if (!failed.empty()) reasons.push_back(fmt::format("failed models: {}", failed));
   response->set_state(reasons.empty() ? "ok" : "degraded");
   response->set_reason(PrintableText(fmt::to_string(fmt::join(reasons, "; ")), kMaxDetailsBytes));
-  SetVersion(response->mutable_version());
-  response->set_uptime_ms(
-      static_cast<uint64_t>((machine.clock().Now() - started_) / std::chrono::milliseconds(1)));
-  response->set_pid(::getpid());
   response->set_simulated(machine.platform().simulated());
-  response->set_address(address_);
   SetOk(response->mutable_status());
   return grpc::Status::OK;
 }

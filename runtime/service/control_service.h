@@ -9,17 +9,22 @@
 #include "proto/nrtd/v1/control.pb.h"
 #include "runtime/runtime.h"
 #include "runtime/service/call_context.h"
+#include "runtime/service/late.h"
 
 namespace nrtd::service {
 
-// nrtd.v1.Control on top of Runtime: reads only.
+// nrtd.v1.Control on top of Runtime: reads only. While there is none, sessions and clients are
+// listed and Health says why; other lists carry code 6.
 class ControlService {
  public:
-  // `runtime` outlives the service; `address` is where it listens.
-  ControlService(runtime::Runtime& runtime, std::string address)
+  // All outlive the service; `address` is where it listens.
+  ControlService(Late<runtime::Runtime>& runtime, runtime::SessionTable& sessions, Clock& clock,
+                 std::string address)
       : runtime_(runtime),
+        sessions_(sessions),
+        clock_(clock),
         address_(std::move(address)),
-        started_(runtime.machine().clock().Now()) {}
+        started_(clock.Now()) {}
 
   grpc::Status ListNetworks(CallContext* context, const nrtd::v1::ListNetworksRequest* request,
                             nrtd::v1::ListNetworksResponse* response);
@@ -33,10 +38,9 @@ class ControlService {
                       nrtd::v1::HealthResponse* response);
 
  private:
-  void Describe(const runtime::Network& network, nrtd::v1::Network* out) const;
-  void DescribeDevice(uint32_t index, nrtd::v1::Device* out) const;
-
-  runtime::Runtime& runtime_;
+  Late<runtime::Runtime>& runtime_;
+  runtime::SessionTable& sessions_;
+  Clock& clock_;
   const std::string address_;
   const TimePoint started_;
 };

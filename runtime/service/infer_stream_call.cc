@@ -6,7 +6,7 @@
 namespace nrtd::service {
 
 InferStreamCall::InferStreamCall(const CallEnvironment& environment, RawService& service,
-                                 NmgrService& handler)
+                                 Late<NmgrService>& handler)
     : Call(environment.queue), environment_(environment), service_(service), handler_(handler) {
   context_.Watch([this] { EndPart(); });
   service_.RequestStream(service_.Method("infer_stream"), &context_, &stream_,
@@ -57,9 +57,13 @@ grpc::Status InferStreamCall::Begin() {
 grpc::Status InferStreamCall::Handle() {
   if (auto charged = context_.admission().SetBytes(bytes_.Length()); !charged)
     return RefusalOf(charged.error());
-  if (auto decoded = Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
-  if (grpc::Status status = handler_.infer(&context_, &request_, &response_); !status.ok())
-    return status;
+  if (NmgrService* const handler = handler_.get(); handler == nullptr) {
+    (void)Refuse(handler_.reason(), &response_);
+  } else {
+    if (auto decoded = Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
+    if (grpc::Status status = handler->infer(&context_, &request_, &response_); !status.ok())
+      return status;
+  }
   auto encoded = Encode(response_);
   if (!encoded) {
     response_ = {};

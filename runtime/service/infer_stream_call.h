@@ -15,7 +15,8 @@ namespace nrtd::service {
 class InferStreamCall final : public Call {
  public:
   // Waits for the next stream. All outlive the call.
-  InferStreamCall(const CallEnvironment& environment, RawService& service, NmgrService& handler);
+  InferStreamCall(const CallEnvironment& environment, RawService& service,
+                  Late<NmgrService>& handler);
 
   void Proceed(bool ok) override;
 
@@ -31,7 +32,7 @@ class InferStreamCall final : public Call {
 
   const CallEnvironment environment_;
   RawService& service_;
-  NmgrService& handler_;
+  Late<NmgrService>& handler_;
   Step step_ = Step::kAwaited;
   CallContext context_;
   RawService::Stream stream_{&context_};

@@ -3,8 +3,12 @@
 
 namespace nrtd::service {
 
-LoadCall::LoadCall(const CallEnvironment& environment, RawService& service, NmgrService& handler)
-    : Call(environment.queue), environment_(environment), service_(service), handler_(handler) {
+LoadCall::LoadCall(const CallEnvironment& environment, RawService& service,
+                   Late<NmgrService>& handler)
+    : Call(environment.queue),
+      environment_(environment),
+      service_(service),
+      late_handler_(handler) {
   context_.Watch([this] { EndPart(); });
   service_.RequestReader(service_.Method("load"), &context_, &reader_, queue().completions(), this);
 }
@@ -14,7 +18,7 @@ void LoadCall::Proceed(bool ok) {
   switch (step_) {
     case Step::kAwaited:
       if (!ok) break;
-      new LoadCall(environment_, service_, handler_);
+      new LoadCall(environment_, service_, late_handler_);
       if (const grpc::Status begun = Guarded([this] { return Begin(); }); !begun.ok()) {
         Finish(begun, {});
         return;
@@ -45,6 +49,8 @@ void LoadCall::Proceed(bool ok) {
 grpc::Status LoadCall::Begin() {
   context_.SetClient(environment_.clients.Find(context_));
   rights_ = environment_.clients.RightsOf(context_);
+  handler_ = late_handler_.get();
+  if (handler_ == nullptr) added_ = tl::unexpected<Error>(late_handler_.reason());
   upload_ = NeffUpload(context_.client().account);
   const auto entered = context_.admission().Enter(context_.client().account, 0);
   return entered ? grpc::Status::OK : RefusalOf(entered.error());
@@ -71,14 +77,15 @@ grpc::Status LoadCall::Take() {
 
 void LoadCall::EndPart() {
   if (parts_left_.fetch_sub(1) != 1) return;
-  if (loaded_ != 0 && context_.IsCancelled()) handler_.TakeBack(loaded_);
+  if (loaded_ != 0 && context_.IsCancelled()) handler_->TakeBack(loaded_);
   delete this;
 }
 
 void LoadCall::Answer() {
   nrt::load_response response;
   const grpc::Status status = Guarded([&] {
-    response = handler_.Load(rights_, std::move(added_), std::move(upload_), context_.given_up());
+    if (handler_ == nullptr) return Refuse(added_.error(), &response);
+    response = handler_->Load(rights_, std::move(added_), std::move(upload_), context_.given_up());
     loaded_ = response.h_nn().id();
     return grpc::Status::OK;
   });

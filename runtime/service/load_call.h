@@ -11,11 +11,13 @@
 
 namespace nrtd::service {
 
+// While the daemon waits for its devices, what a load sends is read and discarded, message by
+// message, and the answer carries the reason.
 // A network whose id nobody got to see, because the client gave up in between, is unloaded again.
 class LoadCall final : public Call {
  public:
   // Waits for the next load. All outlive the call.
-  LoadCall(const CallEnvironment& environment, RawService& service, NmgrService& handler);
+  LoadCall(const CallEnvironment& environment, RawService& service, Late<NmgrService>& handler);
 
   void Proceed(bool ok) override;
 
@@ -31,7 +33,8 @@ class LoadCall final : public Call {
 
   const CallEnvironment environment_;
   RawService& service_;
-  NmgrService& handler_;
+  Late<NmgrService>& late_handler_;
+  NmgrService* handler_ = nullptr;  // since the load began; null: it is refused
   Step step_ = Step::kAwaited;
   CallContext context_;
   RawService::Reader reader_{&context_};

@@ -8,7 +8,7 @@
 
 namespace nrtd::service {
 
-void ServeNmgr(const CallEnvironment& environment, RawService& service, NmgrService& handler) {
+void ServeNmgr(const CallEnvironment& environment, RawService& service, Late<NmgrService>& handler) {
   using H = NmgrService;
   new LoadCall(environment, service, handler);
   const auto serve = [&](std::string_view method, auto handle) {
@@ -42,17 +42,17 @@ void ServeNmgr(const CallEnvironment& environment, RawService& service, NmgrServ
   serve("set_static_transfer_adjustment", &H::set_static_transfer_adjustment);
 }
 
-void ServeStreams(const CallEnvironment& environment, RawService& service, NmgrService& handler) {
+void ServeStreams(const CallEnvironment& environment, RawService& service, Late<NmgrService>& handler) {
   new InferStreamCall(environment, service, handler);
 }
 
 void ServeSessions(const CallEnvironment& environment, RawService& service,
-                   runtime::Runtime& runtime) {
-  new SessionCall(environment, service, runtime);
+                   runtime::SessionTable& sessions, Late<runtime::Runtime>& runtime) {
+  new SessionCall(environment, service, sessions, runtime);
 }
 
 void ServeControl(const CallEnvironment& environment, RawService& service,
-                  ControlService& handler) {
+                  Late<ControlService>& handler) {
   using H = ControlService;
   Serve(environment, service, "ListNetworks", handler, &H::ListNetworks);
   Serve(environment, service, "ListSessions", handler, &H::ListSessions);

@@ -12,10 +12,11 @@ namespace nrtd::service {
 
 // Each waits for the first call of every method of its service, whose server is running. All
 // arguments outlive the calls. A method that is missing here would never be answered.
-void ServeNmgr(const CallEnvironment& environment, RawService& service, NmgrService& handler);
-void ServeStreams(const CallEnvironment& environment, RawService& service, NmgrService& handler);
+void ServeNmgr(const CallEnvironment& environment, RawService& service, Late<NmgrService>& handler);
+void ServeStreams(const CallEnvironment& environment, RawService& service,
+                  Late<NmgrService>& handler);
 void ServeSessions(const CallEnvironment& environment, RawService& service,
-                   runtime::Runtime& runtime);
-void ServeControl(const CallEnvironment& environment, RawService& service, ControlService& handler);
+                   runtime::SessionTable& sessions, Late<runtime::Runtime>& runtime);
+void ServeControl(const CallEnvironment& environment, RawService& service, Late<ControlService>& handler);
 
 }  // namespace nrtd::service

@@ -2,6 +2,7 @@
 #include "runtime/service/server.h"
 
 #include <chrono>
+#include <filesystem>
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -28,6 +29,15 @@ constexpr std::string_view kUnixPrefix = "unix:";
 std::optional<std::string> SocketPath(const std::string& address) {
   if (!address.starts_with(kUnixPrefix)) return std::nullopt;
   return address.substr(kUnixPrefix.size());
+}
+
+// The folder of this path if there is nothing in it, otherwise "".
+std::string FreshFolder(const std::string& path) {
+  namespace fs = std::filesystem;
+  const fs::path parent = fs::path(path).parent_path();
+  const fs::path folder = parent.empty() ? fs::path(".") : parent;
+  std::error_code error;
+  return fs::is_empty(folder, error) && !error ? folder.string() : "";
 }
 
 // gRPC's own words go where ours go. What it calls an error seldom is one for whoever runs the
@@ -64,22 +74,28 @@ void LimitConnections(grpc::ServerBuilder& builder) {
 
 struct Server::State {
   State(std::string listen_address, const runtime::AccessRules& rules, bool by_tcp,
-        runtime::Runtime& runtime, boost::asio::io_context& io)
+        const Served& served, boost::asio::io_context& io)
       : address(std::move(listen_address)),
-        deadlines(io, runtime.machine().clock()),
+        deadlines(io, served.clock),
         trimmer(io, ReturnFreeMemory),
         processes(io,
                   [this](runtime::ProcessKey process) {
-                    boost::asio::post(reclaimers,
-                                      [this, process] { nmgr.runtime().EndProcess(process); });
+                    boost::asio::post(reclaimers, [this, process] {
+                      if (runtime::Runtime* const there = runtime.get()) there->EndProcess(process);
+                    });
                   }),
-        clients(runtime, rules, by_tcp),
-        nmgr(runtime, clients),
-        control(runtime, address) {
-    runtime.sessions().ledger().SetOnFreed([this] { trimmer.Freed(); });
+        sessions(served.sessions),
+        clients(sessions, rules, by_tcp),
+        control_service(runtime, sessions, served.clock, address) {
+    control.Provide(control_service);
+    SetReason(served.reason);
+    if (served.runtime != nullptr) Provide(*served.runtime);
+    sessions.ledger().SetOnFreed([this] { trimmer.Freed(); });
   }
   CallEnvironment environment() { return {*queue, clients, deadlines}; }
 
+  void SetReason(const std::string& reason);
+  void Provide(runtime::Runtime& with);
   Result<void> Build(bool by_tcp);
   Result<void> Listen(BoundSocket socket, boost::asio::io_context& io);
   void Disconnected(int descriptor);
@@ -89,12 +105,16 @@ struct Server::State {
   CallDeadlines deadlines;
   MemoryTrimmer trimmer;
   ProcessWatch processes;
+  runtime::SessionTable& sessions;
   Clients clients;
   // Freeing what a client left may take as long as an inference, which the listener's thread must
   // not wait for.
   boost::asio::thread_pool reclaimers{kReclaimers};
-  NmgrService nmgr;
-  ControlService control;
+  Late<runtime::Runtime> runtime;
+  std::optional<NmgrService> nmgr_service;
+  Late<NmgrService> nmgr;
+  ControlService control_service;
+  Late<ControlService> control;
   RawService nmgr_calls{"nrt.nmgr_v1"};
   RawService stream_calls{"nrt.nmgr_stream"};
   RawService session_calls{"nrt.nmgr_session_manager"};
@@ -103,6 +123,17 @@ struct Server::State {
   std::unique_ptr<grpc::Server> server;
   std::unique_ptr<Listener> listener;  // none for TCP: gRPC listens itself
 };
+
+void Server::State::SetReason(const std::string& reason) {
+  runtime.SetReason(reason);
+  nmgr.SetReason(reason);
+}
+
+void Server::State::Provide(runtime::Runtime& with) {
+  nmgr_service.emplace(with, clients);
+  runtime.Provide(with);
+  nmgr.Provide(*nmgr_service);
+}
 
 Result<void> Server::State::Build(bool by_tcp) {
   gpr_set_log_function(LogOfGrpc);
@@ -149,7 +180,9 @@ void Server::State::Disconnected(int descriptor) {
   if (!client) return;
   processes.Disconnected(*client);
   boost::asio::post(reclaimers, [this, connection = client->connection] {
-    nmgr.runtime().Disconnect(connection);
+    // As SessionCall::Close().
+    if (runtime.get() == nullptr) sessions.Disconnect(connection);
+    if (runtime::Runtime* const there = runtime.get()) there->Disconnect(connection);
   });
 }
 
@@ -158,6 +191,7 @@ Result<Endpoint> Endpoint::Reserve(const ServerOptions& options) {
   endpoint.address_ =
       options.address.starts_with('/') ? "unix:" + options.address : options.address;
   if (const auto path = SocketPath(endpoint.address_)) {
+    endpoint.fresh_folder_ = FreshFolder(*path);
     NRTD_ASSIGN(BoundSocket socket,
                 BoundSocket::Bind({*path, options.socket_mode, options.socket_group}));
     endpoint.socket_.emplace(std::move(socket));
@@ -172,14 +206,13 @@ Result<Endpoint> Endpoint::Reserve(const ServerOptions& options) {
 }
 
 Result<std::unique_ptr<Server>> Server::Start(Endpoint endpoint, const runtime::AccessRules& access,
-                                              runtime::Runtime& runtime,
-                                              boost::asio::io_context& io) {
+                                              const Served& served, boost::asio::io_context& io) {
   const bool by_tcp = endpoint.by_tcp();
-  auto state = std::make_unique<State>(endpoint.address(), access, by_tcp, runtime, io);
+  auto state = std::make_unique<State>(endpoint.address(), access, by_tcp, served, io);
   NRTD_TRY(state->Build(by_tcp));
   ServeNmgr(state->environment(), state->nmgr_calls, state->nmgr);
   ServeStreams(state->environment(), state->stream_calls, state->nmgr);
-  ServeSessions(state->environment(), state->session_calls, runtime);
+  ServeSessions(state->environment(), state->session_calls, state->sessions, state->runtime);
   ServeControl(state->environment(), state->control_calls, state->control);
   Result<void> started;
   if (!by_tcp) started = state->Listen(std::move(*endpoint.socket_), io);
@@ -196,6 +229,14 @@ Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 Server::~Server() {
   if (state_->server != nullptr) Shutdown(Duration::zero());
+}
+
+void Server::SetReason(const std::string& reason) {
+  state_->SetReason(reason);
+}
+
+void Server::Provide(runtime::Runtime& runtime) {
+  state_->Provide(runtime);
 }
 
 const std::string& Server::address() const {

@@ -33,27 +33,44 @@ class Endpoint {
 
   const std::string& address() const { return address_; }  // as clients write it
   bool by_tcp() const { return !socket_; }
+  // The folder of the socket if it was empty before the socket was made, otherwise "".
+  const std::string& fresh_folder() const { return fresh_folder_; }
 
  private:
   friend class Server;
-  friend class UnavailableServer;
   std::string address_;
+  std::string fresh_folder_;
   std::optional<BoundSocket> socket_;  // none for TCP: gRPC listens itself
 };
 
+// What a server serves. All outlive it.
+struct Served {
+  runtime::SessionTable& sessions;  // the runtime's
+  runtime::Runtime* runtime;        // null: it comes later
+  const std::string& reason;        // why it is not there
+  Clock& clock;
+};
+
+// Serves from the start. As long as there is no runtime (its devices or its memory are missing),
+// get_version, sessions, ListSessions, ListClients and Health work, and every other call is
+// answered with code 6 and the reason; the same connections and streams go on when it comes.
 class Server {
  public:
-  // Listens; takes connections to a unix socket while `io` runs. kInvalid with the reason when it
-  // cannot listen. `runtime` and `io` outlive the server.
+  // Listens; takes connections to a unix socket while `io` runs, which outlives the server.
+  // kInvalid with the reason when it cannot listen.
   static Result<std::unique_ptr<Server>> Start(Endpoint endpoint,
                                                const runtime::AccessRules& access,
-                                               runtime::Runtime& runtime,
-                                               boost::asio::io_context& io);
+                                               const Served& served, boost::asio::io_context& io);
   // `io` does not run any more.
   ~Server();
 
   // As clients write it.
   const std::string& address() const;
+
+  // Why there is no runtime. Before Provide().
+  void SetReason(const std::string& reason);
+  // The runtime, from now on. It outlives the server. At most once, and not if Start() had one.
+  void Provide(runtime::Runtime& runtime);
 
   // Takes no new calls; those under way may end until `grace` is over, then they are cancelled.
   // Removes the socket. `io` does not run any more.

@@ -14,8 +14,12 @@ runtime::VersionInfo ToVersionInfo(const nrt::version& version) {
 }  // namespace
 
 SessionCall::SessionCall(const CallEnvironment& environment, RawService& service,
-                         runtime::Runtime& runtime)
-    : Call(environment.queue), environment_(environment), service_(service), runtime_(runtime) {
+                         runtime::SessionTable& sessions, Late<runtime::Runtime>& runtime)
+    : Call(environment.queue),
+      environment_(environment),
+      service_(service),
+      sessions_(sessions),
+      runtime_(runtime) {
   service_.RequestStream(service_.Method("session_monitor"), &context_, &stream_,
                          queue().completions(), this);
 }
@@ -24,7 +28,7 @@ void SessionCall::Proceed(bool ok) {
   switch (step_) {
     case Step::kAwaited:
       if (!ok) break;
-      new SessionCall(environment_, service_, runtime_);
+      new SessionCall(environment_, service_, sessions_, runtime_);
       if (const grpc::Status opened = Guarded([this] { return Open(); }); !opened.ok()) {
         Finish(opened);
         return;
@@ -64,7 +68,7 @@ grpc::Status SessionCall::Open() {
     if (!charge) return RefusalOf(charge.error());
     charge_ = std::move(*charge);
   }
-  id_ = runtime_.sessions().Open(client);
+  id_ = sessions_.Open(client);
   nrt::session_monitor_response response;
   response.set_session_id(id_);
   SetVersion(response.mutable_runtime_version());
@@ -82,7 +86,7 @@ grpc::Status SessionCall::Describe() {
   info.framework = Printable(request.framework_name());
   info.framework_version = ToVersionInfo(request.framework_version());
   info.client_version = ToVersionInfo(request.fal_version());
-  runtime_.sessions().Describe(id_, std::move(info));
+  sessions_.Describe(id_, std::move(info));
   return grpc::Status::OK;
 }
 
@@ -95,7 +99,10 @@ void SessionCall::Finish(const grpc::Status& status) {
 
 void SessionCall::Close() {
   if (id_ == 0) return;
-  runtime_.CloseSession(id_);
+  // Without a runtime nothing was made under the session. If one comes meanwhile, it sees the
+  // session closed, or is seen here.
+  if (runtime_.get() == nullptr) sessions_.Close(id_);
+  if (runtime::Runtime* const runtime = runtime_.get()) runtime->CloseSession(id_);
   charge_.Release();
   LogForClient(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_, context_.client().Text());
 }

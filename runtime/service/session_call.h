@@ -10,12 +10,13 @@
 namespace nrtd::service {
 
 // Answers {session_id, runtime_version} as soon as the stream opens, before the client has written
-// anything, exactly once. The session ends with the stream, however that ends. Between two messages
-// it occupies no thread.
+// anything, exactly once; also while the daemon waits for its devices, which the session then
+// outlives. It ends with the stream, however that ends. Between two messages it occupies no thread.
 class SessionCall final : public Call {
  public:
   // Waits for the next session. All outlive the call.
-  SessionCall(const CallEnvironment& environment, RawService& service, runtime::Runtime& runtime);
+  SessionCall(const CallEnvironment& environment, RawService& service,
+              runtime::SessionTable& sessions, Late<runtime::Runtime>& runtime);
 
   void Proceed(bool ok) override;
 
@@ -28,7 +29,8 @@ class SessionCall final : public Call {
 
   const CallEnvironment environment_;
   RawService& service_;
-  runtime::Runtime& runtime_;
+  runtime::SessionTable& sessions_;
+  Late<runtime::Runtime>& runtime_;
   Step step_ = Step::kAwaited;
   runtime::SessionId id_ = 0;
   CallContext context_;

@@ -9,6 +9,7 @@
 #include "runtime/service/call_context.h"
 #include "runtime/service/call_queue.h"
 #include "runtime/service/clients.h"
+#include "runtime/service/late.h"
 #include "runtime/service/raw_service.h"
 
 namespace nrtd::service {
@@ -36,7 +37,7 @@ struct UnaryMethod {
   CallEnvironment environment;
   RawService& service;
   int number;  // RawService::Method()
-  Handler& handler;
+  Late<Handler>& handler;
   Handle handle;
   UnaryOptions<Handler, Response> options;
 };
@@ -60,8 +61,9 @@ class UnaryCall final : public Call {
   void Proceed(bool ok) override {
     if (answered_) {  // not ok: the client has gone
       method_.environment.deadlines.End(context_.waiter());
-      if (!ok && method_.options.take_back != nullptr)
-        (method_.handler.*method_.options.take_back)(response_);
+      Handler* const handler = method_.handler.get();
+      if (!ok && handler != nullptr && method_.options.take_back != nullptr)
+        (handler->*method_.options.take_back)(response_);
       EndPart();
       return;
     }
@@ -80,8 +82,10 @@ class UnaryCall final : public Call {
     if (auto entered = context_.admission().Enter(context_.client().account, bytes_.Length());
         !entered)
       return RefusalOf(entered.error());
+    Handler* const handler = method_.handler.get();
+    if (handler == nullptr) return Refuse(method_.handler.reason(), &response_);
     if (auto decoded = Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
-    return (method_.handler.*method_.handle)(&context_, &request_, &response_);
+    return (handler->*method_.handle)(&context_, &request_, &response_);
   }
 
   // Sends the response, or an error of the transport.
@@ -129,7 +133,7 @@ class UnaryCall final : public Call {
 // Serves a method from now on: Serve(environment, service, "infer", handler, &Handler::infer).
 template <typename Handler, typename Base, typename Context, typename Request, typename Response>
 void Serve(const CallEnvironment& environment, RawService& service, std::string_view method,
-           Handler& handler, grpc::Status (Base::*handle)(Context*, const Request*, Response*),
+           Late<Handler>& handler, grpc::Status (Base::*handle)(Context*, const Request*, Response*),
            UnaryOptions<Handler, Response> options = {}) {
   new UnaryCall<Handler, Context, Request, Response>(
       {environment, service, service.Method(method), handler, handle, options});

@@ -52,8 +52,8 @@ struct Client {
 // nobody's.
 FileUser FileUserOf(const Client& client);
 
-// Connections are numbered from here, sessions from 1.
-inline constexpr scheduler::SessionId kFirstConnection = scheduler::SessionId{1} << 32;
+// Connections are numbered from here; sessions never come so far (runtime/state/ids.h).
+inline constexpr scheduler::SessionId kFirstConnection = scheduler::SessionId{1} << 63;
 using scheduler::kNoProcess;
 
 // The same for all connections of a process: its number in pidfs, else its pid and start. Where

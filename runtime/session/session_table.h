@@ -38,7 +38,9 @@ struct SessionInfo {
 // and connections. Threadsafe.
 class SessionTable {
  public:
-  explicit SessionTable(const Limits& limits = NoLimits()) : ledger_(limits) {}
+  // Sessions are numbered from `first` on, which is below kFirstConnection.
+  explicit SessionTable(const Limits& limits = NoLimits(), SessionId first = 1)
+      : ledger_(limits), next_(first) {}
 
   // What clients make the daemon hold. An account belongs to a process.
   Ledger& ledger() { return ledger_; }
@@ -65,7 +67,7 @@ class SessionTable {
   mutable Mutex mutex_;
   std::map<SessionId, SessionInfo> sessions_ NRTD_GUARDED_BY(mutex_);
   std::map<SessionId, Client> clients_ NRTD_GUARDED_BY(mutex_);  // by connection
-  SessionId next_ NRTD_GUARDED_BY(mutex_) = 1;
+  SessionId next_ NRTD_GUARDED_BY(mutex_);
   SessionId next_connection_ NRTD_GUARDED_BY(mutex_) = kFirstConnection;
 };
 

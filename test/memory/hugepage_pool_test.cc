@@ -180,6 +180,23 @@ TEST(HugePagePool, WithoutTheRightToSeePhysicalAddressesItSaysWhatToGrant) {
   EXPECT_EQ(buffer->BusAddress(), reinterpret_cast<uintptr_t>(buffer->data()));
 }
 
+// As a daemon does that waits for huge pages without capabilities.
+TEST(HugePagePool, APagemapThatWasOpenedBeforeShowsPhysicalAddressesLater) {
+  NRTD_REQUIRE_HUGE_PAGES(2);
+  NRTD_REQUIRE_PHYSICAL_ADDRESSES();
+  auto opened = Pagemap::Open();
+  ASSERT_TRUE(opened) << opened.error().text;
+  const auto pagemap = std::make_shared<const Pagemap>(std::move(*opened));
+  constexpr int kSysAdmin = 21;
+  const WithoutCapability none(kSysAdmin);
+  const auto pool = HugePagePool::Create({.pages_per_device = 2, .pagemap = pagemap});
+  ASSERT_TRUE(pool) << pool.error().text;
+  for (const PoolPage& page : (*pool)->pages()) {
+    EXPECT_NE(page.bus_address, reinterpret_cast<uintptr_t>(page.data));
+    EXPECT_EQ(page.bus_address, pagemap->PhysicalAddress(page.data).value());
+  }
+}
+
 TEST(HugePagePool, SmallPagesAreAddressedVirtuallyWhateverWasAsked) {
   const auto pool = SmallPool(3);
   ASSERT_TRUE(pool);

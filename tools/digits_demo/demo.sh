@@ -6,7 +6,9 @@ set -euo pipefail
 bin=$(readlink -f "$1")
 models=$(readlink -f "$(dirname "$0")/../../models/digits")
 work=$(mktemp -d)
-export NEURON_RTD_ADDRESS=unix:$work/neuron.sock
+# In a folder of its own, which is empty: models are numbered from 10001.
+mkdir "$work/run"
+export NEURON_RTD_ADDRESS=unix:$work/run/neuron.sock
 daemon=
 
 stop_daemon() {
@@ -43,7 +45,7 @@ step "kill -TERM neuron-rtd"
 pid=$daemon
 stop_daemon
 left=
-[ -e "$work/neuron.sock" ] && left="$left socket"
+[ -e "$work/run/neuron.sock" ] && left="$left socket"
 kill -0 "$pid" 2>/dev/null && left="$left process"
 [ "$(awk '/HugePages_Free/ {print $2}' /proc/meminfo)" = "$pages_before" ] || left="$left hugepages"
 [ -z "$left" ] || { echo "demo: left behind:$left" >&2; exit 1; }
