@@ -63,6 +63,10 @@ Runtime::Runtime(std::unique_ptr<Machine> machine, IdBases ids,
       sessions_(*session_table_),
       network_ids_(std::move(ids.networks)),
       cookies_(*machine_, ids.first_cookie) {
+  const Limits& limits = sessions_.ledger().limits();
+  neff_cache_.SetMaxNeffBytes(limits.PerClient(Holding::kNetworkBytes));
+  neff_cache_.SetMaxBytes(limits.Total(Holding::kNetworkBytes) / 4);
+  groups_.SetCoreLimits(limits.PerClient(Holding::kCores), limits.Total(Holding::kCores));
   for (uint32_t device = 0; device < machine_->device_count(); ++device)
     if (!machine_->has_device(device)) groups_.Withhold(CoresOf(device));
 }

@@ -15,13 +15,26 @@ void GroupTable::Provide(CoreRun cores) {
   std::fill_n(taken_.begin() + cores.first, cores.count, false);
 }
 
+uint64_t GroupTable::Allowance(ProcessKey process) const {
+  uint64_t own = 0;
+  uint64_t all = 0;
+  for (const auto& [id, group] : groups_) {
+    all += group.cores.count;
+    if (group.owner.process == process) own += group.cores.count;
+  }
+  return std::min(per_process_ - std::min(own, per_process_), total_ - std::min(all, total_));
+}
+
 Result<GroupInfo> GroupTable::Create(uint32_t count, bool implicit, Owner owner) {
   MutexLock lock(mutex_);
-  const CoreRun largest = LargestFreeRun(taken_);
+  CoreRun largest = LargestFreeRun(taken_);
+  largest.count =
+      static_cast<uint32_t>(std::min<uint64_t>(largest.count, Allowance(owner.process)));
   const bool without_cores = implicit && count == 0;
   const auto run = without_cores ? std::optional(CoreRun{})
                    : count == 0  ? std::optional(largest)
-                                 : ChooseCores(taken_, count);
+                   : count > Allowance(owner.process) ? std::nullopt
+                                                      : ChooseCores(taken_, count);
   if (!run || (run->count == 0 && !without_cores)) {
     return Fail(Nerr::kResourceNc,
                 "Requested number of NCs: {} exceeds the total available number: {}",

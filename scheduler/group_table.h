@@ -36,6 +36,14 @@ class GroupTable {
   explicit GroupTable(uint32_t cores, IdRange ids = {})
       : core_count_(cores), ids_(std::move(ids)), taken_(cores, false) {}
 
+  // How many cores the groups of one process, and all groups together, may have. Before the first
+  // group is made; without a limit otherwise.
+  void SetCoreLimits(uint64_t per_process, uint64_t total) NRTD_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    per_process_ = per_process;
+    total_ = total;
+  }
+
   // Cores that no group gets until they are provided: those of a device that cannot be had yet.
   void Withhold(CoreRun cores);
   void Provide(CoreRun cores);
@@ -43,7 +51,7 @@ class GroupTable {
   // An implicit group holds its network from the start; it has exactly `count` cores, none for a
   // network of host nodes only. An explicit one of `count` 0: the largest contiguous free run.
   // kResourceNc: "Requested number of NCs: X exceeds
-  // the total available number: Y" where Y is the longest contiguous free run. Errors of
+  // the total available number: Y" where Y is the longest contiguous free run, or what the limits leave. Errors of
   // IdSequence.
   Result<GroupInfo> Create(uint32_t count, bool implicit, Owner owner = {});
 
@@ -66,11 +74,15 @@ class GroupTable {
   uint32_t core_count() const { return core_count_; }
 
  private:
+  // Cores that a process may still take.
+  uint64_t Allowance(ProcessKey process) const NRTD_REQUIRES(mutex_);
   void Free(std::map<GroupId, GroupInfo>::iterator group) NRTD_REQUIRES(mutex_);
 
   const uint32_t core_count_;
   IdSequence ids_;
   mutable Mutex mutex_;
+  uint64_t per_process_ NRTD_GUARDED_BY(mutex_) = ~uint64_t{0};
+  uint64_t total_ NRTD_GUARDED_BY(mutex_) = ~uint64_t{0};
   std::vector<bool> taken_ NRTD_GUARDED_BY(mutex_);
   std::map<GroupId, GroupInfo> groups_ NRTD_GUARDED_BY(mutex_);
 };

@@ -85,6 +85,17 @@ class JsonFile {
     }
     return {};
   }
+  Result<void> Read(const char* key, std::vector<std::string>* out) {
+    const Json* value = Find(key);
+    if (value == nullptr) return {};
+    const char* const expected = "a list of texts, such as [\"mappings=64\"]";
+    if (!value->is_array()) return Unexpected(key, expected, *value);
+    for (const Json& entry : *value) {
+      if (!entry.is_string()) return Unexpected(key, expected, *value);
+      out->push_back(entry.get<std::string>());
+    }
+    return {};
+  }
   tl::unexpected<Error> Unexpected(const char* key, const std::string& expected,
                                    const Json& value) const {
     constexpr size_t kShown = 60;
@@ -149,6 +160,8 @@ Result<Config> ReadConfig(const std::string& path) {
   NRTD_TRY(file.Read("socket_group", &config.socket_group));
   NRTD_TRY(file.Read("lock_directory", &config.lock_directory));
   NRTD_TRY(file.Read("state_directory", &config.state_directory));
+  NRTD_TRY(file.Read("client_limits", &config.client_limits));
+  NRTD_TRY(file.Read("total_limits", &config.total_limits));
   file.WarnOfOthers();
   return config;
 }

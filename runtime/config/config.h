@@ -35,6 +35,8 @@ struct Config {
   std::optional<std::string> socket_group;
   std::optional<std::string> lock_directory;
   std::optional<std::string> state_directory;
+  std::vector<std::string> client_limits;  // "mappings=64"
+  std::vector<std::string> total_limits;
 };
 
 // One of several daemons on a machine.

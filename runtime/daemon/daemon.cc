@@ -34,6 +34,16 @@ void AllowLocking() {
   (void)::setrlimit(RLIMIT_MEMLOCK, &limit);
 }
 
+// What the system gives now, unless the options say otherwise.
+runtime::Limits LimitsOf(const Options& options) {
+  runtime::Limits limits = runtime::DefaultLimits(runtime::ReadSystemRoom());
+  for (const std::string& assignment : options.client_limits)
+    (void)runtime::SetLimit(limits.per_client, assignment);  // checked when they were read
+  for (const std::string& assignment : options.total_limits)
+    (void)runtime::SetLimit(limits.total, assignment);
+  return limits;
+}
+
 }  // namespace
 
 Result<void> Daemon::Serve(service::Endpoint endpoint,
@@ -50,7 +60,7 @@ Result<void> Daemon::Serve(service::Endpoint endpoint,
   // A sanitizer's search for leaks traces the process.
   if (options_.seccomp && !kSanitized) NRTD_TRY(RestrictSystemCalls());
   NRTD_ASSIGN(ids_, runtime::ChooseIds({options_.state_directory, endpoint.fresh_folder()}));
-  sessions_ = std::make_shared<runtime::SessionTable>(runtime::NoLimits(), ids_.first_session);
+  sessions_ = std::make_shared<runtime::SessionTable>(LimitsOf(options_), ids_.first_session);
   if (machine) {
     MakeRuntime(std::move(*machine));
   } else {

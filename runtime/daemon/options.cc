@@ -70,6 +70,8 @@ struct CommandLine {
   std::optional<uint32_t> level;
   bool console = false;
   bool no_seccomp = false;
+  std::vector<std::string> client_limits;
+  std::vector<std::string> total_limits;
 };
 
 void Declare(CLI::App& app, CommandLine& line) {
@@ -122,6 +124,10 @@ void Declare(CLI::App& app, CommandLine& line) {
   app.add_option("--state-directory", line.state_directory,
                  "Where the daemon keeps which ids it has handed out, so that none repeats after a "
                  "restart; a directory of its own [none]");
+  app.add_option("--client-limit", line.client_limits,
+                 "NAME=AMOUNT: how much of it a client may make the daemon hold, such as "
+                 "mappings=64 or network-bytes=2GiB (docs/limits.md); may be given again");
+  app.add_option("--total-limit", line.total_limits, "The same for all clients together");
   app.add_flag("--no-seccomp", line.no_seccomp, "Do not restrict the daemon's own system calls");
   app.add_option("-l,--log-level", line.level,
                  "0 to 3 errors, 4 warnings, 5 what happened, 6 debug, 7 trace [5]")
@@ -163,6 +169,20 @@ Result<void> ApplyAccess(const CommandLine& line, const Config& config,
   return {};
 }
 
+// The file's, then the command line's, so that the latter have the last word.
+std::vector<std::string> PreferLine(const std::vector<std::string>& line,
+                                    std::vector<std::string> config) {
+  config.insert(config.end(), line.begin(), line.end());
+  return config;
+}
+
+Result<void> CheckLimits(const std::vector<std::string>& assignments) {
+  runtime::Limits ignored = runtime::NoLimits();
+  for (const std::string& assignment : assignments)
+    NRTD_TRY(runtime::SetLimit(ignored.total, assignment));
+  return {};
+}
+
 runtime::LoadDefaults DefaultsOf(const Config& config) {
   runtime::LoadDefaults defaults;
   Override(defaults.cached_neffs, config.model_cache_count);
@@ -197,6 +217,8 @@ Result<Options> Combine(const CommandLine& line) {
   options.machine.allow_small_pages = line.allow_small_pages;
   NRTD_TRY(ApplyAccess(line, config, options.server));
   options.defaults = DefaultsOf(config);
+  NRTD_TRY(CheckLimits(options.client_limits = PreferLine(line.client_limits, config.client_limits)));
+  NRTD_TRY(CheckLimits(options.total_limits = PreferLine(line.total_limits, config.total_limits)));
   const auto level = line.level ? line.level : config.log_level;
   if (level) options.log.level = Level(*level);
   options.log_level_given = line.level.has_value();

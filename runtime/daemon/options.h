@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "runtime/config/config.h"
@@ -17,6 +18,9 @@ struct Options {
   runtime::MachineOptions machine;
   runtime::LoadDefaults defaults;
   std::string state_directory;  // "" for none
+  // NAME=AMOUNT as SetLimit() takes them, checked; they go before runtime::DefaultLimits().
+  std::vector<std::string> client_limits;
+  std::vector<std::string> total_limits;
   LogOptions log;
   std::string config_file;       // what was read, "" for none: read again on SIGHUP
   bool log_level_given = false;  // on the command line: a file does not change it

@@ -110,6 +110,12 @@ Result<std::shared_ptr<const neff::Neff>> NeffCache::Read(neff::NeffSource sourc
                                                           const NeffReading& reading) {
   neff::Limits limits;
   limits.max_neff_bytes = max_neff_bytes_;
+  limits.max_unpacked_bytes = std::min(limits.max_unpacked_bytes, 2 * max_neff_bytes_);
+  // A value takes some 100 bytes while its file is read.
+  constexpr uint64_t kBytesOfAValue = 100;
+  const uint64_t parsed = std::max(max_neff_bytes_ / 8, kMiB);
+  limits.max_json_bytes = std::min(limits.max_json_bytes, parsed);
+  limits.max_json_values = std::min<size_t>(limits.max_json_values, parsed / kBytesOfAValue);
   limits.stop = reading.stop;
   Entry entry;
   if (const auto* path = std::get_if<std::filesystem::path>(&source)) {
@@ -151,7 +157,7 @@ void NeffCache::Keep(Entry entry) {
 void NeffCache::Shrink(Entries& dropped) {
   uint64_t bytes = 0;
   for (const Entry& entry : entries_) bytes += entry.neff->sealed_weights().bytes().size();
-  while (entries_.size() > capacity_ || bytes > kMostBytes) {
+  while (entries_.size() > capacity_ || bytes > max_bytes_) {
     bytes -= entries_.back().neff->sealed_weights().bytes().size();
     dropped.splice(dropped.end(), entries_, std::prev(entries_.end()));
   }

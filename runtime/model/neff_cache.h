@@ -57,8 +57,11 @@ class NeffCache {
   // How many are kept; 0: none. Networks that are loaded keep theirs' weights all the same.
   void SetCapacity(uint32_t count);
 
-  // The largest NEFF that is taken; never more than neff::Limits has. Set before the first Read().
+  // The largest NEFF that is taken, packed and unpacked; never more than neff::Limits has. What is
+  // parsed of it has an eighth of that on top. Set before the first Read().
   void SetMaxNeffBytes(uint64_t bytes) { max_neff_bytes_ = std::min(bytes, max_neff_bytes_); }
+  // The most that is kept of NEFFs without a network; never more than kMostBytes. As above.
+  void SetMaxBytes(uint64_t bytes) { max_bytes_ = std::min(bytes, max_bytes_); }
 
   // Condensed: without the archive. Errors of neff::ReadExecutable, for the target of the
   // simulator, of CheckWanted(), and, for a path, of OpenAsUser() and `reserve`. A file's header
@@ -90,6 +93,7 @@ class NeffCache {
   mutable Mutex mutex_;
   Entries entries_ NRTD_GUARDED_BY(mutex_);
   uint32_t capacity_ NRTD_GUARDED_BY(mutex_) = kDefaultCapacity;
+  uint64_t max_bytes_ = kMostBytes;
   std::atomic<uint64_t> hits_{0};
   std::atomic<uint64_t> misses_{0};
 };
