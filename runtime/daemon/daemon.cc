@@ -50,7 +50,8 @@ Result<void> Daemon::Serve(service::Endpoint endpoint,
   // A sanitizer's search for leaks traces the process.
   if (options_.seccomp && !kSanitized) NRTD_TRY(RestrictSystemCalls());
   NRTD_ASSIGN(ids_, runtime::ChooseIds({options_.state_directory, endpoint.fresh_folder()}));
-  sessions_ = std::make_shared<runtime::SessionTable>(runtime::NoLimits(), ids_.first_session);
+  sessions_ = std::make_shared<runtime::SessionTable>(
+      runtime::DefaultLimits(runtime::ReadSystemRoom()), ids_.first_session);
   if (machine) {
     MakeRuntime(std::move(*machine));
   } else {
