@@ -35,7 +35,12 @@ inline constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
 // its session stays.
 inline constexpr Duration kNextMessageTimeout = std::chrono::seconds(30);
 inline constexpr Duration kAnswerReadTimeout = std::chrono::seconds(30);
-// How often the calls above are looked at, while there are any.
+// A message that has begun to arrive and of which no more comes, although the client may send it:
+// its connection is shut down. gRPC has buffered all that has come, and sends without pause itself;
+// three orders above the longest pause of a client that a busy machine does not run. One that is
+// stopped in a debugger while it sends loses its connection.
+inline constexpr Duration kMessageStallTimeout = std::chrono::seconds(10);
+// How often the calls and messages above are looked at, while there are any.
 inline constexpr Duration kCallDeadlineCheck = std::chrono::seconds(1);
 
 // A process of which the kernel does not tell the end (before Linux 6.5) counts as ended when it has

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/ledger/ledger.h"
 
+#include <algorithm>
+
 namespace nrtd::runtime {
 namespace {
 
@@ -29,6 +31,16 @@ Result<void> Charge::Resize(uint64_t amount) {
   }
   amount_ = amount;
   return {};
+}
+
+void Charge::Set(uint64_t amount) {
+  if (account_ == nullptr) return;
+  if (amount > amount_) {
+    account_->AddAnyhow(holding_, amount - amount_);
+  } else if (amount < amount_) {
+    account_->Subtract(holding_, amount_ - amount);
+  }
+  amount_ = amount;
 }
 
 void Charge::Release() {
@@ -64,14 +76,15 @@ Result<Charge> ClientAccount::Take(Holding holding, uint64_t amount) {
 
 Result<void> ClientAccount::Add(Holding holding, uint64_t amount) {
   const Limits& limits = ledger_.limits_;
-  if (!counters_.Add(holding, amount, limits.PerClient(holding))) {
+  const uint64_t own_limit = ledger_.PerClient(holding);
+  if (!counters_.Add(holding, amount, own_limit)) {
     refusals_.fetch_add(1, std::memory_order_relaxed);
     return Fail(
         Nerr::kResource,
         "{} more {} would be too much: {} has {}, a client may have {}; free some, or start "
         "the daemon with --client-limit {}=AMOUNT",
         AmountText(holding, amount), HoldingName(holding), name_,
-        AmountText(holding, counters_.Of(holding)), AmountText(holding, limits.PerClient(holding)),
+        AmountText(holding, counters_.Of(holding)), AmountText(holding, own_limit),
         HoldingName(holding));
   }
   if (!ledger_.totals_.Add(holding, amount, limits.Total(holding))) {
@@ -87,11 +100,39 @@ Result<void> ClientAccount::Add(Holding holding, uint64_t amount) {
   return {};
 }
 
+void ClientAccount::AddAnyhow(Holding holding, uint64_t amount) {
+  counters_.AddAnyhow(holding, amount);
+  ledger_.totals_.AddAnyhow(holding, amount);
+}
+
 void ClientAccount::Subtract(Holding holding, uint64_t amount) {
   counters_.Subtract(holding, amount);
   ledger_.totals_.Subtract(holding, amount);
-  const bool memory = holding == Holding::kMessageBytes || holding == Holding::kNetworkBytes;
+  const bool memory = holding == Holding::kMessageBytes || holding == Holding::kArrivingBytes ||
+                      holding == Holding::kNetworkBytes;
   if (memory && amount >= Ledger::kLargeBlock && ledger_.on_freed_) ledger_.on_freed_();
+}
+
+bool ClientAccount::IsOver(Holding holding) const {
+  return counters_.Of(holding) > ledger_.PerClient(holding);
+}
+
+uint64_t Ledger::PerClient(Holding holding) const {
+  const uint64_t limit = limits_.PerClient(holding);
+  const bool arriving = holding == Holding::kArrivingBytes;
+  if (!arriving && holding != Holding::kMessageBytes) return limit;
+  const uint64_t floor = message_floor_.load(std::memory_order_relaxed);
+  return std::max(limit, std::min(limits_.Total(holding), arriving ? 2 * floor : floor));
+}
+
+void Ledger::RaiseMessageFloor(uint64_t bytes) {
+  constexpr uint64_t kRoomForTheRest = 64 * kKiB;  // of a message: names, lengths, paths
+  constexpr uint64_t kMost = uint64_t{1} << 62;
+  const uint64_t wanted = std::min(bytes, kMost) + kRoomForTheRest;
+  uint64_t before = message_floor_.load(std::memory_order_relaxed);
+  while (before < wanted &&
+         !message_floor_.compare_exchange_weak(before, wanted, std::memory_order_relaxed)) {
+  }
 }
 
 std::shared_ptr<ClientAccount> Ledger::Account(ClientId client, const std::string& name) {

@@ -43,6 +43,8 @@ class Charge {
   uint64_t amount() const { return amount_; }
   // More or less of it. kResource as Take(): it stays what it was then. Less always succeeds.
   Result<void> Resize(uint64_t amount);
+  // So much of it whatever the limits are: what cannot be refused, but acted upon.
+  void Set(uint64_t amount);
   void Release();
 
  private:
@@ -67,6 +69,9 @@ class Counters {
   Amounts All() const;
   // False, and nothing changes, if it would be more than `limit`.
   bool Add(Holding holding, uint64_t amount, uint64_t limit);
+  void AddAnyhow(Holding holding, uint64_t amount) {
+    held_[static_cast<size_t>(holding)].fetch_add(amount, std::memory_order_relaxed);
+  }
   void Subtract(Holding holding, uint64_t amount);
 
  private:
@@ -88,11 +93,14 @@ class ClientAccount : public std::enable_shared_from_this<ClientAccount> {
   ClientId id() const { return id_; }
   const std::string& name() const { return name_; }
   const Counters& counters() const { return counters_; }
+  // Holds more of it than it may.
+  bool IsOver(Holding holding) const;
   uint64_t refusals() const { return refusals_.load(std::memory_order_relaxed); }
 
  private:
   friend class Charge;
   Result<void> Add(Holding holding, uint64_t amount);
+  void AddAnyhow(Holding holding, uint64_t amount);
   void Subtract(Holding holding, uint64_t amount);
 
   Ledger& ledger_;
@@ -114,6 +122,14 @@ class Ledger {
   std::vector<std::shared_ptr<ClientAccount>> List() const;
 
   const Limits& limits() const { return limits_; }
+  // What a client may hold now: the limit, or for messages what RaiseMessageFloor() asked for.
+  uint64_t PerClient(Holding holding) const;
+  bool IsOver(Holding holding) const { return totals_.Of(holding) > limits_.Total(holding); }
+
+  // A single message may have so many bytes from now on, as far as the total allows, and twice as
+  // many may be arriving. Called for the inputs and outputs of each network that is loaded; it
+  // never falls. Threadsafe.
+  void RaiseMessageFloor(uint64_t bytes);
   const Counters& totals() const { return totals_; }
 
   // Called, without a lock, when memory of at least kLargeBlock goes from an account: what was
@@ -125,6 +141,7 @@ class Ledger {
   friend class ClientAccount;
   const Limits limits_;
   std::function<void()> on_freed_;
+  std::atomic<uint64_t> message_floor_{0};
   Counters totals_;
   mutable Mutex mutex_;
   std::map<ClientId, std::weak_ptr<ClientAccount>> accounts_ NRTD_GUARDED_BY(mutex_);

@@ -19,6 +19,7 @@ constexpr std::array<Description, kHoldings> kDescriptions = {{
     {"sessions", false},
     {"calls", false},
     {"message-bytes", true},
+    {"arriving-bytes", true},
     {"networks", false},
     {"network-bytes", true},
     {"cores", false},
@@ -110,7 +111,9 @@ Limits DefaultLimits(const SystemRoom& room) {
   const uint64_t memory = ClientMemory(room);
   if (memory == kUnlimited) return limits;
   set(Holding::kMessageBytes, {memory / 16, memory / 8});
-  set(Holding::kNetworkBytes, {memory / 2, memory * 5 / 8});
+  // A message that is too large is refused when it is complete, and so must have room until then.
+  set(Holding::kArrivingBytes, {memory / 8, memory / 8});
+  set(Holding::kNetworkBytes, {memory / 2, memory * 9 / 16});
   set(Holding::kMappedBytes, {memory / 16, memory / 8});
   return limits;
 }

@@ -17,10 +17,11 @@
 namespace nrtd::runtime {
 
 enum class Holding : uint8_t {
-  kConnections,   // to the socket
-  kSessions,      // session_monitor streams
-  kCalls,         // received and not yet answered
-  kMessageBytes,  // requests, half received ones too, and answers that were not read yet
+  kConnections,    // to the socket
+  kSessions,       // session_monitor streams
+  kCalls,          // received and not yet answered
+  kMessageBytes,   // requests that are being handled, and answers that were not read yet
+  kArrivingBytes,  // requests of which gRPC has a part, or which wait to be handled
   kNetworks,
   kNetworkBytes,  // NEFFs: arriving, being read, kept by loaded networks; with their DRAM variables
   kCores,         // NeuronCores of groups
@@ -29,7 +30,7 @@ enum class Holding : uint8_t {
   kMappedBytes,   // of shared memory: a page that the client never wrote is charged to the daemon
   kCookies,       // inferences posted and not collected
 };
-inline constexpr size_t kHoldings = 11;
+inline constexpr size_t kHoldings = 12;
 inline constexpr uint64_t kUnlimited = ~uint64_t{0};
 
 // "message-bytes": the name that options, errors and tools use.

@@ -41,13 +41,14 @@ Clients::Clients(runtime::SessionTable& sessions, runtime::AccessRules rules, bo
 
 Result<std::shared_ptr<const runtime::Client>> Clients::Connected(int number, runtime::Peer peer) {
   auto client = std::make_shared<runtime::Client>(sessions_.Connect(std::move(peer)));
+  client->descriptor = number;
   auto charge = client->account->Take(runtime::Holding::kConnections);
   if (!charge) {
     sessions_.Disconnect(client->connection);
     return tl::unexpected<Error>(std::move(charge.error()));
   }
   LogForClient(LogLevel::kDebug, "NMGR:Client", "{} connected{}{}", client->Text(),
-      client->peer.cgroup.empty() ? "" : ", cgroup ", AsIs(client->peer.cgroup));
+               client->peer.cgroup.empty() ? "" : ", cgroup ", AsIs(client->peer.cgroup));
   MutexLock lock(mutex_);
   by_number_.insert_or_assign(number, Connection{client, std::move(*charge)});
   return std::shared_ptr<const runtime::Client>(std::move(client));

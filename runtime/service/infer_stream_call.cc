@@ -55,6 +55,7 @@ grpc::Status InferStreamCall::Begin() {
 
 // The request in `bytes_`; leaves the response there.
 grpc::Status InferStreamCall::Handle() {
+  environment_.meter.Taken(context_.client(), bytes_.Length());
   if (auto charged = context_.admission().SetBytes(bytes_.Length()); !charged)
     return RefusalOf(charged.error());
   if (NmgrService* const handler = handler_.get(); handler == nullptr) {

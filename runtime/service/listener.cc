@@ -11,6 +11,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/log.h"
@@ -19,12 +20,7 @@
 #include "runtime/session/peer.h"
 
 namespace nrtd::service {
-namespace {
-
-// Below are the daemon's own files.
-constexpr int kFirstNumber = 128;
-
-}  // namespace
+namespace {}  // namespace
 
 struct Listener::State {
   // `epoll` says nothing of data: gRPC reads that, and this thread sleeps meanwhile.
@@ -77,7 +73,7 @@ void Listener::State::Accept() {
 
 // Another descriptor of the same connection, or -1.
 int Listener::State::Renumber(int connection) {
-  int number = ::fcntl(connection, F_DUPFD_CLOEXEC, next_number);
+  int number = next_number < kEndOfNumbers ? ::fcntl(connection, F_DUPFD_CLOEXEC, next_number) : -1;
   if (number < 0) number = ::fcntl(connection, F_DUPFD_CLOEXEC, kFirstNumber);
   if (number >= 0) next_number = number + 1;
   return number;
@@ -146,6 +142,18 @@ Result<std::unique_ptr<Listener>> Listener::Open(BoundSocket socket, boost::asio
 }
 
 Listener::Listener(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+void Listener::ShutDown(int descriptor) {
+  const auto found = state_->watched.find(descriptor);
+  if (found != state_->watched.end()) (void)::shutdown(found->second.get(), SHUT_RDWR);
+}
+
+bool Listener::HasUnread(int descriptor) const {
+  const auto found = state_->watched.find(descriptor);
+  int bytes = 0;
+  return found != state_->watched.end() && ::ioctl(found->second.get(), FIONREAD, &bytes) == 0 &&
+         bytes > 0;
+}
 
 Listener::~Listener() {
   boost::system::error_code ignored;

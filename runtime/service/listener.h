@@ -16,6 +16,10 @@
 
 namespace nrtd::service {
 
+// The numbers that connections get as descriptors. Below are the daemon's own files.
+inline constexpr int kFirstNumber = 128;
+inline constexpr int kEndOfNumbers = 1 << 20;  // what the kernel allows by default (fs.nr_open)
+
 // All calls come on the thread that runs the io_context.
 struct ListenerEvents {
   // `descriptor`, non-blocking and now the callee's, is a number that no connection had for as long
@@ -32,6 +36,12 @@ class Listener {
   // refuses.
   static Result<std::unique_ptr<Listener>> Open(BoundSocket socket, boost::asio::io_context& io,
                                                 ListenerEvents events);
+  // Ends a connection, as if its client had closed it; on_disconnected follows. Nothing when it has
+  // gone. On the thread that runs `io`, as HasUnread().
+  void ShutDown(int descriptor);
+  // Are there bytes of the client that nobody has read yet?
+  bool HasUnread(int descriptor) const;
+
   // Removes the socket. Connections stay as they are; `io` does not run.
   ~Listener();
 

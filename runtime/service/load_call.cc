@@ -63,6 +63,7 @@ void LoadCall::ReadNext() {
 
 // One message of the stream; the memory of one that nobody wants goes at once.
 grpc::Status LoadCall::Take() {
+  environment_.meter.Taken(context_.client(), bytes_.Length());
   if (!added_) {
     bytes_.Clear();
     return grpc::Status::OK;

@@ -33,9 +33,16 @@ void MemoryTrimmer::Schedule(Duration pause) {
 }
 
 void MemoryTrimmer::Fire() {
-  const std::chrono::nanoseconds quiet(NowNs() - last_ns_.load(std::memory_order_relaxed));
+  const int64_t last_ns = last_ns_.load(std::memory_order_relaxed);
+  const std::chrono::nanoseconds quiet(NowNs() - last_ns);
   if (quiet < kTrimAfter) {
     Schedule(kTrimAfter - quiet);
+    return;
+  }
+  // Where thousands of calls went at once, gRPC may still be freeing them.
+  if (std::exchange(trimmed_ns_, last_ns) != last_ns) {
+    trim_();
+    Schedule(kTrimAfter);
     return;
   }
   // Whatever is freed from here on schedules again.

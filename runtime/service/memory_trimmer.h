@@ -12,7 +12,8 @@
 namespace nrtd::service {
 
 // Gives free memory back to the system once no large message has gone for a while (kTrimAfter): the
-// next message of a busy client finds its buffers still there, an idle daemon is small.
+// next message of a busy client finds its buffers still there, an idle daemon is small. Once more a
+// while later.
 class MemoryTrimmer {
  public:
   // Trims on the thread that runs `io`, which outlives this.
@@ -30,6 +31,7 @@ class MemoryTrimmer {
   boost::asio::steady_timer timer_;
   const std::function<void()> trim_;
   std::atomic<int64_t> last_ns_{0};  // when Freed() was called last
+  int64_t trimmed_ns_ = 0;           // when that was at the last time that it trimmed
   std::atomic<bool> scheduled_{false};
 };
 

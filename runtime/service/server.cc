@@ -19,6 +19,7 @@
 #include "runtime/service/memory_trimmer.h"
 #include "runtime/service/methods.h"
 #include "runtime/service/process_watch.h"
+#include "runtime/service/socket_meter.h"
 
 namespace nrtd::service {
 namespace {
@@ -70,6 +71,14 @@ void LimitConnections(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
 }
 
+// A message of 64 KiB may expand to 64 MiB, in gRPC and before it is charged to anyone. Clients of
+// 1.x send none that is compressed; one that is is refused with UNIMPLEMENTED.
+void RefuseCompression(grpc::ServerBuilder& builder) {
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+}
+
 }  // namespace
 
 struct Server::State {
@@ -85,6 +94,7 @@ struct Server::State {
                     });
                   }),
         sessions(served.sessions),
+        meter(sessions.ledger(), io),
         clients(sessions, rules, by_tcp),
         control_service(runtime, sessions, served.clock, address) {
     control.Provide(control_service);
@@ -92,7 +102,7 @@ struct Server::State {
     if (served.runtime != nullptr) Provide(*served.runtime);
     sessions.ledger().SetOnFreed([this] { trimmer.Freed(); });
   }
-  CallEnvironment environment() { return {*queue, clients, deadlines}; }
+  CallEnvironment environment() { return {*queue, clients, deadlines, meter}; }
 
   void SetReason(const std::string& reason);
   void Provide(runtime::Runtime& with);
@@ -106,6 +116,7 @@ struct Server::State {
   MemoryTrimmer trimmer;
   ProcessWatch processes;
   runtime::SessionTable& sessions;
+  SocketMeter meter;
   Clients clients;
   // Freeing what a client left may take as long as an inference, which the listener's thread must
   // not wait for.
@@ -151,6 +162,7 @@ Result<void> Server::State::Build(bool by_tcp) {
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   PermitKeepalive(builder);
   LimitConnections(builder);
+  RefuseCompression(builder);
   builder.RegisterService(&nmgr_calls);
   builder.RegisterService(&stream_calls);
   builder.RegisterService(&session_calls);
@@ -167,15 +179,22 @@ Result<void> Server::State::Listen(BoundSocket socket, boost::asio::io_context& 
   events.on_connected = [this](int descriptor, runtime::Peer peer) -> Result<void> {
     NRTD_ASSIGN(const auto client, clients.Connected(descriptor, std::move(peer)));
     processes.Connected(*client);
+    meter.Connected(*client);
     grpc::AddInsecureChannelFromFd(server.get(), descriptor);
     return Result<void>();
   };
+  meter.SetActions(
+      {[this](int descriptor) {
+         if (listener) listener->ShutDown(descriptor);
+       },
+       [this](int descriptor) { return listener && listener->HasUnread(descriptor); }});
   events.on_disconnected = [this](int descriptor) { Disconnected(descriptor); };
   NRTD_ASSIGN(listener, Listener::Open(std::move(socket), io, std::move(events)));
   return {};
 }
 
 void Server::State::Disconnected(int descriptor) {
+  meter.Disconnected(descriptor);
   const auto client = clients.Disconnected(descriptor);
   if (!client) return;
   processes.Disconnected(*client);

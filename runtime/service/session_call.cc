@@ -80,6 +80,7 @@ grpc::Status SessionCall::Open() {
 }
 
 grpc::Status SessionCall::Describe() {
+  environment_.meter.Taken(context_.client(), bytes_.Length());
   nrt::session_monitor_request request;
   if (auto decoded = Decode(bytes_, request); !decoded) return RefusalOf(decoded.error());
   runtime::SessionInfo info;
@@ -104,7 +105,8 @@ void SessionCall::Close() {
   if (runtime_.get() == nullptr) sessions_.Close(id_);
   if (runtime::Runtime* const runtime = runtime_.get()) runtime->CloseSession(id_);
   charge_.Release();
-  LogForClient(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_, context_.client().Text());
+  LogForClient(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_,
+               context_.client().Text());
 }
 
 }  // namespace nrtd::service

@@ -11,6 +11,7 @@
 #include "runtime/service/clients.h"
 #include "runtime/service/late.h"
 #include "runtime/service/raw_service.h"
+#include "runtime/service/socket_meter.h"
 
 namespace nrtd::service {
 
@@ -19,6 +20,7 @@ struct CallEnvironment {
   CallQueue& queue;
   Clients& clients;
   CallDeadlines& deadlines;
+  SocketMeter& meter;
 };
 
 // What becomes of a call whose client gives up.
@@ -79,6 +81,7 @@ class UnaryCall final : public Call {
   // Takes the call in, decodes and handles it.
   grpc::Status Handle() {
     context_.SetClient(method_.environment.clients.Find(context_));
+    method_.environment.meter.Taken(context_.client(), bytes_.Length());
     if (auto entered = context_.admission().Enter(context_.client().account, bytes_.Length());
         !entered)
       return RefusalOf(entered.error());
@@ -133,7 +136,8 @@ class UnaryCall final : public Call {
 // Serves a method from now on: Serve(environment, service, "infer", handler, &Handler::infer).
 template <typename Handler, typename Base, typename Context, typename Request, typename Response>
 void Serve(const CallEnvironment& environment, RawService& service, std::string_view method,
-           Late<Handler>& handler, grpc::Status (Base::*handle)(Context*, const Request*, Response*),
+           Late<Handler>& handler,
+           grpc::Status (Base::*handle)(Context*, const Request*, Response*),
            UnaryOptions<Handler, Response> options = {}) {
   new UnaryCall<Handler, Context, Request, Response>(
       {environment, service, service.Method(method), handler, handle, options});

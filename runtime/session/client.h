@@ -41,6 +41,7 @@ struct Client {
   scheduler::SessionId connection = 0;  // from kFirstConnection; 0: it came by TCP
   scheduler::ProcessKey process = scheduler::kAnyProcess;
   Peer peer;
+  int descriptor = -1;  // of the connection, by which the meter of its socket goes; -1: none
   // What the process holds; null for a client that has gone.
   std::shared_ptr<ClientAccount> account = {};
 

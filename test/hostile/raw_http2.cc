@@ -56,7 +56,7 @@ void AppendHeader(std::string& block, std::string_view name, std::string_view va
   }
 }
 
-std::string HeaderBlock(std::string_view method) {
+std::string HeaderBlock(std::string_view method, const Metadata& more) {
   std::string block;
   AppendHeader(block, ":method", "POST");
   AppendHeader(block, ":scheme", "http");
@@ -64,6 +64,7 @@ std::string HeaderBlock(std::string_view method) {
   AppendHeader(block, ":authority", "localhost");
   AppendHeader(block, "content-type", "application/grpc");
   AppendHeader(block, "te", "trailers");
+  for (const auto& [name, value] : more) AppendHeader(block, name, value);
   return block;
 }
 
@@ -158,9 +159,9 @@ bool RawHttp2::UpdateWindow(uint32_t stream, uint32_t increment) {
   return Send({FrameType::kWindowUpdate, 0, stream, Number(increment, 4)});
 }
 
-uint32_t RawHttp2::OpenStream(std::string_view method) {
+uint32_t RawHttp2::OpenStream(std::string_view method, const Metadata& more) {
   const uint32_t stream = next_stream_;
-  if (!Send({FrameType::kHeaders, kEndHeaders, stream, HeaderBlock(method)})) return 0;
+  if (!Send({FrameType::kHeaders, kEndHeaders, stream, HeaderBlock(method, more)})) return 0;
   next_stream_ += 2;
   sent_[stream] = 0;
   return stream;

@@ -19,6 +19,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -41,6 +43,9 @@ inline constexpr uint8_t kEndStream = 0x1;   // of DATA and HEADERS
 inline constexpr uint8_t kAck = 0x1;         // of SETTINGS and PING
 inline constexpr uint8_t kEndHeaders = 0x4;  // of HEADERS and CONTINUATION
 inline constexpr uint32_t kMaxWindow = 0x7fffffff;
+
+// Headers besides those that every call has.
+using Metadata = std::vector<std::pair<std::string, std::string>>;
 
 struct Frame {
   FrameType type = FrameType::kData;
@@ -87,7 +92,7 @@ class RawHttp2 {
   bool UpdateWindow(uint32_t stream, uint32_t increment);  // stream 0: the connection
 
   // Sends the headers of a call of "/package.service/method". 0 when that cannot be sent.
-  uint32_t OpenStream(std::string_view method);
+  uint32_t OpenStream(std::string_view method, const Metadata& more = {});
   // DATA frames as large as they may be. Reads, and keeps for Read(), while a window is full; gives
   // up after `patience`.
   bool SendData(uint32_t stream, std::string_view bytes, uint8_t flags = 0,

@@ -95,6 +95,36 @@ TEST(LedgerTest, ALimitHoldsWhenThreadsTakeAtOnce) {
   EXPECT_EQ(ledger.totals().Of(Holding::kCookies), 0U);
 }
 
+TEST(LedgerTest, WhatCannotBeRefusedIsCountedBeyondTheLimit) {
+  Ledger ledger(SmallLimits());
+  const auto account = ledger.Account(1, "client");
+  Charge charge = Must(account->Take(Holding::kArrivingBytes, 0));
+  charge.Set(5);
+  EXPECT_TRUE(account->IsOver(Holding::kArrivingBytes));
+  EXPECT_FALSE(ledger.IsOver(Holding::kArrivingBytes));
+  charge.Set(7);
+  EXPECT_TRUE(ledger.IsOver(Holding::kArrivingBytes));
+  charge.Set(4);
+  EXPECT_FALSE(account->IsOver(Holding::kArrivingBytes));
+  charge.Release();
+  EXPECT_EQ(ledger.totals().Of(Holding::kArrivingBytes), 0U);
+}
+
+TEST(LedgerTest, AMessageMayBeAsLargeAsALoadedNetworkNeedsUpToTheTotal) {
+  Limits limits = SmallLimits();
+  limits.per_client.fill(kMiB);
+  limits.total.fill(4 * kMiB);
+  Ledger ledger(limits);
+  ledger.RaiseMessageFloor(3 * kMiB);
+  ledger.RaiseMessageFloor(10);  // another network; the first one may still be there
+  EXPECT_EQ(ledger.PerClient(Holding::kMessageBytes), 3 * kMiB + 64 * kKiB);
+  EXPECT_EQ(ledger.PerClient(Holding::kArrivingBytes), 4 * kMiB);
+  EXPECT_EQ(ledger.PerClient(Holding::kMappedBytes), kMiB);
+  EXPECT_TRUE(ledger.Account(1, "client")->Take(Holding::kMessageBytes, 3 * kMiB));
+  ledger.RaiseMessageFloor(kUnlimited);
+  EXPECT_EQ(ledger.PerClient(Holding::kMessageBytes), 4 * kMiB);
+}
+
 TEST(LedgerTest, MemoryThatGoesIsReported) {
   Limits limits = SmallLimits();
   limits.per_client.fill(kUnlimited);
@@ -115,9 +145,10 @@ TEST(LimitsTest, MemoryForClientsAddsUpToLessThanTheCgroupGives) {
   SystemRoom room;
   room.memory_bytes = 512 * kMiB;
   const Limits limits = DefaultLimits(room);
-  const uint64_t sum = limits.Total(Holding::kMessageBytes) + limits.Total(Holding::kNetworkBytes) +
-                       limits.Total(Holding::kMappedBytes);
-  EXPECT_LE(sum, ClientMemory(room) * 7 / 8);
+  const uint64_t sum = limits.Total(Holding::kMessageBytes) +
+                       limits.Total(Holding::kArrivingBytes) +
+                       limits.Total(Holding::kNetworkBytes) + limits.Total(Holding::kMappedBytes);
+  EXPECT_LE(sum, ClientMemory(room) * 15 / 16);
   EXPECT_LE(ClientMemory(room) + kOwnMemory, room.memory_bytes);
   for (size_t i = 0; i < kHoldings; ++i) EXPECT_LE(limits.per_client[i], limits.total[i]);
 }
