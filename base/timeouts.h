@@ -43,8 +43,8 @@ inline constexpr Duration kMessageStallTimeout = std::chrono::seconds(10);
 // How often the calls and messages above are looked at, while there are any.
 inline constexpr Duration kCallDeadlineCheck = std::chrono::seconds(1);
 
-// A process of which the kernel does not tell the end (before Linux 6.5) counts as ended when it has
-// had no connection for so long: a client that reconnects finds its mappings still there.
+// A process of which the kernel does not tell the end (before Linux 6.5) counts as ended when it
+// has had no connection for so long: a client that reconnects finds its mappings still there.
 inline constexpr Duration kForgottenAfter = std::chrono::seconds(60);
 
 // Free memory goes back to the system so long after the last large message or unload: long enough

@@ -46,13 +46,15 @@ struct TriggerBinding {
 // Threadsafe; outlives the programs.
 class PreparedBudget {
  public:
-  explicit PreparedBudget(uint64_t limit) : limit_(limit) {}
-  uint64_t limit() const { return limit_; }
+  explicit PreparedBudget(uint64_t limit = ~uint64_t{0}) : limit_(limit) {}
+  uint64_t limit() const { return limit_.load(std::memory_order_relaxed); }
+  // For programs that are loaded from now on.
+  void SetLimit(uint64_t limit) { limit_.store(limit, std::memory_order_relaxed); }
   uint64_t used() const { return used_.load(std::memory_order_relaxed); }
 
  private:
   friend class PreparedCharge;
-  const uint64_t limit_;
+  std::atomic<uint64_t> limit_;
   std::atomic<uint64_t> used_{0};
 };
 
@@ -77,12 +79,12 @@ class PreparedCharge {
                   kMaxPreparedBytes);
     }
     if (budget_ != nullptr &&
-        budget_->used_.fetch_add(bytes, std::memory_order_relaxed) + bytes > budget_->limit_) {
+        budget_->used_.fetch_add(bytes, std::memory_order_relaxed) + bytes > budget_->limit()) {
       budget_->used_.fetch_sub(bytes, std::memory_order_relaxed);
       return Fail(Nerr::kResource,
                   "prepared program: all loaded programs together may take {} bytes for "
                   "instructions and kernels; unload a network",
-                  budget_->limit_);
+                  budget_->limit());
     }
     bytes_ += bytes;
     return {};

@@ -30,6 +30,13 @@ memory::Admit AdmitTo(const std::shared_ptr<ClientAccount>& account) {
   };
 }
 
+// Of a message that carries all of these tensors.
+uint64_t BytesOf(const std::vector<TensorPort>& ports) {
+  uint64_t bytes = 0;
+  for (const TensorPort& port : ports) bytes += port.bytes;
+  return bytes;
+}
+
 }  // namespace
 
 Result<NetworkParams> Runtime::ResolveParams(const LoadRequest& request) const {
@@ -66,6 +73,8 @@ Runtime::Runtime(std::unique_ptr<Machine> machine, IdBases ids,
   const Limits& limits = sessions_.ledger().limits();
   neff_cache_.SetMaxNeffBytes(limits.PerClient(Holding::kNetworkBytes));
   neff_cache_.SetMaxBytes(limits.Total(Holding::kNetworkBytes) / 4);
+  // Steps and kernels; the weights and variables of networks are charged to clients.
+  machine_->prepared_budget().SetLimit(limits.Total(Holding::kNetworkBytes) / 4);
   groups_.SetCoreLimits(limits.PerClient(Holding::kCores), limits.Total(Holding::kCores));
   for (uint32_t device = 0; device < machine_->device_count(); ++device)
     if (!machine_->has_device(device)) groups_.Withhold(CoresOf(device));
@@ -187,8 +196,7 @@ void Runtime::LeaveGroup(GroupId id) {
 
 Result<std::shared_ptr<Network>> Runtime::Place(const std::shared_ptr<const neff::Neff>& read,
                                                 const LoadRequest& request, GroupId group,
-                                                LoadCharges charges,
-                                                const std::stop_token& stop) {
+                                                LoadCharges charges, const std::stop_token& stop) {
   const neff::Neff& neff = *read;
   NetworkInfo info;
   info.name = Printable(neff.info().name.empty() ? neff.header().name : neff.info().name);
@@ -204,6 +212,8 @@ Result<std::shared_ptr<Network>> Runtime::Place(const std::shared_ptr<const neff
   for (const auto& stage : parts.stages) dram_bytes += stage->dram_bytes();
   NRTD_TRY(charges.Placed(dram_bytes, neff.WeightBytes()));
   parts.charges = std::make_unique<LoadCharges>(std::move(charges));
+  sessions_.ledger().RaiseMessageFloor(
+      std::max(BytesOf(parts.layout.inputs), BytesOf(parts.layout.outputs)));
   NRTD_ASSIGN(info.id, network_ids_.Next());
   auto network = std::make_shared<Network>(std::move(info), std::move(parts), *machine_, groups_);
   if (joined->implicit) NRTD_TRY(network->Start());
@@ -334,6 +344,18 @@ Result<void> Runtime::MapHugetlb(const std::string& path, uint64_t size, int pro
   mapper.admit = AdmitTo(account);
   NRTD_TRY(shared_memory_.MapHugetlb(path, size, protection, mapper));
   return KeepMappings(mapper.owner);
+}
+
+void Runtime::Evict(ProcessKey process) {
+  for (const auto& network : ListNetworks()) {
+    const auto group = groups_.Find(network->info().group);
+    if (network->info().owner.process == process || (group && group->owner.process == process))
+      (void)Unload(network->info().id, kAnyProcess, Network::Urgency::kAtOnce);
+  }
+  for (const auto& group : groups_.List()) {
+    if (group.owner.process == process) (void)groups_.Destroy(group.id);
+  }
+  EndProcess(process);
 }
 
 void Runtime::EndProcess(ProcessKey process) {

@@ -120,6 +120,8 @@ class Runtime {
   // A process has ended: frees its mappings and posted inferences. Its networks and groups without
   // a session stay, as in 1.x.
   void EndProcess(ProcessKey process);
+  // Frees everything that a process made, its networks and groups without a session included.
+  void Evict(ProcessKey process);
 
  private:
   // A load that is being done: it ends early when what it is for goes.

@@ -31,8 +31,8 @@ Result<GroupInfo> GroupTable::Create(uint32_t count, bool implicit, Owner owner)
   largest.count =
       static_cast<uint32_t>(std::min<uint64_t>(largest.count, Allowance(owner.process)));
   const bool without_cores = implicit && count == 0;
-  const auto run = without_cores ? std::optional(CoreRun{})
-                   : count == 0  ? std::optional(largest)
+  const auto run = without_cores                      ? std::optional(CoreRun{})
+                   : count == 0                       ? std::optional(largest)
                    : count > Allowance(owner.process) ? std::nullopt
                                                       : ChooseCores(taken_, count);
   if (!run || (run->count == 0 && !without_cores)) {

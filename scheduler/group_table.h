@@ -51,8 +51,8 @@ class GroupTable {
   // An implicit group holds its network from the start; it has exactly `count` cores, none for a
   // network of host nodes only. An explicit one of `count` 0: the largest contiguous free run.
   // kResourceNc: "Requested number of NCs: X exceeds
-  // the total available number: Y" where Y is the longest contiguous free run, or what the limits leave. Errors of
-  // IdSequence.
+  // the total available number: Y" where Y is the longest contiguous free run, or what the limits
+  // leave. Errors of IdSequence.
   Result<GroupInfo> Create(uint32_t count, bool implicit, Owner owner = {});
 
   // kInvalidHandle: no such group, or not one of the process that asks. kInvalid: networks are in

@@ -217,7 +217,8 @@ Result<Options> Combine(const CommandLine& line) {
   options.machine.allow_small_pages = line.allow_small_pages;
   NRTD_TRY(ApplyAccess(line, config, options.server));
   options.defaults = DefaultsOf(config);
-  NRTD_TRY(CheckLimits(options.client_limits = PreferLine(line.client_limits, config.client_limits)));
+  NRTD_TRY(
+      CheckLimits(options.client_limits = PreferLine(line.client_limits, config.client_limits)));
   NRTD_TRY(CheckLimits(options.total_limits = PreferLine(line.total_limits, config.total_limits)));
   const auto level = line.level ? line.level : config.log_level;
   if (level) options.log.level = Level(*level);

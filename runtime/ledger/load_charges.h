@@ -28,8 +28,8 @@ class NeffHoldings {
       NRTD_GUARDED_BY(mutex_);
 };
 
-// What one load takes of its client's account, and then its network, until that is unloaded. Without
-// an account nothing is charged. Move-only, one thread at a time. Errors are those of
+// What one load takes of its client's account, and then its network, until that is unloaded.
+// Without an account nothing is charged. Move-only, one thread at a time. Errors are those of
 // ClientAccount::Take().
 class LoadCharges {
  public:

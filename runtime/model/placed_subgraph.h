@@ -67,7 +67,8 @@ class PlacedSubgraph {
   Result<void> WriteWeights(const neff::Neff& neff, const neff::Variable& variable,
                             PlacedVariable& placed);
   Result<BusAddress> Allocate(const neff::Variable& variable, const std::string& subgraph);
-  Result<void> PlanAndLoad(const neff::Subgraph& subgraph, const TensorLayout& layout);
+  Result<void> PlanAndLoad(const neff::Subgraph& subgraph, const TensorLayout& layout,
+                           PreparedBudget& budget);
 
   const Options options_;
   DeviceUnit& unit_;

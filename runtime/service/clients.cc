@@ -62,6 +62,15 @@ std::shared_ptr<const runtime::Client> Clients::Disconnected(int number) {
   return std::move(found.mapped().client);
 }
 
+std::vector<int> Clients::DescriptorsOf(runtime::ProcessKey process) const {
+  MutexLock lock(mutex_);
+  std::vector<int> descriptors;
+  for (const auto& [number, connection] : by_number_) {
+    if (connection.client->process == process) descriptors.push_back(number);
+  }
+  return descriptors;
+}
+
 std::shared_ptr<const runtime::Client> Clients::Find(const grpc::ServerContext& context) const {
   if (by_tcp_) return unknown_;
   const auto number = DescriptorOf(context.peer());

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <grpcpp/server_context.h>
 
@@ -39,6 +40,9 @@ class Clients {
   Result<std::shared_ptr<const runtime::Client>> Connected(int number, runtime::Peer peer);
   // It has gone: its number may be another's from now on. Nothing when it was not known.
   std::shared_ptr<const runtime::Client> Disconnected(int number);
+
+  // Those of a process, by rising number.
+  std::vector<int> DescriptorsOf(runtime::ProcessKey process) const;
 
   const runtime::AccessRules& rules() const { return rules_; }
   // The client that called: its process is kNoProcess when it has gone already. Clients by TCP are

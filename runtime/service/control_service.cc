@@ -5,6 +5,8 @@
 
 #include <unistd.h>
 
+#include "base/log.h"
+#include "base/printable.h"
 #include "runtime/service/status.h"
 #include "runtime/service/version.h"
 
@@ -175,11 +177,80 @@ grpc::Status ControlService::ListClients(CallContext*, const nrtd::v1::ListClien
     out->set_uid(client.peer.uid);
     out->set_gid(client.peer.gid);
     out->set_cgroup(client.peer.cgroup);
+    out->set_client_id(client.process);
     for (const auto& session : sessions) {
       if (session.client.connection == client.connection) out->add_session_ids(session.id);
     }
   }
+  DescribeAccounts(response);
   SetOk(response->mutable_status());
+  return grpc::Status::OK;
+}
+
+// Cores are counted by their groups, and everything else by the ledger.
+void ControlService::DescribeAccounts(nrtd::v1::ListClientsResponse* response) const {
+  using runtime::Holding;
+  const runtime::Ledger& ledger = sessions_.ledger();
+  runtime::Runtime* const runtime = runtime_.get();
+  const auto groups =
+      runtime != nullptr ? runtime->ListGroups() : std::vector<scheduler::GroupInfo>();
+  const auto describe = [](nrtd::v1::Holding* out, Holding holding, uint64_t amount,
+                           uint64_t limit) {
+    out->set_name(std::string(runtime::HoldingName(holding)));
+    out->set_amount(amount);
+    out->set_limit(limit);
+  };
+  uint64_t all_cores = 0;
+  for (const auto& group : groups) all_cores += group.cores.count;
+  for (const auto& account : ledger.List()) {
+    nrtd::v1::Account* out = response->add_accounts();
+    out->set_client_id(account->id());
+    out->set_name(account->name());
+    out->set_refusals(account->refusals());
+    uint64_t cores = 0;
+    for (const auto& group : groups)
+      cores += group.owner.process == account->id() ? group.cores.count : 0;
+    for (size_t i = 0; i < runtime::kHoldings; ++i) {
+      const auto holding = static_cast<Holding>(i);
+      describe(out->add_holdings(), holding,
+               holding == Holding::kCores ? cores : account->counters().Of(holding),
+               ledger.PerClient(holding));
+    }
+    if (runtime == nullptr) continue;
+    for (const auto& path : runtime->shared_memory().PathsOfProcess(account->id()))
+      out->add_mappings(Printable(path));
+  }
+  for (size_t i = 0; i < runtime::kHoldings; ++i) {
+    const auto holding = static_cast<Holding>(i);
+    describe(response->add_totals(), holding,
+             holding == Holding::kCores ? all_cores : ledger.totals().Of(holding),
+             ledger.limits().Total(holding));
+  }
+}
+
+grpc::Status ControlService::Evict(CallContext* context, const nrtd::v1::EvictRequest* request,
+                                   nrtd::v1::EvictResponse* response) {
+  const auto evict = [&]() -> Result<void> {
+    if (!rules_.IsOperator(context->client())) {
+      return Fail(Nerr::kInvalid,
+                  "{} may not evict clients: root, the daemon's user and operators may "
+                  "(--operator-uid, --operator-gid)",
+                  context->client().Text());
+    }
+    const auto accounts = sessions_.ledger().List();
+    const auto found = std::find_if(accounts.begin(), accounts.end(), [&](const auto& account) {
+      return account->id() == request->client_id();
+    });
+    if (found == accounts.end() || request->client_id() == runtime::kAnyProcess) {
+      return Fail(Nerr::kInvalidHandle, "Failed to find client: {}; see neuron-cli list-clients",
+                  request->client_id());
+    }
+    Log(LogLevel::kWarning, "NMGR:Evict", "{} evicts {}", context->client().Text(),
+        AsIs((*found)->name()));
+    evict_(request->client_id());
+    return {};
+  };
+  SetStatus(evict(), response->mutable_status());
   return grpc::Status::OK;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <string>
 
 #include <grpcpp/server_context.h>
@@ -13,15 +14,20 @@
 
 namespace nrtd::service {
 
-// nrtd.v1.Control on top of Runtime: reads only. While there is none, sessions and clients are
-// listed and Health says why; other lists carry code 6.
+// nrtd.v1.Control on top of Runtime: reads, and evicts clients. While there is none, sessions and
+// clients are listed and Health says why; other lists carry code 6.
 class ControlService {
  public:
   // All outlive the service; `address` is where it listens.
-  ControlService(Late<runtime::Runtime>& runtime, runtime::SessionTable& sessions, Clock& clock,
-                 std::string address)
+  // `evict` ends a client's connections and frees what it made.
+  using Evictor = std::function<void(runtime::ProcessKey client)>;
+  ControlService(Late<runtime::Runtime>& runtime, runtime::SessionTable& sessions,
+                 const runtime::AccessRules& rules, Clock& clock, std::string address,
+                 Evictor evict)
       : runtime_(runtime),
         sessions_(sessions),
+        rules_(rules),
+        evict_(std::move(evict)),
         clock_(clock),
         address_(std::move(address)),
         started_(clock.Now()) {}
@@ -36,10 +42,16 @@ class ControlService {
                            nrtd::v1::ListDevicesResponse* response);
   grpc::Status Health(CallContext* context, const nrtd::v1::HealthRequest* request,
                       nrtd::v1::HealthResponse* response);
+  grpc::Status Evict(CallContext* context, const nrtd::v1::EvictRequest* request,
+                     nrtd::v1::EvictResponse* response);
 
  private:
+  void DescribeAccounts(nrtd::v1::ListClientsResponse* response) const;
+
   Late<runtime::Runtime>& runtime_;
   runtime::SessionTable& sessions_;
+  const runtime::AccessRules& rules_;
+  const Evictor evict_;
   Clock& clock_;
   const std::string address_;
   const TimePoint started_;

@@ -8,7 +8,8 @@
 
 namespace nrtd::service {
 
-void ServeNmgr(const CallEnvironment& environment, RawService& service, Late<NmgrService>& handler) {
+void ServeNmgr(const CallEnvironment& environment, RawService& service,
+               Late<NmgrService>& handler) {
   using H = NmgrService;
   new LoadCall(environment, service, handler);
   const auto serve = [&](std::string_view method, auto handle) {
@@ -42,7 +43,8 @@ void ServeNmgr(const CallEnvironment& environment, RawService& service, Late<Nmg
   serve("set_static_transfer_adjustment", &H::set_static_transfer_adjustment);
 }
 
-void ServeStreams(const CallEnvironment& environment, RawService& service, Late<NmgrService>& handler) {
+void ServeStreams(const CallEnvironment& environment, RawService& service,
+                  Late<NmgrService>& handler) {
   new InferStreamCall(environment, service, handler);
 }
 
@@ -59,6 +61,7 @@ void ServeControl(const CallEnvironment& environment, RawService& service,
   Serve(environment, service, "ListClients", handler, &H::ListClients);
   Serve(environment, service, "ListDevices", handler, &H::ListDevices);
   Serve(environment, service, "Health", handler, &H::Health);
+  Serve(environment, service, "Evict", handler, &H::Evict);
 }
 
 }  // namespace nrtd::service

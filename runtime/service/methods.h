@@ -17,6 +17,7 @@ void ServeStreams(const CallEnvironment& environment, RawService& service,
                   Late<NmgrService>& handler);
 void ServeSessions(const CallEnvironment& environment, RawService& service,
                    runtime::SessionTable& sessions, Late<runtime::Runtime>& runtime);
-void ServeControl(const CallEnvironment& environment, RawService& service, Late<ControlService>& handler);
+void ServeControl(const CallEnvironment& environment, RawService& service,
+                  Late<ControlService>& handler);
 
 }  // namespace nrtd::service

@@ -96,7 +96,11 @@ struct Server::State {
         sessions(served.sessions),
         meter(sessions.ledger(), io),
         clients(sessions, rules, by_tcp),
-        control_service(runtime, sessions, served.clock, address) {
+        control_service(runtime, sessions, clients.rules(), served.clock, address,
+                        [this, &io](runtime::ProcessKey client) {
+                          boost::asio::post(io, [this, client] { CloseConnectionsOf(client); });
+                          boost::asio::post(reclaimers, [this, client] { FreeAllOf(client); });
+                        }) {
     control.Provide(control_service);
     SetReason(served.reason);
     if (served.runtime != nullptr) Provide(*served.runtime);
@@ -109,6 +113,8 @@ struct Server::State {
   Result<void> Build(bool by_tcp);
   Result<void> Listen(BoundSocket socket, boost::asio::io_context& io);
   void Disconnected(int descriptor);
+  void CloseConnectionsOf(runtime::ProcessKey client);
+  void FreeAllOf(runtime::ProcessKey client);
 
   static constexpr size_t kReclaimers = 2;
   std::string address;
@@ -203,6 +209,15 @@ void Server::State::Disconnected(int descriptor) {
     if (runtime.get() == nullptr) sessions.Disconnect(connection);
     if (runtime::Runtime* const there = runtime.get()) there->Disconnect(connection);
   });
+}
+
+void Server::State::CloseConnectionsOf(runtime::ProcessKey client) {
+  if (!listener) return;
+  for (const int descriptor : clients.DescriptorsOf(client)) listener->ShutDown(descriptor);
+}
+
+void Server::State::FreeAllOf(runtime::ProcessKey client) {
+  if (runtime::Runtime* const there = runtime.get()) there->Evict(client);
 }
 
 Result<Endpoint> Endpoint::Reserve(const ServerOptions& options) {

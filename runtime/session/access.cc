@@ -3,7 +3,18 @@
 
 #include <algorithm>
 
+#include <unistd.h>
+
 namespace nrtd::runtime {
+
+bool AccessRules::IsOperator(const Client& client) const {
+  if (client.process == kNoProcess || client.connection == 0) return false;
+  const auto has = [](const auto& list, auto id) {
+    return std::find(list.begin(), list.end(), id) != list.end();
+  };
+  return client.peer.uid == 0 || client.peer.uid == ::geteuid() ||
+         has(operator_uids, client.peer.uid) || has(operator_gids, client.peer.gid);
+}
 
 scheduler::ProcessKey AccessRules::AskingAs(const Client& client) const {
   if (isolation == Isolation::kNone) return scheduler::kAnyProcess;

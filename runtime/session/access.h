@@ -16,12 +16,14 @@ enum class Isolation {
 
 struct AccessRules {
   Isolation isolation = Isolation::kNone;
-  // With kSession: users and groups whose processes may use everybody's.
+  // Operators: with kSession their processes may use everybody's handles.
   std::vector<uid_t> operator_uids;
   std::vector<gid_t> operator_gids;
   // What a client makes without a session is freed when its connection ends.
   bool reclaim_on_disconnect = false;
 
+  // May the client do what only operators may: root, the daemon's own user, and those above?
+  bool IsOperator(const Client& client) const;
   // In whose name a client's calls ask.
   scheduler::ProcessKey AskingAs(const Client& client) const;
   // To whom what it makes belongs; `session` is the one that it names, 0 for none.

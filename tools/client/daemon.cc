@@ -252,6 +252,14 @@ Result<v1::ListClientsResponse> Daemon::ListClients() {
                                            v1::ListClientsRequest());
 }
 
+Result<void> Daemon::Evict(uint64_t client_id) {
+  v1::EvictRequest request;
+  request.set_client_id(client_id);
+  NRTD_TRY(
+      (Call{*connection_, "Evict"}(*connection_->control, &v1::Control::Stub::Evict, request)));
+  return {};
+}
+
 Result<v1::ListDevicesResponse> Daemon::ListDevices() {
   return Call{*connection_, "ListDevices"}(*connection_->control, &v1::Control::Stub::ListDevices,
                                            v1::ListDevicesRequest());

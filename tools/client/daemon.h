@@ -89,6 +89,8 @@ class Daemon {
 
   Result<v1::ListNetworksResponse> ListNetworks();
   Result<v1::ListClientsResponse> ListClients();
+  // Of an operator: ends the client's connections and frees all that it made.
+  Result<void> Evict(uint64_t client_id);
   Result<v1::ListDevicesResponse> ListDevices();
   Result<v1::HealthResponse> Health();
   // kInvalidHandle if the daemon has no such network.

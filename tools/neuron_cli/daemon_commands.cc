@@ -67,8 +67,8 @@ Result<void> WaitReady(const Invocation& invocation, double timeout_s) {
 }
 
 void AddListClients(CLI::App& app, Invocation& invocation) {
-  CLI::App* command =
-      app.add_subcommand("list-clients", "Show who is connected: process, user, cgroup, sessions");
+  CLI::App* command = app.add_subcommand(
+      "list-clients", "Show who is connected, and what each client makes the daemon hold");
   const auto json = std::make_shared<bool>(false);
   command->add_flag("--json", *json, "Print JSON");
   command->callback([&invocation, json] {
@@ -76,6 +76,21 @@ void AddListClients(CLI::App& app, Invocation& invocation) {
       NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation));
       NRTD_ASSIGN(const v1::ListClientsResponse clients, daemon.ListClients());
       fmt::print("{}", *json ? client::JsonText(ClientJson(clients)) : ClientTable(clients));
+      return {};
+    };
+  });
+}
+
+void AddEvict(CLI::App& app, Invocation& invocation) {
+  CLI::App* command = app.add_subcommand(
+      "evict", "End a client's connections and free all that it made (operators only)");
+  const auto client_id = std::make_shared<uint64_t>(0);
+  command->add_option("CLIENT", *client_id, "Its id, as list-clients shows it")->required();
+  command->callback([&invocation, client_id] {
+    invocation.run = [&invocation, client_id]() -> Result<void> {
+      NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation));
+      NRTD_TRY(daemon.Evict(*client_id));
+      fmt::print("Evicted client {}\n", *client_id);
       return {};
     };
   });
@@ -97,6 +112,7 @@ void AddWaitReady(CLI::App& app, Invocation& invocation) {
 void AddDaemonCommands(CLI::App& app, Invocation& invocation) {
   AddReset(app, invocation);
   AddListClients(app, invocation);
+  AddEvict(app, invocation);
   AddWaitReady(app, invocation);
 }
 

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/sizes.h"
 #include "tools/client/table.h"
 
 namespace nrtd::cli {
@@ -122,19 +123,61 @@ json ModelJson(const v1::ListNetworksResponse& networks) {
   return {{"models", std::move(models)}};
 }
 
+namespace {
+
+constexpr uint64_t kNoLimit = ~uint64_t{0};
+
+std::string AmountText(const v1::Holding& holding, uint64_t amount) {
+  if (amount == kNoLimit) return "-";
+  return holding.name().ends_with("-bytes") ? HumanBytes(amount) : fmt::to_string(amount);
+}
+
+// What a client holds of each kind that it holds anything of: "mappings 3 of 512".
+std::string HoldingsText(const v1::Account& account) {
+  std::vector<std::string> parts;
+  for (const v1::Holding& holding : account.holdings()) {
+    if (holding.amount() == 0) continue;
+    std::string part = fmt::format("{} {}", holding.name(), AmountText(holding, holding.amount()));
+    if (holding.limit() != kNoLimit) part += " of " + AmountText(holding, holding.limit());
+    parts.push_back(std::move(part));
+  }
+  return fmt::to_string(fmt::join(parts, ", "));
+}
+
+json HoldingsJson(const google::protobuf::RepeatedPtrField<v1::Holding>& holdings) {
+  json out = json::object();
+  for (const v1::Holding& holding : holdings) {
+    json entry = {{"amount", holding.amount()}};
+    if (holding.limit() != kNoLimit) entry["limit"] = holding.limit();
+    out[holding.name()] = std::move(entry);
+  }
+  return out;
+}
+
+}  // namespace
+
 std::string ClientTable(const v1::ListClientsResponse& clients) {
-  client::Table table({{{"PID"}, Align::kRight},
-                       {{"UID"}, Align::kRight},
-                       {{"GID"}, Align::kRight},
-                       {{"SESSIONS"}},
-                       {{"CGROUP"}}});
+  client::Table connections({{{"PID"}, Align::kRight},
+                             {{"UID"}, Align::kRight},
+                             {{"GID"}, Align::kRight},
+                             {{"CLIENT"}, Align::kRight},
+                             {{"SESSIONS"}},
+                             {{"CGROUP"}}});
   for (const v1::Client& known : clients.clients()) {
     // No pid: it lives in a pid namespace that the daemon does not see.
-    table.AddRow({known.pid() != 0 ? fmt::to_string(known.pid()) : "?", fmt::to_string(known.uid()),
-                  fmt::to_string(known.gid()), fmt::to_string(fmt::join(known.session_ids(), ", ")),
-                  known.cgroup()});
+    connections.AddRow({known.pid() != 0 ? fmt::to_string(known.pid()) : "?",
+                        fmt::to_string(known.uid()), fmt::to_string(known.gid()),
+                        fmt::to_string(known.client_id()),
+                        fmt::to_string(fmt::join(known.session_ids(), ", ")), known.cgroup()});
   }
-  return table.Framed();
+  if (clients.accounts().empty()) return connections.Framed();
+  client::Table accounts(
+      {{{"CLIENT"}, Align::kRight}, {{"NAME"}}, {{"HOLDS"}}, {{"REFUSED"}, Align::kRight}});
+  for (const v1::Account& account : clients.accounts()) {
+    accounts.AddRow({fmt::to_string(account.client_id()), account.name(), HoldingsText(account),
+                     fmt::to_string(account.refusals())});
+  }
+  return connections.Framed() + accounts.Framed();
 }
 
 json ClientJson(const v1::ListClientsResponse& clients) {
@@ -145,10 +188,22 @@ json ClientJson(const v1::ListClientsResponse& clients) {
                     {"uid", known.uid()},
                     {"gid", known.gid()},
                     {"cgroup", known.cgroup()},
+                    {"client_id", known.client_id()},
                     {"session_ids", std::vector<uint64_t>(known.session_ids().begin(),
                                                           known.session_ids().end())}});
   }
-  return {{"clients", std::move(list)}};
+  json accounts = json::array();
+  for (const v1::Account& account : clients.accounts()) {
+    accounts.push_back({{"client_id", account.client_id()},
+                        {"name", account.name()},
+                        {"holdings", HoldingsJson(account.holdings())},
+                        {"mappings", std::vector<std::string>(account.mappings().begin(),
+                                                              account.mappings().end())},
+                        {"refusals", account.refusals()}});
+  }
+  return {{"clients", std::move(list)},
+          {"accounts", std::move(accounts)},
+          {"totals", HoldingsJson(clients.totals())}};
 }
 
 std::string GroupTable(const nrt::out_list_egs& groups) {
