@@ -53,13 +53,17 @@ grpc::Status InferStreamCall::Begin() {
   return entered ? grpc::Status::OK : RefusalOf(entered.error());
 }
 
-// The request in `bytes_`; leaves the response there.
+// Begins with the request in `bytes_`; Respond() comes when the inference has ended.
 grpc::Status InferStreamCall::Handle() {
   if (auto charged = context_.admission().SetBytes(bytes_.Length()); !charged)
     return RefusalOf(charged.error());
   if (auto decoded = Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
-  if (grpc::Status status = handler_.infer(&context_, &request_, &response_); !status.ok())
-    return status;
+  handler_.infer(&context_, &request_, &response_, wait_);
+  return grpc::Status::OK;
+}
+
+// The response into `bytes_`.
+grpc::Status InferStreamCall::EncodeResponse() {
   auto encoded = Encode(response_);
   if (!encoded) {
     response_ = {};
@@ -76,7 +80,13 @@ grpc::Status InferStreamCall::Handle() {
 
 void InferStreamCall::Answer() {
   response_.Clear();
+  // The stream may have gone on when this returns.
   const grpc::Status status = Guarded([this] { return Handle(); });
+  if (!status.ok()) Finish(status);
+}
+
+void InferStreamCall::Respond(const grpc::Status& ended) {
+  const grpc::Status status = ended.ok() ? Guarded([this] { return EncodeResponse(); }) : ended;
   if (!status.ok()) {
     Finish(status);
     return;

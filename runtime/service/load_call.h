@@ -12,7 +12,7 @@
 namespace nrtd::service {
 
 // A network whose id nobody got to see, because the client gave up in between, is unloaded again.
-class LoadCall final : public Call {
+class LoadCall final : public Call, private Task {
  public:
   // Waits for the next load. All outlive the call.
   LoadCall(const CallEnvironment& environment, RawService& service, NmgrService& handler);
@@ -24,6 +24,7 @@ class LoadCall final : public Call {
   grpc::Status Begin();
   void ReadNext();
   grpc::Status Take();
+  void Run() override;
   void Answer();
   void Finish(const grpc::Status& status, const nrt::load_response& response);
   // One of two: the answer is sent, gRPC is done. The second one deletes this.

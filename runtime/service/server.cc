@@ -3,8 +3,6 @@
 
 #include <chrono>
 
-#include <boost/asio/post.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
@@ -13,6 +11,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "base/timeouts.h"
+#include "runtime/ledger/limits.h"
 #include "runtime/service/clients.h"
 #include "runtime/service/memory_trimmer.h"
 #include "runtime/service/methods.h"
@@ -64,9 +63,6 @@ struct Server::State {
         clients(runtime, rules, by_tcp),
         nmgr(runtime, clients),
         control(runtime, address) {
-    // Freeing what a client left may take as long as an inference, which the listener's thread must
-    // not wait for.
-    if (rules.reclaim_on_disconnect) reclaimers.emplace(kReclaimers);
     runtime.sessions().ledger().SetOnFreed([this] { trimmer.Freed(); });
   }
   CallEnvironment environment() { return {*queue, clients, deadlines}; }
@@ -75,12 +71,10 @@ struct Server::State {
   Result<void> Listen(BoundSocket socket, boost::asio::io_context& io);
   void Disconnected(int descriptor);
 
-  static constexpr size_t kReclaimers = 4;
   std::string address;
   CallDeadlines deadlines;
   MemoryTrimmer trimmer;
   Clients clients;
-  std::optional<boost::asio::thread_pool> reclaimers;
   NmgrService nmgr;
   ControlService control;
   RawService nmgr_calls{"nrt.nmgr_v1"};
@@ -111,7 +105,8 @@ Result<void> Server::State::Build(bool by_tcp) {
   builder.RegisterService(&stream_calls);
   builder.RegisterService(&session_calls);
   builder.RegisterService(&control_calls);
-  queue = std::make_unique<CallQueue>(builder.AddCompletionQueue());
+  queue = std::make_unique<CallQueue>(builder.AddCompletionQueue(),
+                                      runtime::CallThreadLimit(runtime::ReadSystemRoom()));
   server = builder.BuildAndStart();
   if (server != nullptr && (!by_tcp || port != 0)) return {};
   return Fail(Nerr::kInvalid,
@@ -133,14 +128,7 @@ Result<void> Server::State::Listen(BoundSocket socket, boost::asio::io_context& 
 void Server::State::Disconnected(int descriptor) {
   const auto client = clients.Disconnected(descriptor);
   if (!client) return;
-  const auto disconnect = [this, connection = client->connection] {
-    nmgr.runtime().Disconnect(connection);
-  };
-  if (reclaimers) {
-    boost::asio::post(*reclaimers, disconnect);
-  } else {
-    disconnect();  // nothing belongs to it
-  }
+  nmgr.runtime().Disconnect(client->connection, [] {});
 }
 
 Result<Endpoint> Endpoint::Reserve(const ServerOptions& options) {
@@ -196,7 +184,6 @@ void Server::Shutdown(Duration grace) {
   state_->listener.reset();
   state_->server->Shutdown(std::chrono::system_clock::now() + grace);
   state_->queue->Stop();
-  if (state_->reclaimers) state_->reclaimers->join();
   state_->server.reset();
 }
 

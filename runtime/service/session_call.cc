@@ -86,18 +86,19 @@ grpc::Status SessionCall::Describe() {
   return grpc::Status::OK;
 }
 
+// The client learns of the end when all is free. A worker frees it: this thread has other calls.
 void SessionCall::Finish(const grpc::Status& status) {
-  Close();
   bytes_.Clear();
   step_ = Step::kAnswered;
-  stream_.Finish(status, this);
-}
-
-void SessionCall::Close() {
-  if (id_ == 0) return;
-  runtime_.CloseSession(id_);
-  charge_.Release();
-  Log(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_, context_.client().Text());
+  if (id_ == 0) {
+    stream_.Finish(status, this);
+    return;
+  }
+  runtime_.CloseSession(id_, [this, status] {
+    charge_.Release();
+    Log(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_, context_.client().Text());
+    stream_.Finish(status, this);
+  });
 }
 
 }  // namespace nrtd::service
