@@ -18,6 +18,10 @@ inline constexpr Duration kDefaultInferenceTimeout = std::chrono::seconds(2);
 // whatever happens.
 inline constexpr Duration kDrainMargin = std::chrono::seconds(1);
 
+// A stop or an unload waits no longer than this for what is in flight, whatever time-outs clients
+// chose: long enough for the slowest network that is used.
+inline constexpr Duration kMaxDrain = std::chrono::minutes(10);
+
 // How long an inference that nobody waits for any more, its client having gone, may still take
 // before its cores are reset: what a client made is free within 100 ms of its end.
 inline constexpr Duration kAbandonedGrace = std::chrono::milliseconds(10);

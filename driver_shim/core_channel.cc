@@ -193,6 +193,8 @@ Result<void> CoreChannel::Submit(Execution& execution, ProgramRings& program,
   execution.program_ = &program;
   execution.work_ = work;
   execution.pushed_ = execution.in_device_ = false;
+  execution.waker_ = execution.observer_ = nullptr;
+  execution.called_ = false;
   if (active_ == &program && (tail_ == nullptr || tail_->pushed_) && RoomInDevice())
     NRTD_TRY(Push(execution));
   ++next_tag_;
@@ -224,6 +226,41 @@ bool CoreChannel::Wait(Execution& execution, TimePoint deadline) {
   const bool done = execution.state_ == Execution::State::kDone;
   if (!done) HandOver();
   return done;
+}
+
+Attendance CoreChannel::Attend(Execution& execution, TimePoint deadline, Waker& waker) {
+  const PollLimit limit{&clock_, deadline};
+  MutexLock lock(mutex_);
+  execution.waker_ = nullptr;
+  execution.called_ = false;
+  ++execution.waiters_;
+  while (execution.state_ != Execution::State::kDone && MayPoll()) {
+    AcquirePolling();
+    PollOnce(limit);
+    ReleasePolling();
+    if (execution.state_ == Execution::State::kDone || !MayPoll() || !limit.Passed()) continue;
+    --execution.waiters_;
+    HandOver();
+    return Attendance::kLate;
+  }
+  --execution.waiters_;
+  if (execution.state_ == Execution::State::kDone) return Attendance::kDone;
+  execution.waker_ = &waker;
+  return Attendance::kParked;
+}
+
+void CoreChannel::Forget(Execution& execution) {
+  MutexLock lock(mutex_);
+  execution.waker_ = nullptr;
+  execution.called_ = false;
+  HandOver();  // it may have been the one to go on
+}
+
+bool CoreChannel::Observe(Execution& execution, Waker& observer) {
+  MutexLock lock(mutex_);
+  const bool in_flight = execution.state_ == Execution::State::kQueued;
+  execution.observer_ = in_flight ? &observer : nullptr;
+  return in_flight;
 }
 
 bool CoreChannel::Done(const Execution& execution) {
@@ -296,7 +333,12 @@ void CoreChannel::ReleasePolling() {
 void CoreChannel::HandOver() {
   if (!MayPoll()) return;
   if (Execution* awaited = OldestAwaited()) {
-    awaited->done_.NotifyOne();
+    if (awaited->waiters_ > 0) {
+      awaited->done_.NotifyOne();
+    } else if (Waker* const waker = std::exchange(awaited->waker_, nullptr)) {
+      awaited->called_ = true;
+      waker->Wake();
+    }
   } else if (ThreadHasWork()) {
     thread_wake_.NotifyOne();
   }
@@ -305,7 +347,9 @@ void CoreChannel::HandOver() {
 // Short: where several are in flight, the oldest usually is the one that has a waiter.
 Execution* CoreChannel::OldestAwaited() const {
   Execution* execution = head_;
-  while (execution != nullptr && execution->waiters_ == 0) execution = execution->next_;
+  while (execution != nullptr && execution->waiters_ == 0 && execution->waker_ == nullptr &&
+         !execution->called_)
+    execution = execution->next_;
   return execution;
 }
 
@@ -383,6 +427,12 @@ void CoreChannel::Announce() {
     }
     execution->state_ = Execution::State::kDone;
     execution->done_.NotifyAll();
+    execution->called_ = false;
+    // With the lock, or they may be gone.
+    Waker* const waker = std::exchange(execution->waker_, nullptr);
+    Waker* const observer = std::exchange(execution->observer_, nullptr);
+    if (waker != nullptr) waker->Wake();
+    if (observer != nullptr) observer->Wake();
   }
 }
 

@@ -9,10 +9,12 @@
 // taken back.
 //
 // A core is polled by one thread at a time. An execution submitted with Completion::kPolled is
-// driven by whoever calls Wait() for it: no hand-over between threads lies between a request and
-// its answer. One submitted with kInterrupt is driven by the channel's own completion thread, so
-// that it goes on when nobody waits. Executions end in the order in which they were submitted:
-// whoever drives one drives those in front of it.
+// driven by the caller of Wait() or Attend() for it: no handoff between threads lies between a
+// request and its answer. While another thread polls, a caller of Wait() sleeps; a caller of
+// Attend() leaves, and is called back when the core is free or the execution is done. One submitted
+// with kInterrupt is driven by the channel's own completion thread, so that it goes on when nobody
+// waits. Executions end in the order in which they were submitted: whoever drives one drives those
+// in front of it.
 #pragma once
 
 #include <memory>
@@ -27,6 +29,7 @@
 #include "driver_shim/core.h"
 #include "driver_shim/dma_ring.h"
 #include "driver_shim/notification_queue.h"
+#include "driver_shim/waker.h"
 
 namespace nrtd {
 
@@ -94,6 +97,10 @@ class Execution {
   State state_ = State::kIdle;
   Completion completion_ = Completion::kPolled;
   uint32_t waiters_ = 0;
+  // Of the caller of Attend(); null while it is not parked.
+  Waker* waker_ = nullptr;
+  bool called_ = false;  // it was called, and has not come yet
+  Waker* observer_ = nullptr;
   uint64_t tag_ = 0;
   ProgramRings* program_ = nullptr;
   std::span<const QueueWork> work_;
@@ -132,6 +139,16 @@ class CoreChannel {
   // execution was submitted. A thread that runs an instruction when the deadline passes returns
   // behind that.
   bool Wait(Execution& execution, TimePoint deadline);
+  // As Wait(), but instead of sleeping it leaves `waker` behind and answers kParked: the call may
+  // go on, on another thread, before this returns. One caller at a time for each execution; what is
+  // parked attends again once it was called, unless Forget() was. Deadlines of what is parked are
+  // the caller's business.
+  Attendance Attend(Execution& execution, TimePoint deadline, Waker& waker);
+  // The caller of Attend() will not come again.
+  void Forget(Execution& execution);
+  // Calls `observer` once when the execution is done; it replaces an earlier one. False, and
+  // nothing is called, when it is done already.
+  bool Observe(Execution& execution, Waker& observer);
   // Without waiting or polling.
   bool Done(const Execution& execution);
   // From now on the execution goes on though nobody waits, as if it had been submitted with

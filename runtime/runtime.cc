@@ -82,6 +82,8 @@ Runtime::Runtime(std::unique_ptr<Machine> machine, IdBases ids,
 
 Runtime::~Runtime() {
   UnloadAll();
+  MutexLock lock(mutex_);
+  while (operations_ > 0) operations_ended_.Wait(mutex_);
 }
 
 bool Runtime::AddDevices() {
@@ -228,7 +230,7 @@ Result<NetworkId> Runtime::Register(const std::shared_ptr<Network>& network) {
   }
   // A session may have closed during the load, too early to see the network.
   if (auto open = CheckOwners(*network); !open) {
-    (void)Unload(id);
+    (void)Unload(id, kAnyProcess, Network::Urgency::kAtOnce);
     return tl::unexpected<Error>(std::move(open.error()));
   }
   LogForClient(LogLevel::kInfo, "NMGR:Load", "model {} ({}) loaded on group {}", id,
@@ -242,76 +244,12 @@ Result<void> Runtime::CheckOwners(const Network& network) const {
   return group ? CheckSession(group->owner.session) : Result<void>();
 }
 
-Result<void> Runtime::Unload(NetworkId id, ProcessKey asking, Network::Urgency urgency) {
-  const TimePoint start = machine_->clock().Now();
-  NRTD_ASSIGN(std::shared_ptr<Network> network, ClaimForUnload(id, asking));
-  // Posted inferences that nobody will collect any more must not hold the network.
-  cookies_.DropNetwork(id);
-  auto retired = network->Retire(urgency);
-  cookies_.DropNetwork(id);
-  network->AwaitReleased();
-  {
-    MutexLock lock(mutex_);
-    networks_.erase(id);
-  }
-  const GroupId group = network->info().group;
-  network.reset();
-  LeaveGroup(group);
-  metrics_.CountUnload(Since(start));
-  LogForClient(LogLevel::kInfo, "NMGR:Unload", "model {} unloaded", id);
-  {
-    MutexLock lock(mutex_);
-    unloading_.erase(id);
-    unloaded_.NotifyAll();
-  }
-  BecomeSmallWhenEmpty();
-  return retired;
-}
-
 void Runtime::BecomeSmallWhenEmpty() {
   {
     MutexLock lock(mutex_);
     if (!networks_.empty() || !unloading_.empty() || !loads_.empty()) return;
   }
   ReturnFreeMemory();
-}
-
-Result<std::shared_ptr<Network>> Runtime::ClaimForUnload(NetworkId id, ProcessKey asking) {
-  MutexLock lock(mutex_);
-  while (unloading_.contains(id)) unloaded_.Wait(mutex_);
-  const auto network = networks_.find(id);
-  if (network == networks_.end() || !MayUse(asking, network->second->info().owner.process))
-    return Fail(Nerr::kInvalidHandle, "Failed to find model: {}", id);
-  unloading_.insert(id);
-  return network->second;
-}
-
-Result<void> Runtime::Start(NetworkId id, ProcessKey asking) {
-  NRTD_ASSIGN(const std::shared_ptr<Network> network, Find(id, asking));
-  const TimePoint start = machine_->clock().Now();
-  NRTD_TRY(network->Start());
-  metrics_.CountStart(Since(start));
-  return {};
-}
-
-Result<void> Runtime::Stop(NetworkId id, ProcessKey asking) {
-  NRTD_ASSIGN(const std::shared_ptr<Network> network, Find(id, asking));
-  const TimePoint start = machine_->clock().Now();
-  NRTD_TRY(network->Stop());
-  metrics_.CountStop(Since(start));
-  return {};
-}
-
-void Runtime::UnloadAll(ProcessKey asking) {
-  std::set<NetworkId> ids;
-  {
-    MutexLock lock(mutex_);
-    // Those that others unload right now hold their groups until they are done: waited for, too.
-    ids = unloading_;
-    for (const auto& [id, network] : networks_) ids.insert(id);
-  }
-  for (const NetworkId id : ids) (void)Unload(id, asking);
-  for (const auto& group : groups_.List()) (void)groups_.Destroy(group.id, asking);
 }
 
 Result<std::shared_ptr<Network>> Runtime::Find(NetworkId id, ProcessKey asking) const {
@@ -368,34 +306,6 @@ Result<void> Runtime::KeepMappings(SessionId session) {
   auto open = CheckSession(session);
   if (!open) shared_memory_.ReleaseOwner(session);
   return open;
-}
-
-void Runtime::CloseSession(SessionId session) {
-  sessions_.Close(session);
-  FreeAllOf(session);
-}
-
-void Runtime::Disconnect(SessionId connection) {
-  sessions_.Disconnect(connection);
-  FreeAllOf(connection);
-}
-
-void Runtime::FreeAllOf(SessionId session) {
-  {
-    MutexLock lock(mutex_);
-    const auto [first, last] = loads_.equal_range(session);
-    for (auto load = first; load != last; ++load) load->second.request_stop();
-  }
-  cookies_.DropSession(session);
-  for (const auto& network : ListNetworks()) {
-    const auto group = groups_.Find(network->info().group);
-    if (network->info().owner.session == session || (group && group->owner.session == session))
-      (void)Unload(network->info().id, kAnyProcess, Network::Urgency::kAtOnce);
-  }
-  for (const auto& group : groups_.List()) {
-    if (group.owner.session == session) (void)groups_.Destroy(group.id);
-  }
-  shared_memory_.ReleaseOwner(session);
 }
 
 }  // namespace nrtd::runtime

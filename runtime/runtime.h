@@ -84,11 +84,18 @@ class Runtime {
   void SetDefaults(const LoadDefaults& defaults);
   // kInvalidHandle: "Failed to find model: X", which is also what a second unload gets; one that
   // comes during the first returns when that is done.
+  // These operations hold no thread while they wait for inferences, for a reset or for one another:
+  // `then` is called on this thread at once, or later on a worker.
+  void Unload(NetworkId id, ProcessKey asking, Network::Urgency urgency, Then then);
+  void Start(NetworkId id, ProcessKey asking, Then then);
+  void Stop(NetworkId id, ProcessKey asking, Then then);
+  // Every network and every group that the process may use. Harmless when there is nothing.
+  void UnloadAll(ProcessKey asking, Network::Urgency urgency, std::function<void()> then);
+  // The same, waiting: for loads and tests.
   Result<void> Unload(NetworkId id, ProcessKey asking = kAnyProcess,
                       Network::Urgency urgency = Network::Urgency::kFinishFirst);
   Result<void> Start(NetworkId id, ProcessKey asking = kAnyProcess);
   Result<void> Stop(NetworkId id, ProcessKey asking = kAnyProcess);
-  // Every network and every group that the process may use. Harmless when there is nothing.
   void UnloadAll(ProcessKey asking = kAnyProcess);
 
   // kInvalidHandle: "Failed to find model: X", also when it is not one of the process that asks.
@@ -114,8 +121,12 @@ class Runtime {
   Result<void> CheckSession(SessionId session, ProcessKey asking = kAnyProcess) const;
   // Ends a session, if it is open still, and frees everything that was made under it, and networks
   // of others in its groups with them.
-  void CloseSession(SessionId session);
+  // On a worker: the caller waits for nothing. `then` is called when it is done.
+  void CloseSession(SessionId session, std::function<void()> then);
   // The same for what belongs to a connection.
+  void Disconnect(SessionId connection, std::function<void()> then);
+  // The same, waiting: for tests.
+  void CloseSession(SessionId session);
   void Disconnect(SessionId connection);
   // A process has ended: frees its mappings and posted inferences. Its networks and groups without
   // a session stay, as in 1.x.
@@ -128,7 +139,14 @@ class Runtime {
   class LoadUnderWay;
   Result<NetworkParams> ResolveParams(const LoadRequest& request) const;
   Result<void> KeepMappings(SessionId session);
-  void FreeAllOf(SessionId session);
+  void FreeAllOf(SessionId session, std::function<void()> then);
+  void DestroyGroupsOf(SessionId session);
+  void UnloadEach(const std::vector<NetworkId>& ids, ProcessKey asking, Network::Urgency urgency,
+                  std::function<void()> then);
+  struct Unloading;
+  void Released(const std::shared_ptr<Unloading>& unloading);
+  void BeginOperation() NRTD_EXCLUDES(mutex_);
+  void EndOperation() NRTD_EXCLUDES(mutex_);
   // Since then, by the machine's clock.
   std::chrono::duration<double> Since(TimePoint start) const;
   Result<GroupId> EnterGroup(const LoadRequest& request, uint32_t cores_required);
@@ -137,7 +155,6 @@ class Runtime {
                                          const LoadRequest& request, GroupId group,
                                          LoadCharges charges, const std::stop_token& stop);
   Result<NetworkId> Register(const std::shared_ptr<Network>& network);
-  Result<std::shared_ptr<Network>> ClaimForUnload(NetworkId id, ProcessKey asking);
   Result<void> CheckOwners(const Network& network) const;
   // When a load has failed or an unload is done, the last of them: what the allocator keeps to be
   // quick is of no use to a daemon that serves nothing.
@@ -157,8 +174,10 @@ class Runtime {
 
   mutable Mutex mutex_;
   std::map<NetworkId, std::shared_ptr<Network>> networks_ NRTD_GUARDED_BY(mutex_);
-  std::set<NetworkId> unloading_ NRTD_GUARDED_BY(mutex_);  // somebody unloads them now
-  CondVar unloaded_;
+  // Being unloaded, with the unloads that wait for that.
+  std::map<NetworkId, std::vector<std::function<void()>>> unloading_ NRTD_GUARDED_BY(mutex_);
+  uint64_t operations_ NRTD_GUARDED_BY(mutex_) = 0;  // that use this object on a worker
+  CondVar operations_ended_;
   std::multimap<SessionId, std::stop_source> loads_
       NRTD_GUARDED_BY(mutex_);      // under way, 0: of no session
   CookieTable cookies_{*machine_};  // goes first: its inferences hold networks

@@ -28,6 +28,11 @@ class CoreStage final : public Stage, private ExecutionListener {
   Result<void> Submit(Completion completion) override;
   bool Wait(TimePoint deadline) override { return channel_->Wait(execution_, deadline); }
   bool Done() override { return channel_->Done(execution_); }
+  Attendance Attend(TimePoint deadline, Waker& waker) override {
+    return channel_->Attend(execution_, deadline, waker);
+  }
+  void Forget() override { channel_->Forget(execution_); }
+  bool Observe(Waker& observer) override { return channel_->Observe(execution_, observer); }
   void Drive() override { channel_->Drive(execution_); }
   void Cancel(const std::string& reason) override { channel_->Cancel(execution_, reason); }
   const ExecutionOutcome& outcome() const override { return execution_.outcome(); }

@@ -58,6 +58,7 @@ Result<void> HostStage::Submit(Completion) {
   {
     MutexLock lock(mutex_);
     done_ = false;
+    waker_ = observer_ = nullptr;
   }
   return pool_.Submit(*this);
 }
@@ -76,6 +77,28 @@ void HostStage::End(ExecutionOutcome outcome) {
   MutexLock lock(mutex_);
   done_ = true;
   ended_.NotifyAll();
+  Waker* const waker = std::exchange(waker_, nullptr);
+  Waker* const observer = std::exchange(observer_, nullptr);
+  if (waker != nullptr) waker->Wake();
+  if (observer != nullptr) observer->Wake();
+}
+
+Attendance HostStage::Attend(TimePoint, Waker& waker) {
+  MutexLock lock(mutex_);
+  if (done_) return Attendance::kDone;
+  waker_ = &waker;
+  return Attendance::kParked;
+}
+
+void HostStage::Forget() {
+  MutexLock lock(mutex_);
+  waker_ = nullptr;
+}
+
+bool HostStage::Observe(Waker& observer) {
+  MutexLock lock(mutex_);
+  if (!done_) observer_ = &observer;
+  return !done_;
 }
 
 bool HostStage::Wait(TimePoint deadline) {

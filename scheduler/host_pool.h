@@ -55,6 +55,9 @@ class HostStage final : public Stage {
   Result<void> Submit(Completion completion) override;
   bool Wait(TimePoint deadline) override;
   bool Done() override;
+  Attendance Attend(TimePoint deadline, Waker& waker) override;  // never kLate: the pool works
+  void Forget() override;
+  bool Observe(Waker& observer) override;
   void Drive() override {}  // the pool does anyway
   void Cancel(const std::string& reason) override;
   const ExecutionOutcome& outcome() const override { return outcome_; }
@@ -71,7 +74,9 @@ class HostStage final : public Stage {
   ExecutionOutcome outcome_;
   Mutex mutex_;
   CondVar ended_;
-  bool done_ NRTD_GUARDED_BY(mutex_) = false;
+  bool done_ NRTD_GUARDED_BY(mutex_) = true;
+  Waker* waker_ NRTD_GUARDED_BY(mutex_) = nullptr;
+  Waker* observer_ NRTD_GUARDED_BY(mutex_) = nullptr;
 };
 
 }  // namespace nrtd::scheduler

@@ -95,9 +95,30 @@ bool Slot::Done() {
   return true;
 }
 
+Attendance Slot::Attend(TimePoint deadline, Waker& waker) {
+  for (size_t i = 0; in_flight_; ++i) {
+    const Attendance attendance = stages_[i]->Attend(deadline, waker);
+    if (attendance != Attendance::kDone) return attendance;
+    if (i == last_stage_) in_flight_ = false;
+  }
+  return Attendance::kDone;
+}
+
+bool Slot::Observe(Waker& observer) {
+  for (size_t i = 0; in_flight_; ++i) {
+    if (stages_[i]->Observe(observer)) return true;
+    if (i == last_stage_) in_flight_ = false;
+  }
+  return false;
+}
+
 void Slot::LetGo() {
   completion_ = Completion::kInterrupt;
   for (const auto& stage : stages_) stage->Drive();
+}
+
+void Slot::Forget() {
+  for (const auto& stage : stages_) stage->Forget();
 }
 
 InferenceOutcome Slot::TakeOutcome() {

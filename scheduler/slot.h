@@ -40,7 +40,8 @@ struct InferenceOutcome {
 };
 
 // Threads: one owner between SlotPool::Take() and SlotPool::Give(), apart from the completions;
-// Wait(), Done(), in_flight(), LetGo(), CutOff() and Cancel() by any thread.
+// Wait(), Done(), Observe(), in_flight(), LetGo(), CutOff() and Cancel() by any thread, but not
+// during Submit().
 class Slot final : private StageListener {
  public:
   // `memory` holds the tensors that the plans' descriptors name.
@@ -62,10 +63,18 @@ class Slot final : private StageListener {
   // flight).
   bool Wait(TimePoint deadline);
   bool Done();
+  // As Wait() for a call that holds no thread while there is nothing for it to do: see
+  // CoreChannel::Attend(). After kParked the slot may be another inference's already.
+  Attendance Attend(TimePoint deadline, Waker& waker);
+  // Calls `observer` once when the inference has come further: look again. False, and nothing is
+  // called, when it is not in flight.
+  bool Observe(Waker& observer);
   // After Submit() and until Wait() or Done() said true.
   bool in_flight() const { return in_flight_; }
   // The inference goes on, all its stages, though nobody waits for it any more.
   void LetGo();
+  // The caller of Attend() will not come again.
+  void Forget();
   // Of the inference in flight no other stage begins: when this returns, it submits nothing to a
   // core that may soon be another network's. It ends with its present stage, with kTimeout and the
   // reason if stages are left. Any thread; not beside Submit().

@@ -2,6 +2,7 @@
 #include "scheduler/slot_pool.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace nrtd::scheduler {
 
@@ -25,15 +26,36 @@ void SlotPool::Give(Slot* slot) {
   MutexLock lock(mutex_);
   free_.push_back(slot);
   given_.NotifyAll();
+  TellObserver();
+}
+
+void SlotPool::TellObserver() {
+  if (Waker* const observer = std::exchange(observer_, nullptr)) observer->Wake();
+}
+
+bool SlotPool::ObserveAllFree(Waker& observer) {
+  MutexLock lock(mutex_);
+  Reap();
+  observer_ = nullptr;
+  if (free_.size() == slots_.size()) return false;
+  for (Slot* slot : abandoned_) {
+    if (slot->Observe(observer)) return true;
+  }
+  if (!abandoned_.empty()) Reap();  // they have ended in the meantime
+  if (free_.size() == slots_.size()) return false;
+  observer_ = &observer;
+  return true;
 }
 
 void SlotPool::Abandon(Slot* slot) {
   slot->Cancel("nobody waits for the inference any more");
+  slot->Forget();
   slot->LetGo();
   MutexLock lock(mutex_);
   abandoned_.push_back(slot);
   Reap();
   given_.NotifyAll();
+  TellObserver();
 }
 
 bool SlotPool::AwaitAllFree(Clock& clock, TimePoint deadline) {

@@ -23,6 +23,9 @@ class SlotPool {
   // Take() and AwaitAllFree() find out.
   void Abandon(Slot* slot);
 
+  // Calls `observer` once when a slot has come back or an inference has come further: look again.
+  // One at a time. False, and nothing is called, when no slot is taken any more.
+  bool ObserveAllFree(Waker& observer);
   // Until no slot is taken any more. False when the deadline passed first.
   bool AwaitAllFree(Clock& clock, TimePoint deadline);
 
@@ -31,6 +34,7 @@ class SlotPool {
 
  private:
   void Reap() NRTD_REQUIRES(mutex_);
+  void TellObserver() NRTD_REQUIRES(mutex_);
 
   const std::vector<std::unique_ptr<Slot>> slots_;
   mutable Mutex mutex_;
@@ -38,6 +42,7 @@ class SlotPool {
   std::vector<Slot*> free_
       NRTD_GUARDED_BY(mutex_);  // the latest one given is taken first: its memory is warm
   std::vector<Slot*> abandoned_ NRTD_GUARDED_BY(mutex_);
+  Waker* observer_ NRTD_GUARDED_BY(mutex_) = nullptr;
 };
 
 }  // namespace nrtd::scheduler

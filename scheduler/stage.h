@@ -32,6 +32,10 @@ class Stage {
   // Until it is done (true) or the deadline has passed (false; it goes on). It was submitted.
   virtual bool Wait(TimePoint deadline) = 0;
   virtual bool Done() = 0;
+  // As CoreChannel's: for calls that hold no thread while there is nothing to do for it.
+  virtual Attendance Attend(TimePoint deadline, Waker& waker) = 0;
+  virtual void Forget() = 0;
+  virtual bool Observe(Waker& observer) = 0;
   // It goes on though nobody waits.
   virtual void Drive() = 0;
   // Ends it with kInferCancelled and the reason if it was submitted and has not begun.

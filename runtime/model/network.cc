@@ -28,7 +28,16 @@ Network::Network(NetworkInfo info, Parts parts, Machine& machine, scheduler::Gro
       host_nodes_(std::move(parts.host_nodes)),
       all_slots_(Pointers(parts.slots)),
       slots_(std::move(parts.slots)),
-      deadlines_(machine_.watchdog(), [this] { PostEndOverdue(); }) {}
+      deadlines_(machine_.watchdog(), [this] { PostEndOverdue(); }),
+      drain_deadline_(machine_.watchdog(),
+                      [this] {
+                        MutexLock lock(mutex_);
+                        if (drain_) Run(machine_.urgent_workers(), &Network::EndDrain);
+                      }),
+      release_deadline_(machine_.watchdog(), [this] {
+        MutexLock lock(mutex_);
+        if (release_) Run(machine_.workers(), &Network::EndRelease);
+      }) {}
 
 // A host node cannot be interrupted: an inference that nobody waits for may still be inside one,
 // and write to its slot.
@@ -66,98 +75,23 @@ void Network::AwaitSettled() {
   while (resetting_) settled_.Wait(mutex_);
 }
 
-Result<void> Network::Start() {
-  {
-    MutexLock lock(mutex_);
-    AwaitSettled();
-    if (retiring_) return Fail(Nerr::kInvalid, "model {} is being unloaded", info_.id);
-    if (state_ == NetworkState::kRunning) return {};
-    NRTD_TRY(Transit(NetworkState::kStarting));
-  }
-  Result<void> started = groups_.BeginRunning(info_.group, info_.id);
-  const bool took_group = started.has_value();
-  size_t running = 0;
-  while (started && running < stages_.size()) {
-    started = stages_[running]->Start(info_.params.ninfer);
-    if (started) ++running;
-  }
-  if (!started) {
-    for (size_t i = 0; i < running; ++i) stages_[i]->Stop();
-    if (took_group) groups_.EndRunning(info_.group, info_.id);
-  }
-  MutexLock lock(mutex_);
-  // Nothing was running, so nothing has failed: a start that was refused leaves it where it was.
-  state_ = started ? NetworkState::kRunning : NetworkState::kStandby;
-  settled_.NotifyAll();
-  return started;
-}
-
-Result<void> Network::Stop() {
-  {
-    MutexLock lock(mutex_);
-    AwaitSettled();
-    if (state_ == NetworkState::kStandby) return {};
-    NRTD_TRY(Transit(NetworkState::kStopping));
-  }
-  return FinishStop(IdleDeadline());
-}
-
-Result<void> Network::FinishStop(TimePoint deadline) {
-  for (scheduler::Slot* slot : all_slots_) {
-    if (slot->Wait(deadline)) continue;
-    Error late{Nerr::kTimeout,
-               fmt::format("model {}: an inference did not end in time while stopping", info_.id)};
-    CutOff(late.text, nullptr);
-    return tl::unexpected<Error>(std::move(late));
-  }
-  MutexLock lock(mutex_);
-  // An inference's deadline may have failed the network meanwhile: the cores may be another's by
-  // now.
-  if (state_ == NetworkState::kFailed)
-    return Fail(Nerr::kTimeout, "model {} failed while stopping: {}", info_.id, AsIs(failure_));
-  lock.Unlock();
-  StopStages();
-  lock.Lock();
-  state_ = NetworkState::kStandby;
-  settled_.NotifyAll();
+// A reset takes some milliseconds. A few calls may wait for it; more would hold threads that other
+// clients need.
+Result<void> Network::AwaitSettledForCall() {
+  constexpr uint32_t kMaxWaiters = 4;
+  if (!resetting_) return {};
+  if (reset_waiters_ >= kMaxWaiters)
+    return Fail(Nerr::kQueueFull, "model {} is restarting: try again", info_.id);
+  ++reset_waiters_;
+  AwaitSettled();
+  --reset_waiters_;
   return {};
-}
-
-Result<void> Network::Retire(Urgency urgency) {
-  bool running = false;
-  {
-    MutexLock lock(mutex_);
-    if (retiring_) return Fail(Nerr::kInvalid, "model {} is being unloaded", info_.id);
-    retiring_ = true;
-    while (state_ == NetworkState::kStarting || state_ == NetworkState::kStopping || resetting_)
-      settled_.Wait(mutex_);
-    running = state_ == NetworkState::kRunning;
-    if (running) NRTD_TRY(Transit(NetworkState::kStopping));
-  }
-  // A stop that runs into its bound leaves the network Failed with its cores reset: it can go all
-  // the same.
-  if (running) {
-    (void)FinishStop(urgency == Urgency::kAtOnce ? machine_.clock().Now() + kAbandonedGrace
-                                                 : IdleDeadline());
-  }
-  MutexLock lock(mutex_);
-  while (resetting_ || tasks_ > 0) settled_.Wait(mutex_);
-  return Transit(NetworkState::kUnloading);
-}
-
-void Network::AwaitReleased() {
-  const TimePoint deadline = machine_.clock().Now() + kDrainMargin;
-  if (!slots_.AwaitAllFree(machine_.clock(), deadline)) {
-    LogForClient(LogLevel::kWarning, "NMGR:Unload",
-                 "model {}: {} inferences still hold their slots; freed when they let go", info_.id,
-                 slots_.in_use());
-  }
 }
 
 Result<Inference> Network::Begin() {
   {
     MutexLock lock(mutex_);
-    AwaitSettled();
+    NRTD_TRY(AwaitSettledForCall());
     if (state_ == NetworkState::kFailed) {
       return Fail(Nerr::kFailedState, "model {} failed: {}; unload it and load it again", info_.id,
                   AsIs(failure_));
@@ -178,7 +112,7 @@ Result<Inference> Network::Begin() {
 
 Result<void> Network::Submit(scheduler::Slot& slot, Completion completion, TimePoint deadline) {
   MutexLock lock(mutex_);
-  AwaitSettled();
+  NRTD_TRY(AwaitSettledForCall());
   if (state_ != NetworkState::kRunning) {
     return Fail(state_ == NetworkState::kFailed ? Nerr::kFailedState : Nerr::kInvalid,
                 "model {} became {} before the inference could start", info_.id,
@@ -190,6 +124,7 @@ Result<void> Network::Submit(scheduler::Slot& slot, Completion completion, TimeP
   return {};
 }
 
+// With the lock held, so that it is not just being submitted.
 bool Network::Overdue(scheduler::Slot& slot) const {
   return slot.in_flight() && machine_.clock().Now() >= slot.deadline() && !slot.Done() &&
          !slot.cut_off();
@@ -204,33 +139,19 @@ std::string Network::LateText() const {
 // On the watchdog's thread. The network is there until the task has ended.
 void Network::PostEndOverdue() {
   MutexLock lock(mutex_);
-  if (state_ == NetworkState::kUnloading) return;
-  ++tasks_;
-  machine_.urgent_workers().Post([this] {
-    EndOverdue();
-    MutexLock locked(mutex_);
-    --tasks_;
-    settled_.NotifyAll();
-  });
+  if (state_ != NetworkState::kUnloading) Run(machine_.urgent_workers(), &Network::EndOverdue);
 }
 
 // Cuts off what is late, and sets the timer for the next deadline.
 void Network::EndOverdue() {
-  for (scheduler::Slot* slot : all_slots_) {
-    if (Overdue(*slot)) CutOff(LateText(), slot);
-  }
+  for (scheduler::Slot* slot : all_slots_) CutOff(LateText(), slot);
+  MutexLock lock(mutex_);  // nothing is being submitted
   TimePoint next = TimePoint::max();
   for (scheduler::Slot* slot : all_slots_) {
     if (slot->in_flight() && !slot->Done() && !slot->cut_off())
       next = std::min(next, slot->deadline());
   }
   deadlines_.SetNoLaterThan(next);
-}
-
-// What is in flight has ended by then, whatever happens.
-TimePoint Network::IdleDeadline() const {
-  return machine_.clock().Now() + info_.params.timeout * static_cast<int64_t>(all_slots_.size()) +
-         kDrainMargin;
 }
 
 // Resets the cores, which ends all that is in flight. A network that ran restarts, unless it had
@@ -266,12 +187,7 @@ void Network::CutOff(const std::string& reason, scheduler::Slot* overdue) {
   MutexLock lock(mutex_);
   if (restart) state_ = NetworkState::kRunning;
   resetting_ = false;
-  settled_.NotifyAll();
-}
-
-void Network::StopStages() {
-  for (const auto& stage : stages_) stage->Stop();
-  groups_.EndRunning(info_.group, info_.id);
+  Settle();
 }
 
 void Network::CountOutcome(const scheduler::InferenceOutcome& outcome,
@@ -346,6 +262,20 @@ scheduler::InferenceOutcome Inference::Wait() {
     // host node that it is in comes to its end first.
     slot_->Wait(TimePoint::max());
   }
+  return Finish();
+}
+
+std::optional<scheduler::InferenceOutcome> Inference::Attend(Waker& waker) {
+  Attendance attendance = slot_->Attend(deadline_, waker);
+  if (attendance == Attendance::kLate) {
+    network_->CutOff(network_->LateText(), slot_);
+    attendance = slot_->Attend(TimePoint::max(), waker);
+  }
+  if (attendance != Attendance::kDone) return std::nullopt;
+  return Finish();
+}
+
+scheduler::InferenceOutcome Inference::Finish() {
   auto outcome = slot_->TakeOutcome();
   // Whoever learns of it finds the network running again, or its cores free.
   if (outcome.code == Nerr::kTimeout) network_->AwaitReset();

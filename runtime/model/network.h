@@ -4,7 +4,9 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,7 +52,12 @@ struct NetworkInfo {
 
 class Inference;
 
-// Threadsafe.
+// What goes on with the result, on the caller's thread at once or later on one of the machine's
+// workers. Must not block.
+using Then = std::function<void(Result<void>)>;
+
+// Threadsafe. Operations that may have to wait take a continuation and hold no thread; the caller
+// keeps the network until the continuation was called.
 class Network : public std::enable_shared_from_this<Network> {
  public:
   // One of stages or of host_nodes.
@@ -87,18 +94,28 @@ class Network : public std::enable_shared_from_this<Network> {
 
   // Standby -> Running. kInvalid: in another state, or another network of the group is running.
   // kResource: no memory for rings.
-  Result<void> Start();
-  // Running -> Standby, when what is in flight has ended. kTimeout when it does not, which leaves
-  // the network Failed.
-  Result<void> Stop();
-  // How a network goes: what is in flight may end by itself, or there is nobody any more who would
-  // want it, and cores that do not end it at once are reset.
+  void Start(Then then);
+  // Running -> Standby, when what is in flight has ended. kTimeout when it does not within the
+  // time-outs of all slots and at most kMaxDrain, which leaves the network Failed.
+  void Stop(Then then);
+  // How a network goes: what is in flight may end by itself, or it has kAbandonedGrace, after which
+  // the cores are reset.
   enum class Urgency { kFinishFirst, kAtOnce };
-  // -> Unloading: waits for whoever starts or stops it now, stops it if it runs, and lets no
+  // -> Unloading: waits for a start, stop or reset in progress, stops it if it runs, and lets no
   // inference begin any more. The cores are free of it then. kInvalid when it was retired already.
+  void Retire(Urgency urgency, Then then);
+  // A stop or retirement in progress waits for kAbandonedGrace at most from now on.
+  void Hurry();
+  // After Retire(): when no slot is taken, or after kDrainMargin; a client that keeps one longer
+  // keeps the network's memory as well.
+  void AwaitReleased(std::function<void()> then);
+  // After Retire(): when nothing is in flight, so that destroying the network waits for nothing.
+  void AwaitQuiet(std::function<void()> then);
+
+  // The same, waiting: for loads and tests.
+  Result<void> Start();
+  Result<void> Stop();
   Result<void> Retire(Urgency urgency = Urgency::kFinishFirst);
-  // After Retire(): until no slot is taken, for a moment only; whoever keeps one longer keeps the
-  // network's memory as well.
   void AwaitReleased();
 
   // Takes a slot. kQueueFull: none is free; kFailedState: the network failed; kInvalid: it is not
@@ -110,11 +127,23 @@ class Network : public std::enable_shared_from_this<Network> {
   Result<void> Transit(NetworkState to) NRTD_REQUIRES(mutex_);
   Result<void> Submit(scheduler::Slot& slot, Completion completion, TimePoint deadline);
   void AwaitSettled() NRTD_REQUIRES(mutex_);
+  Result<void> AwaitSettledForCall() NRTD_REQUIRES(mutex_);
   void AwaitReset() NRTD_EXCLUDES(mutex_);
-  Result<void> FinishStop(TimePoint deadline);
-  TimePoint IdleDeadline() const;
+  Result<void> StartStages();
+  void Drain(TimePoint deadline, std::function<void()> then);
+  void ContinueDrain();
+  void EndDrain();
+  void ContinueRelease();
+  void EndRelease();
+  void FinishStop(const Then& then);
+  void RetireSettled(Urgency urgency, const Then& then);
+  TimePoint IdleDeadline(Urgency urgency) const NRTD_REQUIRES(mutex_);
+  // Calls `step` when no reset and no task is in flight: now, or later on a worker.
+  void WhenIdle(std::function<void()> step) NRTD_EXCLUDES(mutex_);
+  void Settle() NRTD_REQUIRES(mutex_);
+  void Run(Workers& workers, void (Network::*step)());
   std::string LateText() const;
-  bool Overdue(scheduler::Slot& slot) const;
+  bool Overdue(scheduler::Slot& slot) const NRTD_REQUIRES(mutex_);
   void PostEndOverdue();
   void EndOverdue();
   void CutOff(const std::string& reason, scheduler::Slot* overdue);
@@ -143,12 +172,34 @@ class Network : public std::enable_shared_from_this<Network> {
   // cores.
   std::atomic<bool> suspect_{false};
   std::atomic<uint32_t> restarts_{0};
-  int tasks_ NRTD_GUARDED_BY(mutex_) = 0;  // of workers that use this network
-  CondVar settled_;                        // a start, a stop or a reset has come to its end
+  uint32_t reset_waiters_ NRTD_GUARDED_BY(mutex_) = 0;
+  std::atomic<int> tasks_{0};  // of workers that use this network; taken off with the lock held
+  CondVar settled_;            // a start, a stop, a reset or a task has come to its end
+  std::vector<std::function<void()>> settled_steps_ NRTD_GUARDED_BY(mutex_);  // go on then
   std::atomic<uint64_t> done_{0};
   std::atomic<uint64_t> failed_{0};
+
+  // Posts a step to the workers when it is woken.
+  class Step final : public Waker {
+   public:
+    Step(Network& network, void (Network::*step)()) : network_(network), step_(step) {}
+    void Wake() override { network_.Run(network_.machine_.workers(), step_); }
+
+   private:
+    Network& network_;
+    void (Network::*const step_)();
+  };
+  // A stop that waits for what is in flight: slots before this one have ended.
+  std::function<void()> drain_ NRTD_GUARDED_BY(mutex_);
+  size_t draining_ NRTD_GUARDED_BY(mutex_) = 0;
+  bool hurried_ NRTD_GUARDED_BY(mutex_) = false;
+  Step drain_step_{*this, &Network::ContinueDrain};
+  std::function<void()> release_ NRTD_GUARDED_BY(mutex_);
+  Step release_step_{*this, &Network::ContinueRelease};
   // Set for the earliest deadline of what is in flight, or earlier.
   Watchdog::Timer deadlines_;
+  Watchdog::Timer drain_deadline_;
+  Watchdog::Timer release_deadline_;
 };
 
 // One inference: a slot, from Begin() to the destructor, which gives it back; an inference that is
@@ -173,6 +224,9 @@ class Inference {
   // the code is kTimeout, for everything else in flight as well: the network's cores are reset and
   // it restarts. If that happens again before an inference has ended, the network is Failed.
   scheduler::InferenceOutcome Wait();
+  // As Wait(), for a call that holds no thread while another drives the core: nothing, when `waker`
+  // will be called, after which the call attends again; the inference may be gone by then.
+  std::optional<scheduler::InferenceOutcome> Attend(Waker& waker);
   // Another thread's Wait() for it need not wait: nobody wants it any more. See Slot::Cancel(). By
   // any thread, while the inference is there and submitted.
   void Cancel(const std::string& reason);
@@ -186,6 +240,7 @@ class Inference {
   Inference(std::shared_ptr<Network> network, scheduler::Slot* slot)
       : network_(std::move(network)), slot_(slot) {}
   void Release();
+  scheduler::InferenceOutcome Finish();
 
   std::shared_ptr<Network> network_;
   scheduler::Slot* slot_ = nullptr;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/service/call_queue.h"
 
+#include <algorithm>
 #include <exception>
+
+#include <grpc/support/time.h>
 
 #include "base/log.h"
 
@@ -27,15 +30,16 @@ Call::~Call() {
   if (--queue_.calls_ == 0) queue_.changed_.NotifyAll();
 }
 
-CallQueue::CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue)
-    : completions_(std::move(completion_queue)) {}
+CallQueue::CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue,
+                     uint32_t max_threads)
+    : completions_(std::move(completion_queue)), max_threads_(max_threads) {}
 
 CallQueue::~CallQueue() = default;
 
 Result<void> CallQueue::Start() {
   MutexLock lock(mutex_);
-  if (!AddThread()) return Fail(Nerr::kResource, "cannot start a thread for calls");
-  for (uint32_t i = 1; i < kWaiting; ++i) AddThread();
+  if (!AddThread(nullptr)) return Fail(Nerr::kResource, "cannot start a thread for calls");
+  for (uint32_t i = 1; i < kWaiting; ++i) AddThread(nullptr);
   return {};
 }
 
@@ -46,20 +50,22 @@ void CallQueue::Stop() {
   {
     MutexLock resting(resting_mutex_);
     stopping_ = true;
-    while (WakeOne()) {
+    while (WakeOne(nullptr)) {
     }
   }
   while (!threads_.empty()) changed_.Wait(mutex_);
   JoinEnded(0);
 }
 
-// With a line in the log where the system gives no more threads.
-bool CallQueue::AddThread() {
+// With a line in the log where the system gives no more threads. It begins with `first`, or by
+// waiting for events.
+bool CallQueue::AddThread(Task* first) {
   JoinEnded(kMostEnded);
+  if (threads_.size() >= max_threads_) return false;
   auto self = threads_.end();
   try {
     self = threads_.emplace(self);
-    *self = std::thread([this, self] { Run(self); });
+    *self = std::thread([this, self, first] { Run(self, first); });
     return true;
   } catch (const std::exception& error) {
     if (self != threads_.end()) threads_.erase(self);
@@ -79,13 +85,15 @@ void CallQueue::JoinEnded(size_t but) {
 struct CallQueue::Resting {
   CondVar wake;
   bool needed = false;
+  Task* task = nullptr;  // none: it is to wait for events
 };
 
-bool CallQueue::WakeOne() {
+bool CallQueue::WakeOne(Task* task) {
   if (resting_.empty()) return false;
   Resting* last = resting_.back();
   resting_.pop_back();
   last->needed = true;
+  last->task = task;
   last->wake.NotifyOne();  // with the lock, or it may be gone
   return true;
 }
@@ -95,13 +103,75 @@ bool CallQueue::WakeOne() {
 void CallQueue::FillIn() {
   {
     MutexLock lock(resting_mutex_);
-    if (WakeOne()) {
+    if (WakeOne(nullptr)) {
       waiting_.fetch_add(1);
       return;
     }
   }
   MutexLock lock(mutex_);
-  AddThread();
+  AddThread(nullptr);
+}
+
+void CallQueue::TaskList::Push(Task& task) {
+  task.next_task_ = nullptr;
+  (last != nullptr ? last->next_task_ : first) = &task;
+  last = &task;
+}
+
+Task* CallQueue::TaskList::Pop() {
+  Task* const task = first;
+  if (task == nullptr) return nullptr;
+  first = task->next_task_;
+  if (first == nullptr) last = nullptr;
+  return task;
+}
+
+void CallQueue::Post(Task& task) {
+  {
+    MutexLock lock(resting_mutex_);
+    if (WakeOne(&task)) return;
+  }
+  {
+    MutexLock lock(mutex_);
+    if (AddThread(&task)) return;
+  }
+  {
+    MutexLock lock(resting_mutex_);
+    if (WakeOne(&task)) return;
+    tasks_.Push(task);
+    queued_.fetch_add(1);
+  }
+  // Every thread that is at work looks for tasks afterwards, but those that wait for events may
+  // have looked before.
+  if (waiting_.load() > 0 && !kick_.pending.exchange(true))
+    alarm_.Set(completions_.get(), gpr_now(GPR_CLOCK_MONOTONIC), static_cast<Event*>(&kick_));
+}
+
+Task* CallQueue::TakeTask() {
+  if (queued_.load() == 0) return nullptr;
+  MutexLock lock(resting_mutex_);
+  Task* const task = tasks_.Pop();
+  if (task != nullptr) queued_.fetch_sub(1);
+  return task;
+}
+
+bool CallQueue::BeginLoad(Task& task) {
+  MutexLock lock(loads_mutex_);
+  if (loads_ < std::max(max_threads_ / 4, 1U)) {
+    ++loads_;
+    return true;
+  }
+  waiting_loads_.Push(task);
+  return false;
+}
+
+void CallQueue::EndLoad() {
+  MutexLock lock(loads_mutex_);
+  if (Task* const next = waiting_loads_.Pop()) {
+    Post(*next);  // in the place of the one that ended
+  } else {
+    --loads_;
+  }
 }
 
 // Counts this thread among those that wait for events, unless enough do.
@@ -113,16 +183,47 @@ bool CallQueue::WaitAgain() {
   return true;
 }
 
-// Returns when this thread is to wait for events, and is counted; false: it is to end.
-bool CallQueue::Rest() {
+// kWait: this thread is to wait for events, and is counted.
+CallQueue::Next CallQueue::Rest(Task** task) {
   MutexLock lock(resting_mutex_);
+  *task = tasks_.Pop();
+  if (*task != nullptr) {
+    queued_.fetch_sub(1);
+    return Next::kTask;
+  }
   // Those that waited may have taken events in the meantime, too early to see this one rest.
-  if (WaitAgain()) return true;
-  if (stopping_ || resting_.size() >= kMostResting) return false;
+  if (WaitAgain()) return Next::kWait;
+  if (stopping_ || resting_.size() >= kMostResting) return Next::kEnd;
   Resting self;
   resting_.push_back(&self);
   while (!self.needed) self.wake.Wait(resting_mutex_);
-  return !stopping_;
+  *task = self.task;
+  if (self.task != nullptr) return Next::kTask;
+  return stopping_ ? Next::kEnd : Next::kWait;
+}
+
+// Runs the task, if there is one, and those that are posted while there is nothing else to do.
+// Returns when this thread is to wait for events, and is counted; false: it is to end.
+bool CallQueue::Work(Task* task) {
+  while (true) {
+    for (; task != nullptr; task = TakeTask()) task->Run();
+    if (WaitAgain()) {
+      if (queued_.load() == 0) return true;
+      // Posted before this thread was seen to wait.
+      task = TakeTask();
+      if (task == nullptr) return true;
+      if (waiting_.fetch_sub(1) == 1) FillIn();
+      continue;
+    }
+    switch (Rest(&task)) {
+      case Next::kWait:
+        return true;
+      case Next::kTask:
+        break;
+      case Next::kEnd:
+        return false;
+    }
+  }
 }
 
 void CallQueue::Abandon() {
@@ -141,15 +242,16 @@ grpc::Status Guarded(const std::function<grpc::Status()>& handle) {
   }
 }
 
-void CallQueue::Run(Threads::iterator self) {
+void CallQueue::Run(Threads::iterator self, Task* first) {
   void* tag = nullptr;
   bool ok = false;
   // Not counted before: where there is no thread after all, one that rests must not have seen it.
-  waiting_.fetch_add(1);
-  while (completions_->Next(&tag, &ok)) {
+  if (first == nullptr) waiting_.fetch_add(1);
+  bool goes_on = first == nullptr || Work(first);
+  while (goes_on && completions_->Next(&tag, &ok)) {
     if (waiting_.fetch_sub(1) == 1) FillIn();
     static_cast<Event*>(tag)->Proceed(ok);
-    if (!WaitAgain() && !Rest()) break;
+    goes_on = Work(TakeTask());
   }
   MutexLock lock(mutex_);
   ended_.splice(ended_.end(), threads_, self);

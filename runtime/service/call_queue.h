@@ -2,8 +2,11 @@
 //
 // gRPC's completion queue and the threads that wait on it.
 //
-// A thread that takes an event out of the queue decodes the request, handles it, even if that
-// blocks, and encodes the answer: no hand-over between threads lies on the way of an inference.
+// A thread that takes an event out of the queue decodes the request, handles it and encodes the
+// answer: no handoff between threads lies on the way of an inference. It computes or drives a core,
+// but waits for nothing else: what a call waits for posts a task that goes on with it. So there are
+// as many threads as cores and loads keep busy, whatever clients ask for, and never more than a
+// limit.
 // There is one queue for everything, because a thread that waits on any queue of a gRPC server also
 // reads sockets for all others, and then has to pass on what it read: with the callback interface
 // for one of the services, every inference took two more context switches and four clients got half
@@ -23,6 +26,7 @@
 #include <thread>
 #include <vector>
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/completion_queue.h>
 #include <grpcpp/support/status.h>
 
@@ -44,6 +48,29 @@ class Event {
   virtual ~Event() = default;
 };
 
+// What goes on with a call that waited. Owned by the call; in one queue at a time.
+class Task {
+ public:
+  virtual void Run() = 0;
+
+ protected:
+  virtual ~Task() = default;
+
+ private:
+  friend class CallQueue;
+  Task* next_task_ = nullptr;
+};
+
+// The answer of a call that is given later, by any thread, when the response is complete. Once; the
+// call may be gone afterwards.
+class Deferred {
+ public:
+  virtual void Respond(const grpc::Status& status) = 0;
+
+ protected:
+  ~Deferred() = default;
+};
+
 // One call under way, or waited for. Owns itself; Proceed() may delete it. Of one call, one
 // operation is under way at a time.
 class Call : public Event {
@@ -63,8 +90,8 @@ class Call : public Event {
 // Threadsafe.
 class CallQueue {
  public:
-  // The server is built with `completion_queue`.
-  explicit CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue);
+  // The server is built with `completion_queue`. `max_threads` at least 3.
+  CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue, uint32_t max_threads);
   // Stopped before.
   ~CallQueue();
 
@@ -73,6 +100,14 @@ class CallQueue {
   // Takes events from now on. More threads come when all are busy; most stay.
   // kResource when the system gives no thread at all.
   Result<void> Start();
+  // Has a thread run the task: one that rests, a new one below the limit, or the next one that is
+  // through with its call. Never blocks; the caller may hold locks that no task takes while it
+  // posts.
+  void Post(Task& task);
+  // Loads compute for seconds: a quarter of the threads may, the others wait here. True: the caller
+  // may begin. False: `task` is posted when it may. EndLoad() after each.
+  bool BeginLoad(Task& task);
+  void EndLoad();
   // Waits until every call has ended, then ends the threads. The server was shut down, so that none
   // begins.
   void Stop();
@@ -82,16 +117,32 @@ class CallQueue {
  private:
   friend class Call;
   using Threads = std::list<std::thread>;
-  bool AddThread() NRTD_REQUIRES(mutex_);
+  // First in, first out.
+  struct TaskList {
+    Task* first = nullptr;
+    Task* last = nullptr;
+    void Push(Task& task);
+    Task* Pop();
+  };
+  // Wakes a thread that waits for events so that it looks for tasks.
+  struct Kick final : Event {
+    void Proceed(bool) override { pending = false; }
+    std::atomic<bool> pending{false};
+  };
+  bool AddThread(Task* first) NRTD_REQUIRES(mutex_);
   // All but the last few.
   void JoinEnded(size_t but) NRTD_REQUIRES(mutex_);
-  void Run(Threads::iterator self);
+  void Run(Threads::iterator self, Task* first);
+  bool Work(Task* task);
+  Task* TakeTask();
   void FillIn();
   bool WaitAgain();
-  bool Rest();
-  bool WakeOne() NRTD_REQUIRES(resting_mutex_);
+  enum class Next { kWait, kTask, kEnd };
+  Next Rest(Task** task);
+  bool WakeOne(Task* task) NRTD_REQUIRES(resting_mutex_);
 
   const std::unique_ptr<grpc::ServerCompletionQueue> completions_;
+  const uint32_t max_threads_;
   Mutex mutex_;
   CondVar changed_;
   uint64_t calls_ NRTD_GUARDED_BY(mutex_) = 0;
@@ -103,6 +154,13 @@ class CallQueue {
   struct Resting;
   std::vector<Resting*> resting_ NRTD_GUARDED_BY(resting_mutex_);
   bool stopping_ NRTD_GUARDED_BY(resting_mutex_) = false;
+  TaskList tasks_ NRTD_GUARDED_BY(resting_mutex_);  // only where no thread is left for them
+  std::atomic<uint32_t> queued_{0};                 // in tasks_
+  Kick kick_;
+  grpc::Alarm alarm_;
+  Mutex loads_mutex_;
+  uint32_t loads_ NRTD_GUARDED_BY(loads_mutex_) = 0;
+  TaskList waiting_loads_ NRTD_GUARDED_BY(loads_mutex_);
 };
 
 // What `handle` returns; INTERNAL, and a line in the log, for an exception (no memory, say), which

@@ -2,9 +2,8 @@
 //
 // The calls of nmgr_v1 that carry tensors.
 #include <chrono>
-#include <functional>
-#include <stop_token>
 
+#include "runtime/service/inference_wait.h"
 #include "runtime/service/nmgr_service.h"
 #include "runtime/service/status.h"
 #include "runtime/service/tensor_transfer.h"
@@ -21,45 +20,35 @@ void Record(const runtime::Inference& inference, const scheduler::InferenceOutco
   metrics.Record(Metric::kInferDeviceKilocycles, device_ns * (kCoreClockHz / 1e9) / 1e3);
 }
 
-// Cancels an inference when the client gives up the call that waits for it.
-class CancelWhenGivenUp {
- public:
-  CancelWhenGivenUp(const CallContext& context, runtime::Inference& inference)
-      : callback_(context.given_up(),
-                  [&inference] { inference.Cancel("the client gave up, or has gone"); }) {}
-
- private:
-  const std::stop_callback<std::function<void()>> callback_;
-};
-
-// What an inference came to. Outputs go with code 0 and with numerical errors.
-Result<void> Answer(runtime::Inference& inference, const TensorList& shm_outputs,
-                    const Mappings& shared, runtime::Metrics& metrics,
-                    nrt::infer_response* response) {
-  scheduler::InferenceOutcome outcome = inference.Wait();
-  Record(inference, outcome, metrics);
-  const bool numerical = outcome.code == Nerr::kInferCompletedWithNumErr;
-  if (outcome.code == Nerr::kOk || numerical)
-    NRTD_TRY(ReadOutputs(shm_outputs, shared, inference, response));
-  if (outcome.code == Nerr::kOk) return {};
-  return tl::unexpected<Error>(Error{outcome.code, std::move(outcome.detail)});
-}
-
 }  // namespace
 
-grpc::Status NmgrService::infer(Context* context, const nrt::infer_request* request,
-                                nrt::infer_response* response) {
-  SetStatus(Counted(Infer(*context, *request, response)), response->mutable_status());
-  return grpc::Status::OK;
+void NmgrService::SetAnswer(const runtime::Inference& inference,
+                            scheduler::InferenceOutcome outcome, const TensorList& shm_outputs,
+                            const Context& context, nrt::infer_response* response) {
+  Record(inference, outcome, runtime_.metrics());
+  // Outputs go with code 0 and with numerical errors.
+  const bool numerical = outcome.code == Nerr::kInferCompletedWithNumErr;
+  Result<void> answer;
+  if (outcome.code == Nerr::kOk || numerical) {
+    const Mappings mappings{runtime_.shared_memory(), clients_.AskingAs(context)};
+    answer = ReadOutputs(shm_outputs, mappings, inference, response);
+  }
+  if (answer && outcome.code != Nerr::kOk)
+    answer = tl::unexpected<Error>(Error{outcome.code, std::move(outcome.detail)});
+  SetStatus(Counted(std::move(answer)), response->mutable_status());
 }
 
-Result<void> NmgrService::Infer(const Context& context, const nrt::infer_request& request,
-                                nrt::infer_response* response) {
-  const runtime::ProcessKey asking = clients_.AskingAs(context);
-  const Mappings mappings{runtime_.shared_memory(), asking};
-  NRTD_ASSIGN(runtime::Inference inference, Begin(request, mappings, asking, Completion::kPolled));
-  const CancelWhenGivenUp cancelling(context, inference);
-  return Answer(inference, request.shm_ofmap(), mappings, runtime_.metrics(), response);
+void NmgrService::infer(Context* context, const nrt::infer_request* request,
+                        nrt::infer_response* response, InferenceWait& wait) {
+  const runtime::ProcessKey asking = clients_.AskingAs(*context);
+  auto inference = Begin(*request, {runtime_.shared_memory(), asking}, asking, Completion::kPolled);
+  if (inference) {
+    wait.Begin({this, context, &request->shm_ofmap(), response}, std::move(*inference));
+    return;
+  }
+  SetStatus(Counted(tl::unexpected<Error>(std::move(inference.error()))),
+            response->mutable_status());
+  wait.call().Respond(grpc::Status::OK);
 }
 
 // An inference on its way, with the request's inputs.
@@ -107,37 +96,33 @@ Result<void> NmgrService::CheckPlaces(const nrt::infer_wait_request& request,
   return CheckOutputs(request.shm_ofmap(), {runtime_.shared_memory(), asking}, *network);
 }
 
-grpc::Status NmgrService::infer_wait(Context* context, const nrt::infer_wait_request* request,
-                                     nrt::infer_response* response) {
+void NmgrService::infer_wait(Context* context, const nrt::infer_wait_request* request,
+                             nrt::infer_response* response, InferenceWait& wait) {
   const runtime::ProcessKey asking = clients_.AskingAs(*context);
-  auto inference = CheckPlaces(*request, asking).and_then([&] {
+  Collect(CheckPlaces(*request, asking).and_then([&] {
     return runtime_.cookies().Take(request->cookie(), asking);
-  });
-  SetStatus(inference ? Counted(Collect(*context, std::move(*inference), *request, response))
-                      : Result<void>(tl::unexpected<Error>(std::move(inference.error()))),
-            response->mutable_status());
-  return grpc::Status::OK;
+  }),
+          *context, *request, response, wait);
 }
 
-grpc::Status NmgrService::infer_poll(Context* context, const nrt::infer_wait_request* request,
-                                     nrt::infer_response* response) {
+void NmgrService::infer_poll(Context* context, const nrt::infer_wait_request* request,
+                             nrt::infer_response* response, InferenceWait& wait) {
   const runtime::ProcessKey asking = clients_.AskingAs(*context);
-  auto inference = CheckPlaces(*request, asking).and_then([&] {
+  Collect(CheckPlaces(*request, asking).and_then([&] {
     return runtime_.cookies().TakeIfDone(request->cookie(), asking);
-  });
-  SetStatus(inference ? Counted(Collect(*context, std::move(*inference), *request, response))
-                      : Result<void>(tl::unexpected<Error>(std::move(inference.error()))),
-            response->mutable_status());
-  return grpc::Status::OK;
+  }),
+          *context, *request, response, wait);
 }
 
-Result<void> NmgrService::Collect(const Context& context, runtime::Inference inference,
-                                  const nrt::infer_wait_request& request,
-                                  nrt::infer_response* response) {
-  const CancelWhenGivenUp cancelling(context, inference);
-  return Answer(inference, request.shm_ofmap(),
-                {runtime_.shared_memory(), clients_.AskingAs(context)}, runtime_.metrics(),
-                response);
+void NmgrService::Collect(Result<runtime::Inference> inference, const Context& context,
+                          const nrt::infer_wait_request& request, nrt::infer_response* response,
+                          InferenceWait& wait) {
+  if (inference) {
+    wait.Begin({this, &context, &request.shm_ofmap(), response}, std::move(*inference));
+    return;
+  }
+  SetStatus(inference.error(), response->mutable_status());
+  wait.call().Respond(grpc::Status::OK);
 }
 
 // An unknown cookie is an error, as in infer_wait; those that are done are named all the same.

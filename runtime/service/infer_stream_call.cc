@@ -53,18 +53,24 @@ grpc::Status InferStreamCall::Begin() {
   return entered ? grpc::Status::OK : RefusalOf(entered.error());
 }
 
-// The request in `bytes_`; leaves the response there.
+// Begins with the request in `bytes_`; Respond() comes when the inference has ended.
 grpc::Status InferStreamCall::Handle() {
   environment_.meter.Taken(context_.client(), bytes_.Length());
   if (auto charged = context_.admission().SetBytes(bytes_.Length()); !charged)
     return RefusalOf(charged.error());
-  if (NmgrService* const handler = handler_.get(); handler == nullptr) {
-    (void)Refuse(handler_.reason(), &response_);
-  } else {
-    if (auto decoded = Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
-    if (grpc::Status status = handler->infer(&context_, &request_, &response_); !status.ok())
-      return status;
+  NmgrService* const handler = handler_.get();
+  if (handler == nullptr) {
+    if (grpc::Status refused = Refuse(handler_.reason(), &response_); !refused.ok()) return refused;
+    Respond(grpc::Status::OK);
+    return grpc::Status::OK;
   }
+  if (auto decoded = Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
+  handler->infer(&context_, &request_, &response_, wait_);
+  return grpc::Status::OK;
+}
+
+// The response into `bytes_`.
+grpc::Status InferStreamCall::EncodeResponse() {
   auto encoded = Encode(response_);
   if (!encoded) {
     response_ = {};
@@ -81,7 +87,13 @@ grpc::Status InferStreamCall::Handle() {
 
 void InferStreamCall::Answer() {
   response_.Clear();
+  // The stream may have gone on when this returns.
   const grpc::Status status = Guarded([this] { return Handle(); });
+  if (!status.ok()) Finish(status);
+}
+
+void InferStreamCall::Respond(const grpc::Status& ended) {
+  const grpc::Status status = ended.ok() ? Guarded([this] { return EncodeResponse(); }) : ended;
   if (!status.ok()) {
     Finish(status);
     return;

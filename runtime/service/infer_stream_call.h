@@ -12,7 +12,7 @@ namespace nrtd::service {
 
 // One response a request, in the requests' order; a failed inference is an answer like any other.
 // The next request is read when the response has left. Ends with the client's half-close.
-class InferStreamCall final : public Call {
+class InferStreamCall final : public Call, private Deferred {
  public:
   // Waits for the next stream. All outlive the call.
   InferStreamCall(const CallEnvironment& environment, RawService& service,
@@ -24,7 +24,9 @@ class InferStreamCall final : public Call {
   enum class Step { kAwaited, kReading, kWriting, kAnswered };
   grpc::Status Begin();
   grpc::Status Handle();
+  grpc::Status EncodeResponse();
   void Answer();
+  void Respond(const grpc::Status& status) override;
   void Read();
   void Finish(const grpc::Status& status);
   // One of two: the stream is answered, gRPC is done. The second one deletes this.
@@ -40,6 +42,7 @@ class InferStreamCall final : public Call {
   nrt::infer_request request_;
   nrt::infer_response response_;
   std::atomic<int> parts_left_{2};
+  InferenceWait wait_{queue(), *this};
 };
 
 }  // namespace nrtd::service

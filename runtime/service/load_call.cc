@@ -29,7 +29,7 @@ void LoadCall::Proceed(bool ok) {
     case Step::kReading:
       if (!ok) {
         message_ = {};
-        Answer();
+        if (queue().BeginLoad(*this)) Run();
         return;
       }
       // The rest of a stream that went wrong is read and dropped, so that the client gets to see
@@ -80,6 +80,12 @@ void LoadCall::EndPart() {
   if (parts_left_.fetch_sub(1) != 1) return;
   if (loaded_ != 0 && context_.IsCancelled()) handler_->TakeBack(loaded_);
   delete this;
+}
+
+void LoadCall::Run() {
+  CallQueue& calls = queue();
+  Answer();  // this may be gone
+  calls.EndLoad();
 }
 
 void LoadCall::Answer() {

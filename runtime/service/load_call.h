@@ -14,7 +14,7 @@ namespace nrtd::service {
 // While the daemon waits for its devices, what a load sends is read and discarded, message by
 // message, and the answer carries the reason.
 // A network whose id nobody got to see, because the client gave up in between, is unloaded again.
-class LoadCall final : public Call {
+class LoadCall final : public Call, private Task {
  public:
   // Waits for the next load. All outlive the call.
   LoadCall(const CallEnvironment& environment, RawService& service, Late<NmgrService>& handler);
@@ -26,6 +26,7 @@ class LoadCall final : public Call {
   grpc::Status Begin();
   void ReadNext();
   grpc::Status Take();
+  void Run() override;
   void Answer();
   void Finish(const grpc::Status& status, const nrt::load_response& response);
   // One of two: the answer is sent, gRPC is done. The second one deletes this.

@@ -53,7 +53,8 @@ nrt::load_response NmgrService::Load(const Rights& rights, Result<void> added, N
 void NmgrService::TakeBack(runtime::NetworkId loaded) {
   LogForClient(LogLevel::kWarning, "NMGR:Load", "the client gave up: model {} is unloaded again",
                loaded);
-  (void)runtime_.Unload(loaded, runtime::kAnyProcess, runtime::Network::Urgency::kAtOnce);
+  runtime_.Unload(loaded, runtime::kAnyProcess, runtime::Network::Urgency::kAtOnce,
+                  [](const Result<void>&) {});
 }
 
 void NmgrService::TakeBackGroup(const nrt::create_eg_response& made) {
@@ -70,33 +71,42 @@ void NmgrService::TakeBackCookie(const nrt::infer_post_response& posted) {
   (void)runtime_.cookies().Take(posted.cookie());
 }
 
-grpc::Status NmgrService::unload(Context* context, const nrt::unload_request* request,
-                                 nrt::unload_response* response) {
-  SetStatus(runtime_.Unload(request->h_nn().id(), clients_.AskingAs(*context)),
-            response->mutable_status());
-  return grpc::Status::OK;
+void NmgrService::unload(Context* context, const nrt::unload_request* request,
+                         nrt::unload_response* response, Deferred& call) {
+  runtime_.Unload(request->h_nn().id(), clients_.AskingAs(*context),
+                  runtime::Network::Urgency::kFinishFirst,
+                  [response, &call](const Result<void>& unloaded) {
+                    SetStatus(unloaded, response->mutable_status());
+                    call.Respond(grpc::Status::OK);
+                  });
 }
 
-grpc::Status NmgrService::start(Context* context, const nrt::start_request* request,
-                                nrt::start_response* response) {
-  SetStatus(runtime_.Start(request->h_nn().id(), clients_.AskingAs(*context)),
-            response->mutable_status());
-  return grpc::Status::OK;
+void NmgrService::start(Context* context, const nrt::start_request* request,
+                        nrt::start_response* response, Deferred& call) {
+  runtime_.Start(request->h_nn().id(), clients_.AskingAs(*context),
+                 [response, &call](const Result<void>& started) {
+                   SetStatus(started, response->mutable_status());
+                   call.Respond(grpc::Status::OK);
+                 });
 }
 
-grpc::Status NmgrService::stop(Context* context, const nrt::stop_request* request,
-                               nrt::stop_response* response) {
-  SetStatus(runtime_.Stop(request->h_nn().id(), clients_.AskingAs(*context)),
-            response->mutable_status());
-  return grpc::Status::OK;
+void NmgrService::stop(Context* context, const nrt::stop_request* request,
+                       nrt::stop_response* response, Deferred& call) {
+  runtime_.Stop(request->h_nn().id(), clients_.AskingAs(*context),
+                [response, &call](const Result<void>& stopped) {
+                  SetStatus(stopped, response->mutable_status());
+                  call.Respond(grpc::Status::OK);
+                });
 }
 
-grpc::Status NmgrService::unload_all(Context* context, const nrt::empty*, nrt::status* response) {
+void NmgrService::unload_all(Context* context, const nrt::empty*, nrt::status* response,
+                             Deferred& call) {
   const Rights rights = clients_.RightsOf(*context);
   LogForClient(LogLevel::kInfo, "NMGR:UnloadAll", "asked for by {}", rights.client.Text());
-  runtime_.UnloadAll(rights.asking);
-  SetOk(response);
-  return grpc::Status::OK;
+  runtime_.UnloadAll(rights.asking, runtime::Network::Urgency::kFinishFirst, [response, &call] {
+    SetOk(response);
+    call.Respond(grpc::Status::OK);
+  });
 }
 
 grpc::Status NmgrService::create_eg(Context* context, const nrt::create_eg_request* request,

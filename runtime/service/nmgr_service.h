@@ -17,6 +17,8 @@
 
 namespace nrtd::service {
 
+class InferenceWait;
+
 class NmgrService {
  public:
   // Both outlive the service.
@@ -28,28 +30,34 @@ class NmgrService {
   // had when it began, `given_up` whether somebody still waits for it.
   nrt::load_response Load(const Rights& rights, Result<void> added, NeffUpload upload,
                           std::stop_token given_up);
+  // What an inference that has ended came to, into the response.
+  void SetAnswer(const runtime::Inference& inference, scheduler::InferenceOutcome outcome,
+                 const TensorList& shm_outputs, const Context& context,
+                 nrt::infer_response* response);
   // The client gave up before it got to see the id, the group, the cookie.
   void TakeBack(runtime::NetworkId loaded);
   void TakeBackGroup(const nrt::create_eg_response& made);
   void TakeBackCookie(const nrt::infer_post_response& posted);
   Clients& clients() { return clients_; }
   runtime::Runtime& runtime() { return runtime_; }
-  grpc::Status unload(Context* context, const nrt::unload_request* request,
-                      nrt::unload_response* response);
-  grpc::Status start(Context* context, const nrt::start_request* request,
-                     nrt::start_response* response);
-  grpc::Status stop(Context* context, const nrt::stop_request* request,
-                    nrt::stop_response* response);
-  grpc::Status unload_all(Context* context, const nrt::empty* request, nrt::status* response);
+  // Calls that may have to wait answer later, and hold no thread until then.
+  void unload(Context* context, const nrt::unload_request* request, nrt::unload_response* response,
+              Deferred& call);
+  void start(Context* context, const nrt::start_request* request, nrt::start_response* response,
+             Deferred& call);
+  void stop(Context* context, const nrt::stop_request* request, nrt::stop_response* response,
+            Deferred& call);
+  void unload_all(Context* context, const nrt::empty* request, nrt::status* response,
+                  Deferred& call);
 
-  grpc::Status infer(Context* context, const nrt::infer_request* request,
-                     nrt::infer_response* response);
+  void infer(Context* context, const nrt::infer_request* request, nrt::infer_response* response,
+             InferenceWait& wait);
   grpc::Status infer_post(Context* context, const nrt::infer_request* request,
                           nrt::infer_post_response* response);
-  grpc::Status infer_wait(Context* context, const nrt::infer_wait_request* request,
-                          nrt::infer_response* response);
-  grpc::Status infer_poll(Context* context, const nrt::infer_wait_request* request,
-                          nrt::infer_response* response);
+  void infer_wait(Context* context, const nrt::infer_wait_request* request,
+                  nrt::infer_response* response, InferenceWait& wait);
+  void infer_poll(Context* context, const nrt::infer_wait_request* request,
+                  nrt::infer_response* response, InferenceWait& wait);
   grpc::Status infer_check_completion(Context* context,
                                       const nrt::infer_check_completion_request* request,
                                       nrt::infer_check_completion_response* response);
@@ -91,8 +99,6 @@ class NmgrService {
       nrt::set_static_transfer_adjustment_response* response);
 
  private:
-  Result<void> Infer(const Context& context, const nrt::infer_request& request,
-                     nrt::infer_response* response);
   Result<runtime::Inference> Begin(const nrt::infer_request& request, const Mappings& mappings,
                                    runtime::ProcessKey asking, Completion completion);
   Result<uint64_t> Post(const nrt::infer_request& request, const Rights& rights);
@@ -101,8 +107,9 @@ class NmgrService {
   Result<void> CheckPlaces(const nrt::infer_wait_request& request, runtime::ProcessKey asking);
   // Counts how the inference ended, and passes it on.
   Result<void> Counted(Result<void> answer);
-  Result<void> Collect(const Context& context, runtime::Inference inference,
-                       const nrt::infer_wait_request& request, nrt::infer_response* response);
+  void Collect(Result<runtime::Inference> inference, const Context& context,
+               const nrt::infer_wait_request& request, nrt::infer_response* response,
+               InferenceWait& wait);
   // kInvalidHandle when a session that a request names is neither 0 nor open, or is not the
   // client's.
   Result<void> CheckNamedSession(runtime::SessionId session, runtime::ProcessKey asking) const;

@@ -15,6 +15,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "base/timeouts.h"
+#include "runtime/ledger/limits.h"
 #include "runtime/service/clients.h"
 #include "runtime/service/memory_trimmer.h"
 #include "runtime/service/methods.h"
@@ -173,7 +174,8 @@ Result<void> Server::State::Build(bool by_tcp) {
   builder.RegisterService(&stream_calls);
   builder.RegisterService(&session_calls);
   builder.RegisterService(&control_calls);
-  queue = std::make_unique<CallQueue>(builder.AddCompletionQueue());
+  queue = std::make_unique<CallQueue>(builder.AddCompletionQueue(),
+                                      runtime::CallThreadLimit(runtime::ReadSystemRoom()));
   server = builder.BuildAndStart();
   if (server != nullptr && (!by_tcp || port != 0)) return {};
   return Fail(Nerr::kInvalid,
@@ -204,11 +206,9 @@ void Server::State::Disconnected(int descriptor) {
   const auto client = clients.Disconnected(descriptor);
   if (!client) return;
   processes.Disconnected(*client);
-  boost::asio::post(reclaimers, [this, connection = client->connection] {
-    // As SessionCall::Close().
-    if (runtime.get() == nullptr) sessions.Disconnect(connection);
-    if (runtime::Runtime* const there = runtime.get()) there->Disconnect(connection);
-  });
+  // As SessionCall::Close().
+  if (runtime.get() == nullptr) sessions.Disconnect(client->connection);
+  if (runtime::Runtime* const there = runtime.get()) there->Disconnect(client->connection, [] {});
 }
 
 void Server::State::CloseConnectionsOf(runtime::ProcessKey client) {

@@ -91,22 +91,28 @@ grpc::Status SessionCall::Describe() {
   return grpc::Status::OK;
 }
 
+// The client learns of the end when all is free. A worker frees it: this thread has other calls.
 void SessionCall::Finish(const grpc::Status& status) {
-  Close();
   bytes_.Clear();
   step_ = Step::kAnswered;
-  stream_.Finish(status, this);
-}
-
-void SessionCall::Close() {
-  if (id_ == 0) return;
+  if (id_ == 0) {
+    stream_.Finish(status, this);
+    return;
+  }
+  const auto closed = [this, status] {
+    charge_.Release();
+    LogForClient(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_,
+                 context_.client().Text());
+    stream_.Finish(status, this);
+  };
   // Without a runtime nothing was made under the session. If one comes meanwhile, it sees the
   // session closed, or is seen here.
   if (runtime_.get() == nullptr) sessions_.Close(id_);
-  if (runtime::Runtime* const runtime = runtime_.get()) runtime->CloseSession(id_);
-  charge_.Release();
-  LogForClient(LogLevel::kDebug, "NMGR:Session", "session {} of {} closed", id_,
-               context_.client().Text());
+  if (runtime::Runtime* const runtime = runtime_.get()) {
+    runtime->CloseSession(id_, closed);
+  } else {
+    closed();
+  }
 }
 
 }  // namespace nrtd::service

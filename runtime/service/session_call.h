@@ -24,7 +24,6 @@ class SessionCall final : public Call {
   enum class Step { kAwaited, kGreeting, kReading, kAnswered };
   grpc::Status Open();
   grpc::Status Describe();
-  void Close();
   void Finish(const grpc::Status& status);
 
   const CallEnvironment environment_;

@@ -5,10 +5,12 @@
 #pragma once
 
 #include <atomic>
+#include <type_traits>
 
 #include "runtime/service/call_context.h"
 #include "runtime/service/call_queue.h"
 #include "runtime/service/clients.h"
+#include "runtime/service/inference_wait.h"
 #include "runtime/service/late.h"
 #include "runtime/service/raw_service.h"
 #include "runtime/service/socket_meter.h"
@@ -32,10 +34,22 @@ struct UnaryOptions {
   bool watched = false;
 };
 
-// Where the calls of one method come from, and who handles them. All outlive the calls.
+// How a method is handled: at once; later, by means of a Deferred; or as an inference.
 template <typename Handler, typename Context, typename Request, typename Response>
+using HandleNow = grpc::Status (Handler::*)(Context*, const Request*, Response*);
+template <typename Handler, typename Context, typename Request, typename Response>
+using HandleLater = void (Handler::*)(Context*, const Request*, Response*, Deferred&);
+template <typename Handler, typename Context, typename Request, typename Response>
+using HandleInference = void (Handler::*)(Context*, const Request*, Response*, InferenceWait&);
+
+// For calls that are no inferences.
+struct NoWait {
+  NoWait(CallQueue&, Deferred&) {}
+};
+
+// Where the calls of one method come from, and who handles them. All outlive the calls.
+template <typename Handler, typename Request, typename Response, typename Handle>
 struct UnaryMethod {
-  using Handle = grpc::Status (Handler::*)(Context*, const Request*, Response*);
   CallEnvironment environment;
   RawService& service;
   int number;  // RawService::Method()
@@ -44,10 +58,15 @@ struct UnaryMethod {
   UnaryOptions<Handler, Response> options;
 };
 
-template <typename Handler, typename Context, typename Request, typename Response>
-class UnaryCall final : public Call {
+template <typename Handler, typename Request, typename Response, typename Handle>
+class UnaryCall final : public Call, private Deferred {
+  static constexpr bool kNow =
+      std::is_invocable_v<Handle, Handler&, CallContext*, const Request*, Response*>;
+  static constexpr bool kInference = std::is_invocable_v<Handle, Handler&, CallContext*,
+                                                         const Request*, Response*, InferenceWait&>;
+
  public:
-  using Method = UnaryMethod<Handler, Context, Request, Response>;
+  using Method = UnaryMethod<Handler, Request, Response, Handle>;
 
   // Waits for the next call of the method.
   explicit UnaryCall(const Method& method)
@@ -74,22 +93,40 @@ class UnaryCall final : public Call {
       return;
     }
     new UnaryCall(method_);
-    Answer(Guarded([this] { return Handle(); }));
+    // The handler may have answered when it returns, and this may be gone: unless it failed.
+    const grpc::Status status = Guarded([this] { return HandleCall(); });
+    if (kNow || !status.ok()) Answer(status);
   }
 
  private:
   // Takes the call in, decodes and handles it.
-  grpc::Status Handle() {
+  grpc::Status HandleCall() {
     context_.SetClient(method_.environment.clients.Find(context_));
     method_.environment.meter.Taken(context_.client(), bytes_.Length());
     if (auto entered = context_.admission().Enter(context_.client().account, bytes_.Length());
         !entered)
       return RefusalOf(entered.error());
     Handler* const handler = method_.handler.get();
-    if (handler == nullptr) return Refuse(method_.handler.reason(), &response_);
+    if (handler == nullptr) {
+      const grpc::Status refused = Refuse(method_.handler.reason(), &response_);
+      if constexpr (!kNow) {
+        if (refused.ok()) Respond(refused);  // this may be gone then
+      }
+      return refused;
+    }
     if (auto decoded = Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
-    return (handler->*method_.handle)(&context_, &request_, &response_);
+    if constexpr (kNow) {
+      return (handler->*method_.handle)(&context_, &request_, &response_);
+    } else if constexpr (kInference) {
+      (handler->*method_.handle)(&context_, &request_, &response_, wait_);
+      return grpc::Status::OK;
+    } else {
+      (handler->*method_.handle)(&context_, &request_, &response_, *this);
+      return grpc::Status::OK;
+    }
   }
+
+  void Respond(const grpc::Status& status) override { Answer(status); }
 
   // Sends the response, or an error of the transport.
   void Answer(grpc::Status status) {
@@ -131,15 +168,29 @@ class UnaryCall final : public Call {
   RawService::Unary writer_;
   bool answered_ = false;
   std::atomic<int> parts_left_;
+  [[no_unique_address]] std::conditional_t<kInference, InferenceWait, NoWait> wait_{queue(), *this};
 };
 
 // Serves a method from now on: Serve(environment, service, "infer", handler, &Handler::infer).
 template <typename Handler, typename Base, typename Context, typename Request, typename Response>
 void Serve(const CallEnvironment& environment, RawService& service, std::string_view method,
-           Late<Handler>& handler,
-           grpc::Status (Base::*handle)(Context*, const Request*, Response*),
+           Late<Handler>& handler, HandleNow<Base, Context, Request, Response> handle,
            UnaryOptions<Handler, Response> options = {}) {
-  new UnaryCall<Handler, Context, Request, Response>(
+  new UnaryCall<Handler, Request, Response, decltype(handle)>(
+      {environment, service, service.Method(method), handler, handle, options});
+}
+template <typename Handler, typename Base, typename Context, typename Request, typename Response>
+void Serve(const CallEnvironment& environment, RawService& service, std::string_view method,
+           Late<Handler>& handler, HandleLater<Base, Context, Request, Response> handle,
+           UnaryOptions<Handler, Response> options = {}) {
+  new UnaryCall<Handler, Request, Response, decltype(handle)>(
+      {environment, service, service.Method(method), handler, handle, options});
+}
+template <typename Handler, typename Base, typename Context, typename Request, typename Response>
+void Serve(const CallEnvironment& environment, RawService& service, std::string_view method,
+           Late<Handler>& handler, HandleInference<Base, Context, Request, Response> handle,
+           UnaryOptions<Handler, Response> options = {}) {
+  new UnaryCall<Handler, Request, Response, decltype(handle)>(
       {environment, service, service.Method(method), handler, handle, options});
 }
 

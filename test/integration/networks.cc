@@ -47,7 +47,7 @@ std::string CompileModel(const std::string& onnx_path, compiler::Fp32Cast cast) 
   return TextOf(Must(ReadFile(path)));
 }
 
-neff::NeffContents SlowContents() {
+neff::NeffContents SlowContents(int layers) {
   compiler::GraphWriter writer;
   writer.graph.name = "slow";
   std::vector<float> identity(kSlowSide * kSlowSide, 0.0F);
@@ -55,8 +55,8 @@ neff::NeffContents SlowContents() {
   const Shape square = {kSlowSide, kSlowSide};
   compiler::ValueId value = writer.Input("x", square);
   const compiler::ValueId weights = writer.Constant("w", square, identity);
-  for (int i = 0; i < kSlowLayers; ++i) {
-    const std::string name = i + 1 == kSlowLayers ? "y" : fmt::format("layer{}", i);
+  for (int i = 0; i < layers; ++i) {
+    const std::string name = i + 1 == layers ? "y" : fmt::format("layer{}", i);
     value = writer.Node(name, compiler::MatMul{}, {value, weights}, square);
   }
   compiler::CompileOptions options;
@@ -66,6 +66,10 @@ neff::NeffContents SlowContents() {
 
 std::string SlowNeff() {
   return TextOf(Must(neff::SerializeNeff(SlowContents())));
+}
+
+std::string EndlessNeff() {
+  return TextOf(Must(neff::SerializeNeff(SlowContents(kEndlessLayers))));
 }
 
 std::string TextOf(const ByteVector& bytes) {

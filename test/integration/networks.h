@@ -32,8 +32,11 @@ inline std::string CompileCase(const std::string& name) {
 // kSlowLayers times and answers it as "y". Over 1 MiB, so that it is sent in several chunks.
 inline constexpr int64_t kSlowSide = 512;
 inline constexpr int kSlowLayers = 48;
-neff::NeffContents SlowContents();
+neff::NeffContents SlowContents(int layers = kSlowLayers);
 std::string SlowNeff();
+// The same with so many layers that one inference takes several seconds.
+inline constexpr int kEndlessLayers = 30 * kSlowLayers;
+std::string EndlessNeff();
 
 std::string TextOf(const ByteVector& bytes);
 void WriteText(const std::string& path, const std::string& text);

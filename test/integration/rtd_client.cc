@@ -215,6 +215,10 @@ std::unique_ptr<PendingCall> RtdClient::BeginWait(uint64_t cookie) {
   return Begin(stubs_->nmgr, &Nmgr::Asyncinfer_wait, WithCookie(cookie));
 }
 
+std::unique_ptr<PendingCall> RtdClient::BeginUnload(uint32_t network) {
+  return Begin(stubs_->nmgr, &Nmgr::Asyncunload, WithNetwork<nrt::unload_request>(network));
+}
+
 nrt::create_eg_response RtdClient::CreateGroup(uint32_t cores, uint64_t session) {
   nrt::create_eg_request request;
   request.set_nc_count(cores);

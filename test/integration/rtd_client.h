@@ -76,6 +76,7 @@ class RtdClient {
   nrt::infer_response Poll(uint64_t cookie);
   std::unique_ptr<PendingCall> BeginInfer(const nrt::infer_request& request);
   std::unique_ptr<PendingCall> BeginWait(uint64_t cookie);
+  std::unique_ptr<PendingCall> BeginUnload(uint32_t network);
 
   nrt::create_eg_response CreateGroup(uint32_t cores, uint64_t session = 0);
   void CreateGroupAndCancel(uint32_t cores);

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// However many calls wait, they hold no threads, and other clients are served meanwhile.
+#include "test/hostile/hostile_test.h"
+
+namespace nrtd::hostile {
+namespace {
+
+using integration::PendingCall;
+
+// Far below the pids limit, and below the number of calls in these tests: what cores, the daemon's
+// own work and a few calls take.
+constexpr size_t kMaxThreads = 160;
+
+class ThreadsTest : public HostileTest {
+ protected:
+  // One inference that runs for seconds, and has a day for it.
+  uint32_t LoadBusyNetwork() {
+    const uint32_t network =
+        Load({.neff = integration::EndlessNeff(), .ninfer = 4, .timeout_s = 86'400});
+    EXPECT_THAT(client().Post(integration::SlowInput(network)), IsOk());
+    return network;
+  }
+  // Clients of `connections` connections ask for the same 250 times each.
+  template <typename Begin>
+  void BeginCalls(int connections, Begin begin) {
+    for (int i = 0; i < connections; ++i) {
+      clients_.push_back(std::make_unique<RtdClient>(address()));
+      for (int k = 0; k < 250; ++k) calls_.push_back(begin(*clients_.back()));
+    }
+  }
+  // While another client's network answers.
+  void ExpectServedWithFewThreads(uint32_t network) {
+    for (int i = 0; i < 200; ++i) {
+      ExpectReads(network);
+      ASSERT_LT(daemon().Threads(), kMaxThreads);
+    }
+  }
+
+  std::vector<std::unique_ptr<RtdClient>> clients_;
+  std::vector<std::unique_ptr<PendingCall>> calls_;  // go first
+};
+
+TEST_F(ThreadsTest, AThousandUnloadsOfABusyNetworkHoldNoThreads) {
+  const uint32_t own = Load({.neff = digits_neff()});
+  const uint32_t busy = LoadBusyNetwork();
+  BeginCalls(4, [&](RtdClient& who) { return who.BeginUnload(busy); });
+  ExpectServedWithFewThreads(own);
+}
+
+TEST_F(ThreadsTest, AThousandInferencesOfABusyNetworkHoldNoThreads) {
+  const uint32_t own = Load({.neff = digits_neff()});
+  const uint32_t busy = LoadBusyNetwork();
+  BeginCalls(4, [&](RtdClient& who) { return who.BeginInfer(integration::SlowInput(busy)); });
+  ExpectServedWithFewThreads(own);
+}
+
+}  // namespace
+}  // namespace nrtd::hostile
