@@ -34,6 +34,12 @@ inline constexpr Duration kUncollectedSweep = std::chrono::minutes(1);
 // Before another accept() after one that failed for want of descriptors: somebody may close some.
 inline constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
 
+// A daemon that is told to end gives calls in flight so long, which is a client's default inference
+// time-out; then cores are reset and loads stopped. It has ended by kShutdownBound in any case: a
+// reset takes milliseconds.
+inline constexpr Duration kShutdownGrace = std::chrono::seconds(2);
+inline constexpr Duration kShutdownBound = kShutdownGrace + std::chrono::seconds(1);
+
 // How long a client may keep a call waiting that holds memory: for the next message of an upload,
 // and until an answer is read. A client under a debugger may exceed them; its calls are cancelled,
 // its session stays.

@@ -284,6 +284,11 @@ Result<void> Runtime::MapHugetlb(const std::string& path, uint64_t size, int pro
   return KeepMappings(mapper.owner);
 }
 
+void Runtime::StopLoads() {
+  MutexLock lock(mutex_);
+  for (auto& [session, stop] : loads_) stop.request_stop();
+}
+
 void Runtime::Evict(ProcessKey process) {
   for (const auto& network : ListNetworks()) {
     const auto group = groups_.Find(network->info().group);

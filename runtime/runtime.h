@@ -81,6 +81,8 @@ class Runtime {
   // range; kInvalidHandle for a session that is not open, or closed in the meantime, and for a load
   // that was given up: both end it within some milliseconds. Nothing stays behind.
   Result<NetworkId> Load(LoadRequest request);
+  // Those in progress end within some milliseconds, with an error.
+  void StopLoads();
   void SetDefaults(const LoadDefaults& defaults);
   // kInvalidHandle: "Failed to find model: X", which is also what a second unload gets; one that
   // comes during the first returns when that is done.

@@ -2,20 +2,20 @@
 #include "runtime/daemon/daemon.h"
 
 #include <csignal>
+#include <cstdlib>
 #include <utility>
 
 #include <sys/resource.h>
 
 #include "base/log.h"
 #include "base/sanitized.h"
+#include "base/timeouts.h"
 #include "memory/pagemap.h"
 #include "runtime/daemon/privileges.h"
+#include "runtime/daemon/shutdown_bound.h"
 
 namespace nrtd::daemon {
 namespace {
-
-// Calls under way may end for so long after a signal; a client's default inference time-out is 2 s.
-constexpr Duration kShutdownGrace = std::chrono::seconds(2);
 
 void LogPlatform(const runtime::Machine& machine) {
   if (!machine.platform().simulated()) return;
@@ -79,9 +79,26 @@ Result<void> Daemon::Serve(service::Endpoint endpoint,
   }
   AwaitSignals(signals);
   io_.run();
+  Shutdown();
+  return {};
+}
+
+void Daemon::Shutdown() {
+  const auto cut_off = [this] {
+    Log(LogLevel::kWarning, "NRTD:Main", "calls are still in flight: cores are reset");
+    if (runtime_ == nullptr) return;
+    runtime_->StopLoads();
+    runtime_->UnloadAll(runtime::kAnyProcess, runtime::Network::Urgency::kAtOnce, [] {});
+  };
+  // Its socket is gone by then: nothing else outlives the process.
+  const auto give_up = [] {
+    if (kSanitized) return;  // where everything takes many times as long
+    Log(LogLevel::kError, "NRTD:Main", "clients kept the daemon from ending in time: exiting");
+    std::_Exit(1);
+  };
+  const ShutdownBound bound(clock_, cut_off, give_up);
   server_->Shutdown(kShutdownGrace);
   if (runtime_ != nullptr) runtime_->UnloadAll();
-  return {};
 }
 
 void Daemon::MakeRuntime(std::unique_ptr<runtime::Machine> machine) {

@@ -32,6 +32,7 @@ class Daemon {
                      boost::asio::signal_set& signals);
 
  private:
+  void Shutdown();
   void MakeRuntime(std::unique_ptr<runtime::Machine> machine);
   void Ready();
   // Whether the machine is there now.

@@ -10,6 +10,7 @@
 #include "proto/nrtd/v1/control.pb.h"
 #include "runtime/runtime.h"
 #include "runtime/service/call_context.h"
+#include "runtime/session/access.h"
 #include "runtime/service/late.h"
 
 namespace nrtd::service {

@@ -41,7 +41,7 @@ TEST_F(EvictTest, WhatAClientHoldsIsShownAndGoesWhenAnOperatorEvictsIt) {
   EXPECT_EQ(Amount(*account, "mappings"), 1U);
   EXPECT_GE(Amount(*account, "network-bytes"), 1U);
   EXPECT_EQ(account->mappings_size(), 1);
-  const auto evicted = tools::RunBinary(
+  const auto evicted = nrtd::testing::RunBinary(
       "neuron-cli", {"-a", address(), "evict", fmt::to_string(account->client_id())});
   EXPECT_EQ(evicted.exit_code, 0) << evicted.err;
   Await("the client's end", [&] {

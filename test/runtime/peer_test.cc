@@ -250,7 +250,7 @@ TEST(PeerTest, AProcessOutsideOfOurPidNamespaceIsKnownByItsNumberInPidfs) {
   if (!KernelHasPidfs()) GTEST_SKIP() << "this kernel has no pidfs (Linux 6.9)";
   struct Seen {
     pid_t pid;
-    ProcessKey one, two, without_pidfs_one, without_pidfs_two;
+    scheduler::ProcessKey one, two, without_pidfs_one, without_pidfs_two;
     bool alive;
   };
   const Door door;
@@ -266,7 +266,7 @@ TEST(PeerTest, AProcessOutsideOfOurPidNamespaceIsKnownByItsNumberInPidfs) {
         const UniqueFd two = door.Accept();
         const Peer first = ReadPeer(one.get()).value();
         const Peer second = ReadPeer(two.get()).value();
-        const auto key = [](const UniqueFd& socket, SessionId connection) {
+        const auto key = [](const UniqueFd& socket, scheduler::SessionId connection) {
           return ProcessKeyOf(ReadPeer(socket.get(), PidfdSupport::kAnonymous).value(), connection);
         };
         const Seen seen{first.pid,   ProcessKeyOf(first, 1), ProcessKeyOf(second, 2), key(one, 1),
