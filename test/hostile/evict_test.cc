@@ -6,6 +6,7 @@
 
 #include "test/hostile/hostile_test.h"
 #include "test/integration/client_process.h"
+#include "test/memory/client_shm.h"
 #include "test/tools/run_binary.h"
 
 namespace nrtd::hostile {
@@ -31,7 +32,8 @@ class EvictTest : public HostileTest {
 TEST_F(EvictTest, WhatAClientHoldsIsShownAndGoesWhenAnOperatorEvictsIt) {
   const std::string neff = File("digits.neff");
   integration::WriteText(neff, digits_neff());
-  integration::ClientProcess greedy(address(), neff, "/nrtd-hostile-evict");
+  const memory::ClientShm shared(4096);
+  integration::ClientProcess greedy(address(), neff, shared.name());
   ASSERT_NE(greedy.AwaitReady().network, 0U);
   const auto clients = client().ListClients();
   const v1::Account* account = AccountOf(clients, greedy.pid());

@@ -21,6 +21,14 @@ class ThreadsTest : public HostileTest {
     EXPECT_THAT(client().Post(integration::SlowInput(network)), IsOk());
     return network;
   }
+  // The limit of calls would end this before threads are short.
+  void SetUp() override {
+    HostileTest::SetUp();
+    if (IsSkipped()) return;
+    EXPECT_EQ(daemon_->Stop(), 0);
+    StartLimited({"--client-limit", "calls=1100"});
+  }
+
   // Clients of `connections` connections ask for the same 250 times each.
   template <typename Begin>
   void BeginCalls(int connections, Begin begin) {
