@@ -73,8 +73,6 @@ Runtime::Runtime(std::unique_ptr<Machine> machine, IdBases ids,
   const Limits& limits = sessions_.ledger().limits();
   neff_cache_.SetMaxNeffBytes(limits.PerClient(Holding::kNetworkBytes));
   neff_cache_.SetMaxBytes(limits.Total(Holding::kNetworkBytes) / 4);
-  // Steps and kernels; the weights and variables of networks are charged to clients.
-  machine_->prepared_budget().SetLimit(limits.Total(Holding::kNetworkBytes) / 4);
   groups_.SetCoreLimits(limits.PerClient(Holding::kCores), limits.Total(Holding::kCores));
   for (uint32_t device = 0; device < machine_->device_count(); ++device)
     if (!machine_->has_device(device)) groups_.Withhold(CoresOf(device));

@@ -65,7 +65,6 @@ void ThreadTeam::RunErased(Call call, const void* task) {
 
 void ThreadTeam::Work(unsigned part) {
   UseOneThread();
-  const ZeroDenormals zeros;
   uint64_t seen = 0;
   while (true) {
     SpinUntil([&] {

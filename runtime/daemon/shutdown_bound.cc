@@ -10,12 +10,12 @@ namespace nrtd::daemon {
 ShutdownBound::ShutdownBound(Clock& clock, std::function<void()> cut_off,
                              std::function<void()> give_up)
     : clock_(clock),
-      thread_([this, begun = clock.Now(), cut_off = std::move(cut_off),
-               give_up = std::move(give_up)] {
-        if (OverBy(begun + kShutdownGrace)) return;
-        cut_off();
-        if (!OverBy(begun + kShutdownBound)) give_up();
-      }) {}
+      thread_(
+          [this, begun = clock.Now(), cut_off = std::move(cut_off), give_up = std::move(give_up)] {
+            if (OverBy(begun + kShutdownGrace)) return;
+            cut_off();
+            if (!OverBy(begun + kShutdownBound)) give_up();
+          }) {}
 
 ShutdownBound::~ShutdownBound() {
   {

@@ -67,8 +67,7 @@ class PlacedSubgraph {
   Result<void> WriteWeights(const neff::Neff& neff, const neff::Variable& variable,
                             PlacedVariable& placed);
   Result<BusAddress> Allocate(const neff::Variable& variable, const std::string& subgraph);
-  Result<void> PlanAndLoad(const neff::Subgraph& subgraph, const TensorLayout& layout,
-                           PreparedBudget& budget);
+  Result<void> PlanAndLoad(const neff::Subgraph& subgraph, const TensorLayout& layout);
 
   const Options options_;
   DeviceUnit& unit_;

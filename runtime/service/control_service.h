@@ -10,8 +10,8 @@
 #include "proto/nrtd/v1/control.pb.h"
 #include "runtime/runtime.h"
 #include "runtime/service/call_context.h"
-#include "runtime/session/access.h"
 #include "runtime/service/late.h"
+#include "runtime/session/access.h"
 
 namespace nrtd::service {
 

@@ -92,8 +92,10 @@ struct Cast {
 template <typename C>
 class CopyKernel final : public Kernel {
  public:
-  CopyKernel(std::vector<StridedAxis<2>> axes, Address from, Address to)
-      : axes_(std::move(axes)), from_(from), to_(to) {}
+  CopyKernel(std::vector<StridedAxis<2>> axes, const std::byte* from, std::byte* to)
+      : axes_(std::move(axes)),
+        from_(reinterpret_cast<const typename C::From*>(from)),
+        to_(reinterpret_cast<typename C::To*>(to)) {}
 
   bool Run() override {
     ForEachRow(axes_, [this](const auto& offsets, const StridedAxis<2>& axis) {
@@ -112,8 +114,8 @@ class CopyKernel final : public Kernel {
 
  private:
   std::vector<StridedAxis<2>> axes_;
-  DataRef<const typename C::From> from_;
-  DataRef<typename C::To> to_;
+  const typename C::From* from_;
+  typename C::To* to_;
 };
 
 // Calls `make` with the type as a constant; the types that Validate() lets casts have.
@@ -147,8 +149,8 @@ std::unique_ptr<Kernel> ForType(DType dtype, const Make& make) {
 
 std::unique_ptr<Kernel> MakeCopy(const Copy& copy, const KernelContext& context) {
   auto axes = JoinAxes<2>({&copy.input, &copy.output});
-  const Address from = context.resolve(copy.input);
-  const Address to = context.resolve(copy.output);
+  const std::byte* from = context.resolve(copy.input);
+  std::byte* to = context.resolve(copy.output);
   if (copy.input.dtype != copy.output.dtype) {
     return ForType(copy.input.dtype, [&](auto input) {
       return ForType(copy.output.dtype, [&](auto output) -> std::unique_ptr<Kernel> {

@@ -25,7 +25,7 @@ class LiveOperand {
   // `scratch_at` is where the operand's converted form starts in scratch memory; moved behind it.
   LiveOperand(const Operand& operand, Precision precision, const KernelContext& context,
               uint64_t* scratch_at)
-      : address_(context.resolve(operand)),
+      : data_(reinterpret_cast<const float*>(context.resolve(operand))),
         span_(SpanElements(operand)),
         scratch_(context.scratch),
         offset_(*scratch_at) {
@@ -37,14 +37,14 @@ class LiveOperand {
       const auto from = OperandDesc(operand);
       convert_ = BoundPrimitive(dnnl::reorder(
           dnnl::reorder::primitive_desc(CpuEngine(), from, CpuEngine(), desc_, KernelAttr())));
-      convert_.Bind(DNNL_ARG_FROM, from, address_);
+      convert_.Bind(DNNL_ARG_FROM, from, data_);
       convert_.BindScratch(DNNL_ARG_TO, desc_, scratch_, offset_);
     }
   }
 
   void BindTo(BoundPrimitive& primitive, int argument, const memory::desc& desc) const {
     if (mode_ == Mode::kDirect) {
-      primitive.Bind(argument, desc, address_);
+      primitive.Bind(argument, desc, data_);
     } else {
       primitive.BindScratch(argument, desc, scratch_, offset_);
     }
@@ -53,8 +53,7 @@ class LiveOperand {
   bool Prepare() {
     if (mode_ == Mode::kConvert) return convert_.Run();
     if (mode_ == Mode::kRound)
-      RoundRun(DataRef<const float>(address_), reinterpret_cast<float*>(scratch_->data() + offset_),
-               span_);
+      RoundRun(data_, reinterpret_cast<float*>(scratch_->data() + offset_), span_);
     return true;
   }
 
@@ -63,7 +62,7 @@ class LiveOperand {
  private:
   enum class Mode { kDirect, kRound, kConvert };
   Mode mode_ = Mode::kDirect;
-  Address address_;
+  const float* data_;
   uint64_t span_;
   Scratch* scratch_;
   uint64_t offset_;
@@ -125,7 +124,6 @@ class MatrixKernel final : public Kernel {
     }
     return primitive.Run();
   }
-  bool is_slow() const override { return primitive.is_reference(); }
 };
 
 void BindScratchpad(BoundPrimitive& primitive, const memory::desc& scratchpad, uint64_t at,

@@ -17,11 +17,11 @@ uint64_t Elements(const Operand& operand) {
   return count;
 }
 
-DataRef<const float> FloatsAt(const Operand& operand, const KernelContext& context) {
-  return DataRef<const float>(context.resolve(operand));
+const float* FloatsAt(const Operand& operand, const KernelContext& context) {
+  return reinterpret_cast<const float*>(context.resolve(operand));
 }
-DataRef<float> OutputAt(const Operand& operand, const KernelContext& context) {
-  return DataRef<float>(context.resolve(operand));
+float* OutputAt(const Operand& operand, const KernelContext& context) {
+  return reinterpret_cast<float*>(context.resolve(operand));
 }
 
 // NaN if either is.
@@ -33,18 +33,16 @@ float Larger(float a, float b) {
 template <typename Map>
 class MapKernel final : public Kernel {
  public:
-  MapKernel(DataRef<const float> from, DataRef<float> to, uint64_t count, Map map)
+  MapKernel(const float* from, float* to, uint64_t count, Map map)
       : from_(from), to_(to), count_(count), map_(map) {}
   bool Run() override {
-    const float* from = from_;
-    float* to = to_;
-    for (uint64_t i = 0; i < count_; ++i) to[i] = map_(from[i]);
+    for (uint64_t i = 0; i < count_; ++i) to_[i] = map_(from_[i]);
     return true;
   }
 
  private:
-  DataRef<const float> from_;
-  DataRef<float> to_;
+  const float* from_;
+  float* to_;
   uint64_t count_;
   Map map_;
 };
@@ -142,8 +140,8 @@ class PoolKernel final : public Kernel {
   }
 
   const Pool2d pool;
-  const DataRef<const float> input;
-  const DataRef<float> output;
+  const float* input;
+  float* output;
   const std::vector<Window> rows;
   const std::vector<Window> columns;
   const RunPlane run_plane = IsMaxOfFour() ? &PoolKernel::MaxOfFour : &PoolKernel::Any;

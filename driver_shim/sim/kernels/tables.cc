@@ -12,12 +12,12 @@ namespace nrtd::sim {
 namespace {
 
 template <typename T>
-DataRef<const T> InputAt(const Operand& operand, const KernelContext& context) {
-  return DataRef<const T>(context.resolve(operand));
+const T* InputAt(const Operand& operand, const KernelContext& context) {
+  return reinterpret_cast<const T*>(context.resolve(operand));
 }
 template <typename T>
-DataRef<T> OutputAt(const Operand& operand, const KernelContext& context) {
-  return DataRef<T>(context.resolve(operand));
+T* OutputAt(const Operand& operand, const KernelContext& context) {
+  return reinterpret_cast<T*>(context.resolve(operand));
 }
 
 template <typename T, typename Index>
@@ -57,9 +57,9 @@ class GatherKernel final : public Kernel {
   }
 
   const Gather gather_;
-  const DataRef<const T> table_;
-  const DataRef<const Index> indices_;
-  const DataRef<T> output_;
+  const T* table_;
+  const Index* indices_;
+  T* output_;
 };
 
 // output[...] = apply(a[...], b[...])
@@ -87,9 +87,9 @@ class PairKernel final : public Kernel {
 
  private:
   const std::vector<StridedAxis<3>> axes_;
-  const DataRef<To> output_;
-  const DataRef<const T> a_;
-  const DataRef<const T> b_;
+  To* output_;
+  const T* a_;
+  const T* b_;
   const Apply apply_;
 };
 
@@ -181,10 +181,10 @@ class SelectKernel final : public Kernel {
 
  private:
   const std::vector<StridedAxis<4>> axes_;
-  const DataRef<T> output_;
-  const DataRef<const uint8_t> condition_;
-  const DataRef<const T> a_;
-  const DataRef<const T> b_;
+  T* output_;
+  const uint8_t* condition_;
+  const T* a_;
+  const T* b_;
 };
 
 // Calls `make` with an unsigned number of the element's size: bits are all that matters.
