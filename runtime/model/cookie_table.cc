@@ -11,12 +11,13 @@ namespace nrtd::runtime {
 CookieTable::CookieTable(Machine& machine, uint64_t first)
     : machine_(machine), next_(first), sweep_(machine.watchdog(), [this] { Sweep(); }) {}
 
-uint64_t CookieTable::Add(Inference inference, Owner owner) {
+uint64_t CookieTable::Add(Inference inference, Owner owner, Charge charge) {
   MutexLock lock(mutex_);
   const uint64_t cookie = next_++;
   // Unloading begins before the last DropNetwork(): nobody would ever drop this one.
   if (inference.network().state() != NetworkState::kUnloading)
-    inferences_.emplace(cookie, Posted{std::move(inference), owner, std::nullopt});
+    inferences_.emplace(cookie,
+                        Posted{std::move(inference), owner, std::move(charge), std::nullopt});
   sweep_.SetNoLaterThan(machine_.clock().Now() + kUncollectedSweep);
   return cookie;
 }

@@ -21,7 +21,8 @@ class CookieTable {
   // `machine` outlives the table. Cookies are numbered from `first` on.
   explicit CookieTable(Machine& machine, uint64_t first = 1);
   // A cookie whose network is being unloaded names nothing: the inference is dropped.
-  uint64_t Add(Inference inference, Owner owner = {});
+  // `charge` is kept as long as the cookie.
+  uint64_t Add(Inference inference, Owner owner = {}, Charge charge = {});
   // kInvalidHandle: never given out, or not to the process that asks, or used up, or its network
   // was unloaded.
   Result<Inference> Take(uint64_t cookie, ProcessKey asking = kAnyProcess);
@@ -43,6 +44,7 @@ class CookieTable {
   struct Posted {
     Inference inference;
     Owner owner;
+    Charge charge;
     std::optional<TimePoint> seen_done;  // by a sweep
   };
   using Entries = std::unordered_map<uint64_t, Posted>;

@@ -75,11 +75,15 @@ grpc::Status NmgrService::infer_post(Context* context, const nrt::infer_request*
 
 Result<uint64_t> NmgrService::Post(const nrt::infer_request& request, const Rights& rights) {
   NRTD_TRY(rights.CheckThere());
+  runtime::Charge charge;
+  if (rights.client.account != nullptr) {
+    NRTD_ASSIGN(charge, rights.client.account->Take(runtime::Holding::kCookies));
+  }
   const Mappings mappings{runtime_.shared_memory(), rights.asking};
   NRTD_ASSIGN(runtime::Inference inference,
               Begin(request, mappings, rights.asking, Completion::kInterrupt));
   const runtime::Owner owner = clients_.OwnerFor(rights, 0);
-  const uint64_t cookie = runtime_.cookies().Add(std::move(inference), owner);
+  const uint64_t cookie = runtime_.cookies().Add(std::move(inference), owner, std::move(charge));
   // The client may have gone in the meantime, too early for its end to see the cookie.
   if (auto open = runtime_.CheckSession(owner.session); !open) {
     (void)runtime_.cookies().Take(cookie);
