@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/sanitized.h"
 #include "test/base/scratch_directory.h"
 
 namespace nrtd {
@@ -255,6 +256,7 @@ TEST_F(OpenAsUserTest, TheDaemonsOwnRightsAreNeededToo) {
 }
 
 TEST_F(OpenAsUserTest, WithoutDescriptorsItIsAResourceThatIsMissing) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs descriptors itself";
   const std::string path = NewFile("file", 0644);
   const pid_t child = ::fork();
   if (child == 0) {
