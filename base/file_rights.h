@@ -16,7 +16,7 @@
 
 namespace nrtd {
 
-// In whose name a file is opened. By default nobody's in particular: what is allowed is what the
+// In whose name a file is opened. By default no particular user: what is allowed is what the
 // mode allows to all others, neither owner nor group.
 struct FileUser {
   bool is_known = false;

@@ -26,7 +26,7 @@ inline constexpr Duration kMaxDrain = std::chrono::minutes(10);
 // before its cores are reset: what a client made is free within 100 ms of its end.
 inline constexpr Duration kAbandonedGrace = std::chrono::milliseconds(10);
 
-// A posted inference that nobody collects gives its slot back so long after it has ended, at most
+// An uncollected posted inference gives its slot back this long after it has ended, at most
 // one sweep later. A client that is still interested asks within milliseconds.
 inline constexpr Duration kUncollectedFor = std::chrono::minutes(10);
 inline constexpr Duration kUncollectedSweep = std::chrono::minutes(1);
