@@ -149,6 +149,9 @@ class Runtime {
   void Released(const std::shared_ptr<Unloading>& unloading);
   void BeginOperation() NRTD_EXCLUDES(mutex_);
   void EndOperation() NRTD_EXCLUDES(mutex_);
+  // Starts or stops a network, and counts it when that has succeeded.
+  void Operate(NetworkId id, ProcessKey asking, void (Network::*operation)(Then),
+               void (Metrics::*count)(std::chrono::duration<double>), Then then);
   // Since then, by the machine's clock.
   std::chrono::duration<double> Since(TimePoint start) const;
   Result<GroupId> EnterGroup(const LoadRequest& request, uint32_t cores_required);

@@ -112,24 +112,15 @@ void Runtime::Released(const std::shared_ptr<Unloading>& unloading) {
 }
 
 void Runtime::Start(NetworkId id, ProcessKey asking, Then then) {
-  auto network = Find(id, asking);
-  if (!network) {
-    then(tl::unexpected<Error>(std::move(network.error())));
-    return;
-  }
-  BeginOperation();
-  auto held = std::make_shared<std::shared_ptr<Network>>(std::move(*network));
-  Network& target = **held;
-  target.Start(
-      [this, held, start = machine_->clock().Now(), then = std::move(then)](Result<void> started) {
-        if (started) metrics_.CountStart(Since(start));
-        held->reset();
-        then(std::move(started));
-        EndOperation();
-      });
+  Operate(id, asking, &Network::Start, &Metrics::CountStart, std::move(then));
 }
 
 void Runtime::Stop(NetworkId id, ProcessKey asking, Then then) {
+  Operate(id, asking, &Network::Stop, &Metrics::CountStop, std::move(then));
+}
+
+void Runtime::Operate(NetworkId id, ProcessKey asking, void (Network::*operation)(Then),
+                      void (Metrics::*count)(std::chrono::duration<double>), Then then) {
   auto network = Find(id, asking);
   if (!network) {
     then(tl::unexpected<Error>(std::move(network.error())));
@@ -138,13 +129,13 @@ void Runtime::Stop(NetworkId id, ProcessKey asking, Then then) {
   BeginOperation();
   auto held = std::make_shared<std::shared_ptr<Network>>(std::move(*network));
   Network& target = **held;
-  target.Stop(
-      [this, held, start = machine_->clock().Now(), then = std::move(then)](Result<void> stopped) {
-        if (stopped) metrics_.CountStop(Since(start));
-        held->reset();
-        then(std::move(stopped));
-        EndOperation();
-      });
+  (target.*operation)([this, held, count, start = machine_->clock().Now(),
+                       then = std::move(then)](Result<void> done) {
+    if (done) (metrics_.*count)(Since(start));
+    held->reset();
+    then(std::move(done));
+    EndOperation();
+  });
 }
 
 // All at once, so that one that waits holds up no other.
