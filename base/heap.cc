@@ -36,4 +36,8 @@ void ReturnFreeMemory() {
   (void)::malloc_trim(0);
 }
 
+uint64_t HeapBytesInUse() {
+  return ::mallinfo2().uordblks;
+}
+
 }  // namespace nrtd

@@ -31,4 +31,8 @@ void LimitHeap();
 // below a millisecond mostly, some ten for 25,000 pieces. Threadsafe.
 void ReturnFreeMemory();
 
+// Bytes of the heap's blocks that are in use, without those that are mappings of their own.
+// Threadsafe; as long as ReturnFreeMemory() without anything to return.
+uint64_t HeapBytesInUse();
+
 }  // namespace nrtd

@@ -60,6 +60,9 @@ inline constexpr Duration kForgottenAfter = std::chrono::seconds(60);
 // Free memory goes back to the system so long after the last large message or unload: long enough
 // for a client that sends one after another, short enough that memory is flat two seconds later.
 inline constexpr Duration kTrimAfter = std::chrono::seconds(1);
+// And again whenever the heap has become smaller since, until that did not happen for so long: gRPC
+// frees the calls of a lost connection seconds later. Longer than a client can make a call wait.
+inline constexpr Duration kHeapWatchedFor = std::chrono::seconds(40);
 
 // Between attempts to get devices and huge pages: doubled from one to the other.
 inline constexpr Duration kFirstRetryPause = std::chrono::seconds(1);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/service/memory_trimmer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <boost/asio/post.hpp>
@@ -16,11 +17,11 @@ int64_t NowNs() {
 
 }  // namespace
 
-MemoryTrimmer::MemoryTrimmer(boost::asio::io_context& io, std::function<void()> trim)
-    : io_(io), timer_(io), trim_(std::move(trim)) {}
+MemoryTrimmer::MemoryTrimmer(boost::asio::io_context& io, Heap heap)
+    : io_(io), timer_(io), heap_(std::move(heap)) {}
 
 void MemoryTrimmer::Freed() {
-  last_ns_.store(NowNs(), std::memory_order_relaxed);
+  last_ns_.store(NowNs());
   if (scheduled_.load(std::memory_order_relaxed) || scheduled_.exchange(true)) return;
   boost::asio::post(io_, [this] { Schedule(kTrimAfter); });
 }
@@ -39,15 +40,19 @@ void MemoryTrimmer::Fire() {
     Schedule(kTrimAfter - quiet);
     return;
   }
-  // Where thousands of calls went at once, gRPC may still be freeing them.
-  if (std::exchange(trimmed_ns_, last_ns) != last_ns) {
-    trim_();
-    Schedule(kTrimAfter);
+  const uint64_t in_use = heap_.bytes_in_use();
+  if (std::exchange(trimmed_for_ns_, last_ns) != last_ns || in_use + kWorthTrimming <= in_use_) {
+    heap_.trim();
+    trimmed_ns_ = NowNs();
+    in_use_ = in_use;
+  } else if (std::chrono::nanoseconds(NowNs() - trimmed_ns_) >= kHeapWatchedFor) {
+    // Whatever is freed from here on schedules again.
+    scheduled_.store(false);
+    if (last_ns_.load() != last_ns && !scheduled_.exchange(true)) Schedule(kTrimAfter);
     return;
   }
-  // Whatever is freed from here on schedules again.
-  scheduled_.store(false);
-  trim_();
+  in_use_ = std::max(in_use_, in_use);
+  Schedule(kTrimAfter);
 }
 
 }  // namespace nrtd::service

@@ -87,7 +87,7 @@ struct Server::State {
         const Served& served, boost::asio::io_context& io)
       : address(std::move(listen_address)),
         deadlines(io, served.clock),
-        trimmer(io, ReturnFreeMemory),
+        trimmer(io, {HeapBytesInUse, ReturnFreeMemory}),
         processes(io,
                   [this](runtime::ProcessKey process) {
                     boost::asio::post(reclaimers, [this, process] {
