@@ -79,6 +79,8 @@ class Core {
   // The variables of a loaded program that are sealed (PlacedVariable::sealed) and that no
   // execution reads: what was made of them at the load is kept by that memory.
   virtual std::vector<uint32_t> TakenOver(ProgramId) const { return {}; }
+  // What the loaded program takes of the host's memory besides its variables and packed weights.
+  virtual uint64_t PreparedBytes(ProgramId) const { return 0; }
   // The program is not active.
   virtual void UnloadProgram(ProgramId program) = 0;
 

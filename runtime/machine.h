@@ -64,6 +64,8 @@ class Machine {
   Platform& platform() const { return *platform_; }
   memory::HugePagePool& pool() const { return *pool_; }
   scheduler::HostPool& host_pool() { return host_pool_; }
+  // What prepared programs take, all together.
+  PreparedBudget& prepared_budget() { return prepared_budget_; }
   // After Start(). For deadlines; for what must be done at once when one passes; and for the rest
   // of what goes on without a client's call.
   Watchdog& watchdog() { return *watchdog_; }
@@ -95,6 +97,7 @@ class Machine {
 
   Clock& clock_;
   scheduler::HostPool host_pool_;
+  PreparedBudget prepared_budget_;  // programs go before it
   // Torn down in the reverse order: channels and copiers give their rings back before the pool and
   // the devices go.
   std::unique_ptr<Platform> platform_;

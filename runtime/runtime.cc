@@ -73,6 +73,8 @@ Runtime::Runtime(std::unique_ptr<Machine> machine, IdBases ids,
   const Limits& limits = sessions_.ledger().limits();
   neff_cache_.SetMaxNeffBytes(limits.PerClient(Holding::kNetworkBytes));
   neff_cache_.SetMaxBytes(limits.Total(Holding::kNetworkBytes) / 4);
+  // Steps and kernels; the weights and variables of networks are charged to clients.
+  machine_->prepared_budget().SetLimit(limits.Total(Holding::kNetworkBytes) / 4);
   groups_.SetCoreLimits(limits.PerClient(Holding::kCores), limits.Total(Holding::kCores));
   for (uint32_t device = 0; device < machine_->device_count(); ++device)
     if (!machine_->has_device(device)) groups_.Withhold(CoresOf(device));
@@ -209,8 +211,12 @@ Result<std::shared_ptr<Network>> Runtime::Place(const std::shared_ptr<const neff
   NRTD_ASSIGN(Network::Parts parts,
               PlaceNetwork(read, joined->cores, info.params.ninfer, *machine_, stop));
   uint64_t dram_bytes = 0;
-  for (const auto& stage : parts.stages) dram_bytes += stage->dram_bytes();
-  NRTD_TRY(charges.Placed(dram_bytes, neff.WeightBytes()));
+  uint64_t prepared_bytes = 0;
+  for (const auto& stage : parts.stages) {
+    dram_bytes += stage->dram_bytes();
+    prepared_bytes += stage->prepared_bytes();
+  }
+  NRTD_TRY(charges.Placed(dram_bytes, neff.WeightBytes(), prepared_bytes));
   parts.charges = std::make_unique<LoadCharges>(std::move(charges));
   sessions_.ledger().RaiseMessageFloor(
       std::max(BytesOf(parts.layout.inputs), BytesOf(parts.layout.outputs)));

@@ -337,7 +337,7 @@ ByteVector EncodeStream(const Stream& stream) {
   return out;
 }
 
-Result<Stream> DecodeStream(ByteSpan bytes) {
+Result<StreamReader> StreamReader::Open(ByteSpan bytes) {
   if (bytes.size() < kStreamHeaderBytes) {
     return Fail(Nerr::kInvalid, "instruction stream of {} bytes is shorter than its header",
                 bytes.size());
@@ -359,40 +359,55 @@ Result<Stream> DecodeStream(ByteSpan bytes) {
     return Fail(Nerr::kInvalid, "instruction stream has {} instructions, expected 1 to {}", count,
                 kMaxInstructions);
   }
-  Stream stream{static_cast<Engine>(engine), {}};
-  size_t at = kStreamHeaderBytes;
-  for (uint32_t i = 0; i < count; ++i) {
-    if (!RangeFits(at, kInstructionHeaderBytes, bytes.size())) {
-      return Fail(Nerr::kInvalid, "{} instruction {}: the stream ends before it",
-                  EngineName(stream.engine), i);
-    }
-    const auto opcode = static_cast<Opcode>(LoadAt<uint16_t>(bytes, at));
-    const auto size = LoadAt<uint32_t>(bytes, at + 4);
-    if (size < kInstructionHeaderBytes || size % 8 != 0 || !RangeFits(at, size, bytes.size())) {
-      return Fail(Nerr::kInvalid,
-                  "{} instruction {}: size {} at offset {} does not fit the stream's {} bytes",
-                  EngineName(stream.engine), i, size, at, bytes.size());
-    }
-    const ByteSpan fields =
-        bytes.subspan(at + kInstructionHeaderBytes, size - kInstructionHeaderBytes);
-    auto instruction = DecodeInstruction(opcode, stream.engine, fields, minor);
-    if (!instruction) {
-      return tl::unexpected<Error>(
-          std::move(instruction.error())
-              .In(fmt::format("{} instruction {}", EngineName(stream.engine), i)));
-    }
-    const bool is_end = std::holds_alternative<End>(*instruction);
-    if (is_end != (i + 1 == count)) {
-      return Fail(Nerr::kInvalid,
-                  "{} instruction {}: End must be the last instruction, and only that",
-                  EngineName(stream.engine), i);
-    }
-    stream.instructions.push_back(std::move(*instruction));
-    at += size;
+  StreamReader reader(bytes);
+  reader.minor_ = minor;
+  reader.engine_ = static_cast<Engine>(engine);
+  reader.count_ = count;
+  reader.at_ = kStreamHeaderBytes;
+  return reader;
+}
+
+Result<Instruction> StreamReader::Next() {
+  const uint32_t i = next_;
+  if (!RangeFits(at_, kInstructionHeaderBytes, bytes_.size())) {
+    return Fail(Nerr::kInvalid, "{} instruction {}: the stream ends before it", EngineName(engine_),
+                i);
   }
-  if (at != bytes.size()) {
+  const auto opcode = static_cast<Opcode>(LoadAt<uint16_t>(bytes_, at_));
+  const auto size = LoadAt<uint32_t>(bytes_, at_ + 4);
+  if (size < kInstructionHeaderBytes || size % 8 != 0 || !RangeFits(at_, size, bytes_.size())) {
+    return Fail(Nerr::kInvalid,
+                "{} instruction {}: size {} at offset {} does not fit the stream's {} bytes",
+                EngineName(engine_), i, size, at_, bytes_.size());
+  }
+  const ByteSpan fields =
+      bytes_.subspan(at_ + kInstructionHeaderBytes, size - kInstructionHeaderBytes);
+  auto instruction = DecodeInstruction(opcode, engine_, fields, minor_);
+  if (!instruction) {
+    return tl::unexpected<Error>(std::move(instruction.error())
+                                     .In(fmt::format("{} instruction {}", EngineName(engine_), i)));
+  }
+  const bool is_end = std::holds_alternative<End>(*instruction);
+  if (is_end != (i + 1 == count_)) {
+    return Fail(Nerr::kInvalid,
+                "{} instruction {}: End must be the last instruction, and only that",
+                EngineName(engine_), i);
+  }
+  at_ += size;
+  ++next_;
+  if (done() && at_ != bytes_.size()) {
     return Fail(Nerr::kInvalid, "instruction stream has {} bytes behind its last instruction",
-                bytes.size() - at);
+                bytes_.size() - at_);
+  }
+  return instruction;
+}
+
+Result<Stream> DecodeStream(ByteSpan bytes) {
+  NRTD_ASSIGN(StreamReader reader, StreamReader::Open(bytes));
+  Stream stream{reader.engine(), {}};
+  while (!reader.done()) {
+    NRTD_ASSIGN(Instruction instruction, reader.Next());
+    stream.instructions.push_back(std::move(instruction));
   }
   return stream;
 }

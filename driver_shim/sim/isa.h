@@ -17,6 +17,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string_view>
@@ -347,6 +348,30 @@ ByteVector EncodeStream(const Stream& stream);
 // the stream's engine.
 Result<Stream> DecodeStream(ByteSpan bytes);
 
+// The same, one instruction after the other, so that a program of many need not be in memory in
+// this form.
+class StreamReader {
+ public:
+  // The header. `bytes` outlive the reader. Errors of DecodeStream().
+  static Result<StreamReader> Open(ByteSpan bytes);
+
+  Engine engine() const { return engine_; }
+  uint32_t count() const { return count_; }
+  bool done() const { return next_ == count_; }
+  // Not done(). Errors of DecodeStream(); with the last instruction, that nothing follows it.
+  Result<Instruction> Next();
+
+ private:
+  explicit StreamReader(ByteSpan bytes) : bytes_(bytes) {}
+
+  ByteSpan bytes_;
+  uint16_t minor_ = 0;
+  Engine engine_ = Engine::kPe;
+  uint32_t count_ = 0;
+  uint32_t next_ = 0;
+  size_t at_ = 0;
+};
+
 // What Validate() needs to know of the program's surroundings.
 struct VariableInfo {
   uint32_t var_id = 0;
@@ -366,9 +391,24 @@ struct ProgramContext {
 Result<void> Validate(const Stream& stream, const ProgramContext& context,
                       const std::stop_token& stop = {});
 
-// What one instruction may ask for, so that an execution can be ended in time: it is not
-// interrupted within an instruction. As many elements an operand as a device has memory for, and
-// products, or elements under windows of a pooling, for some ten seconds of one CPU.
+// The same, one instruction after the other. `context` outlives it.
+class StreamValidator;
+class Validator {
+ public:
+  Validator(const ProgramContext& context, Engine engine);
+  ~Validator();
+  // The stream's instruction number `index`.
+  Result<void> Check(const Instruction& instruction, size_t index);
+
+ private:
+  const Engine engine_;
+  const std::unique_ptr<StreamValidator> validator_;
+};
+
+// What one instruction may ask for: as many elements an operand as a device has memory for, and
+// products, or elements under windows of a pooling, for a minute of one CPU. It is cut into pieces,
+// between which the core looks whether it shall stop (kernels/work.h); an instruction that cannot
+// be cut is refused when it is loaded.
 inline constexpr uint64_t kMaxElements = uint64_t{1} << 31;
 inline constexpr uint64_t kMaxMacs = uint64_t{1} << 40;
 inline constexpr uint64_t kMaxPooled = uint64_t{1} << 34;

@@ -34,6 +34,8 @@ bool IsCastable(DType dtype) {
   }
 }
 
+}  // namespace
+
 class StreamValidator {
  public:
   StreamValidator(const ProgramContext& context, Engine engine)
@@ -407,20 +409,24 @@ class StreamValidator {
   std::unordered_map<uint32_t, const VariableInfo*> variables_;
 };
 
-}  // namespace
+Validator::Validator(const ProgramContext& context, Engine engine)
+    : engine_(engine), validator_(std::make_unique<StreamValidator>(context, engine)) {}
+Validator::~Validator() = default;
+
+Result<void> Validator::Check(const Instruction& instruction, size_t index) {
+  auto checked = validator_->Check(instruction);
+  if (checked) return {};
+  return tl::unexpected<Error>(std::move(checked.error())
+                                   .In(fmt::format("{} instruction {} ({})", EngineName(engine_),
+                                                   index, OpcodeName(OpcodeOf(instruction)))));
+}
 
 Result<void> Validate(const Stream& stream, const ProgramContext& context,
                       const std::stop_token& stop) {
-  StreamValidator validator(context, stream.engine);
+  Validator validator(context, stream.engine);
   for (size_t i = 0; i < stream.instructions.size(); ++i) {
     NRTD_TRY(CheckWanted(stop));
-    auto checked = validator.Check(stream.instructions[i]);
-    if (!checked) {
-      return tl::unexpected<Error>(
-          std::move(checked.error())
-              .In(fmt::format("{} instruction {} ({})", EngineName(stream.engine), i,
-                              OpcodeName(OpcodeOf(stream.instructions[i])))));
-    }
+    NRTD_TRY(validator.Check(stream.instructions[i], i));
   }
   return {};
 }

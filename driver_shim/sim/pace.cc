@@ -51,12 +51,9 @@ uint64_t PaceNs(Engine engine, const Instruction& instruction) {
   return static_cast<uint64_t>(seconds * kNsPerSecond);
 }
 
-void ProgramPace::Add(const Stream& stream) {
-  for (const Instruction& instruction : stream.instructions) {
-    instructions_ns_ += PaceNs(stream.engine, instruction);
-    if (const auto* gather = std::get_if<Gather>(&instruction))
-      tables_.insert(gather->table.var_id);
-  }
+void ProgramPace::Add(Engine engine, const Instruction& instruction) {
+  instructions_ns_ += PaceNs(engine, instruction);
+  if (const auto* gather = std::get_if<Gather>(&instruction)) tables_.insert(gather->table.var_id);
 }
 
 uint64_t ProgramPace::Ns(const ProgramContext& context) const {

@@ -28,7 +28,10 @@ uint64_t PaceNs(Engine engine, const Instruction& instruction);
 // Adds up a program's streams.
 class ProgramPace {
  public:
-  void Add(const Stream& stream);
+  void Add(Engine engine, const Instruction& instruction);
+  void Add(const Stream& stream) {
+    for (const Instruction& instruction : stream.instructions) Add(stream.engine, instruction);
+  }
   // Its instructions one after the other, as their data need it, or its constants and ports through
   // DRAM, which goes on beside; whichever is longer. Tables that are looked up do not count.
   uint64_t Ns(const ProgramContext& context) const;

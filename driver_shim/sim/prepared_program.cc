@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/prepared_program.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <set>
@@ -26,7 +27,7 @@ class Preparer {
     kernels_.resolve_now = [this](const Operand& operand) {
       return space_.TranslateDram(Find(operand.var_id)->address + operand.offset, 1, Use::kRead);
     };
-    kernels_.resolve = [this](const Operand& operand) {
+    kernels_.resolve = [this](const Operand& operand) -> Address {
       read_.insert(operand.var_id);
       return kernels_.resolve_now(operand);
     };
@@ -42,28 +43,16 @@ class Preparer {
 
   Result<std::unique_ptr<PreparedProgram>> Run() {
     NRTD_TRY(CheckPlacement());
-    auto program = std::make_unique<PreparedProgram>();
+    auto program = std::make_unique<PreparedProgram>(image_.budget);
     kernels_.scratch = &program->scratch;
     kernels_.team_scratch = &program->team_scratch;
+    program->kernels = std::make_unique<KernelSet>(kernels_, &program->bases, &program->charge);
+    NRTD_TRY(program->charge.Take(image_.triggers.size() * sizeof(PreparedTrigger)));
     NRTD_TRY(PrepareTriggers(*program));
-    ProgramPace pace;
-    for (size_t e = 0; e < kEngines; ++e) {
-      NRTD_ASSIGN(Stream stream, DecodeStream(image_.instructions[e]));
-      if (stream.engine != static_cast<Engine>(e)) {
-        return Fail(Nerr::kInvalid, "the instructions of engine {} are for engine {}",
-                    EngineName(static_cast<Engine>(e)), EngineName(stream.engine));
-      }
-      NRTD_TRY(Validate(stream, context_, image_.stop));
-      NRTD_TRY(CheckTriggerOrder(stream));
-      pace.Add(stream);
-      for (const Instruction& instruction : stream.instructions) {
-        NRTD_TRY(CheckWanted(image_.stop));
-        NRTD_ASSIGN(Step step, MakeStep(instruction, stream.engine, *program));
-        program->streams[e].push_back(std::move(step));
-      }
-    }
+    for (size_t e = 0; e < kEngines; ++e) NRTD_TRY(PrepareStream(e, *program));
+    program->kernels->Close();
     NRTD_TRY(PrepareOutputs(*program));
-    program->pace_ns = pace.Ns(context_);
+    program->pace_ns = pace_.Ns(context_);
     for (const PlacedVariable& variable : image_.variables) {
       if (variable.sealed != nullptr && !read_.contains(variable.var_id))
         program->taken_over.push_back(variable.var_id);
@@ -72,6 +61,31 @@ class Preparer {
   }
 
  private:
+  Result<void> PrepareStream(size_t e, PreparedProgram& program) {
+    NRTD_ASSIGN(StreamReader reader, StreamReader::Open(image_.instructions[e]));
+    const auto engine = static_cast<Engine>(e);
+    if (reader.engine() != engine) {
+      return Fail(Nerr::kInvalid, "the instructions of engine {} are for engine {}",
+                  EngineName(engine), EngineName(reader.engine()));
+    }
+    // An instruction has 8 bytes at least: a short stream cannot announce many.
+    const uint64_t most = std::min<uint64_t>(reader.count(), image_.instructions[e].size() / 8);
+    NRTD_TRY(program.charge.Take(most * sizeof(Step)));
+    program.streams[e].reserve(most);
+    Validator validator(context_, engine);
+    size_t next_trigger = 0;
+    while (!reader.done()) {
+      NRTD_TRY(CheckWanted(image_.stop));
+      NRTD_ASSIGN(const Instruction instruction, reader.Next());
+      NRTD_TRY(validator.Check(instruction, program.streams[e].size()));
+      NRTD_TRY(CheckTriggerOrder(engine, instruction, next_trigger));
+      pace_.Add(engine, instruction);
+      NRTD_ASSIGN(Step step, MakeStep(instruction, engine, program));
+      program.streams[e].push_back(step);
+    }
+    return {};
+  }
+
   const PlacedVariable* Find(uint32_t var_id) const {
     const auto found = variables_.find(var_id);
     return found != variables_.end() ? found->second : nullptr;
@@ -113,28 +127,21 @@ class Preparer {
   }
 
   // The driver fills each queue in the order of the engine's JSON, so the stream must release in
-  // that order, each id once.
-  Result<void> CheckTriggerOrder(const Stream& stream) {
-    size_t at = 0;
-    const auto next_binding = [&] {
-      while (at < image_.triggers.size() &&
-             static_cast<Engine>(image_.triggers[at].engine) != stream.engine)
-        ++at;
-      return at < image_.triggers.size() ? &image_.triggers[at++] : nullptr;
-    };
-    for (const Instruction& instruction : stream.instructions) {
-      const auto* trigger = std::get_if<DmaTrigger>(&instruction);
-      if (trigger == nullptr) continue;
-      const TriggerBinding* binding = next_binding();
-      if (binding == nullptr || binding->id != trigger->id) {
-        return Fail(Nerr::kInvalid,
-                    "engine {} triggers DMA id {} out of the order of its JSON, or twice",
-                    EngineName(stream.engine), trigger->id);
-      }
+  // that order, each id once. `next` counts the bindings that were passed.
+  Result<void> CheckTriggerOrder(Engine engine, const Instruction& instruction, size_t& next) {
+    const auto* trigger = std::get_if<DmaTrigger>(&instruction);
+    if (trigger == nullptr && !std::holds_alternative<End>(instruction)) return {};
+    const auto& triggers = image_.triggers;
+    while (next < triggers.size() && static_cast<Engine>(triggers[next].engine) != engine) ++next;
+    const TriggerBinding* binding = next < triggers.size() ? &triggers[next++] : nullptr;
+    if (trigger != nullptr && (binding == nullptr || binding->id != trigger->id)) {
+      return Fail(Nerr::kInvalid,
+                  "engine {} triggers DMA id {} out of the order of its JSON, or twice",
+                  EngineName(engine), trigger->id);
     }
-    if (const TriggerBinding* left = next_binding()) {
+    if (trigger == nullptr && binding != nullptr) {
       return Fail(Nerr::kInvalid, "engine {} never triggers DMA id {} of its JSON",
-                  EngineName(stream.engine), left->id);
+                  EngineName(engine), binding->id);
     }
     return {};
   }
@@ -166,12 +173,20 @@ class Preparer {
     } else if (const auto* trigger = std::get_if<DmaTrigger>(&instruction)) {
       // One id may stand for descriptors on several queues; each trigger instruction releases one
       // binding only, so an id is unique on its engine.
-      step.trigger = triggers_[static_cast<size_t>(engine)].find(trigger->id)->second;
-      program.descriptors[program.triggers[step.trigger].queue] +=
-          program.triggers[step.trigger].descriptors;
+      step.value = triggers_[static_cast<size_t>(engine)].find(trigger->id)->second;
+      program.descriptors[program.triggers[step.value].queue] +=
+          program.triggers[step.value].descriptors;
     } else if (!std::holds_alternative<End>(instruction)) {
       step.macs = MacCount(instruction);
-      NRTD_ASSIGN(step.kernel, MakeKernel(instruction, kernels_));
+      auto prepared = program.kernels->Get(instruction);
+      if (!prepared) {
+        return tl::unexpected<Error>(
+            std::move(prepared.error())
+                .In(fmt::format("{} instruction {}", EngineName(engine),
+                                program.streams[static_cast<size_t>(engine)].size())));
+      }
+      step.kernel = prepared->kernel;
+      step.bases = prepared->bases;
     }
     return step;
   }
@@ -183,14 +198,22 @@ class Preparer {
       triggers_;  // an id's place in the program's triggers
   ProgramContext context_;
   KernelContext kernels_;
+  ProgramPace pace_;
   std::set<uint32_t> read_;  // variables that executions read
 };
 
 }  // namespace
 
+uint64_t PreparedProgram::bytes() const {
+  uint64_t bytes = charge.bytes() + scratch.size();
+  for (const Scratch& own : team_scratch) bytes += own.size();
+  return bytes;
+}
+
 Result<std::unique_ptr<PreparedProgram>> PrepareProgram(const ProgramImage& image,
                                                         const AddressSpace& space,
                                                         WeightCache& weights, ThreadTeam& team) {
+  PrepareLibrary();
   // oneDNN plans for the number of threads that it sees now; a core's threads call it each for
   // themselves.
   UseOneThread();

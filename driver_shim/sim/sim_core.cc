@@ -63,6 +63,12 @@ std::vector<uint32_t> SimCore::TakenOver(ProgramId program) const {
   return found != programs_.end() ? found->second->taken_over : std::vector<uint32_t>{};
 }
 
+uint64_t SimCore::PreparedBytes(ProgramId program) const {
+  MutexLock lock(programs_mutex_);
+  const auto found = programs_.find(program);
+  return found != programs_.end() ? found->second->bytes() : 0;
+}
+
 Result<void> SimCore::Activate(ProgramId program, std::span<const QueueId> queues) {
   MutexLock lock(programs_mutex_);
   const auto found = programs_.find(program);
@@ -120,6 +126,7 @@ Progress SimCore::Poll(const PollLimit& limit) {
   }
   if (interrupted_.load(std::memory_order_relaxed)) return Progress::kYielded;
   UseOneThread();
+  const ZeroDenormals zeros;
   if (!execution_ && !Begin()) return Progress::kIdle;
   const uint64_t start = NowNs();
   execution_->clock_ns = start;
@@ -254,15 +261,54 @@ SimCore::Turn SimCore::RunEngine(Engine engine, const PollLimit& limit) {
         semaphores_[step.semaphore].load(std::memory_order_relaxed) < step.value) {
       return Turn::kBlocked;
     }
-    const auto at = static_cast<uint32_t>(next);
-    Count(totals.instructions, 1);
-    ++next;
     execution_->advanced = true;
-    const Turn turn = RunStep(engine, step, limit);
-    if (turn == Turn::kFailed && fault_.code == NotificationCode::kNone)
-      fault_ = {NotificationCode::kBadProgram, engine, at};
-    if (turn != Turn::kEnded) return turn;
+    if (step.kernel != nullptr) {
+      const Turn turn = RunKernel(engine, step, limit);
+      if (turn == Turn::kFailed)
+        fault_ = {NotificationCode::kBadProgram, engine, static_cast<uint32_t>(next)};
+      if (execution_->piece != 0 || turn == Turn::kFailed) return turn;
+      Count(totals.instructions, 1);
+      ++next;
+      if (turn != Turn::kEnded) return turn;
+    } else {
+      Count(totals.instructions, 1);
+      ++next;
+      if (const Turn turn = RunStep(engine, step, limit); turn != Turn::kEnded) return turn;
+    }
   }
+}
+
+// kYielded: in the middle of the instruction if execution_->piece is not 0, otherwise after it.
+// Other instructions may not run in between: they use the same memory.
+SimCore::Turn SimCore::RunKernel(Engine engine, const Step& step, const PollLimit& limit) {
+  uint64_t& piece = execution_->piece;
+  const uint64_t pieces = step.kernel->pieces();
+  bool yields = false;
+  while (!yields) {
+    active_->bases = step.bases;
+    if (!step.kernel->RunPiece(piece)) return Turn::kFailed;
+    yields = ShouldYield(limit);
+    if (++piece != pieces) continue;
+    piece = 0;
+    break;
+  }
+  // One reading of the clock an instruction: what lay between counts for the one that follows it.
+  const uint64_t now = NowNs();
+  const uint64_t elapsed = now - execution_->clock_ns;
+  execution_->clock_ns = now;
+  // While one engine works, the two others wait for it or stand idle behind their End.
+  for (size_t e = 0; e < kEngines; ++e) {
+    if (e == static_cast<size_t>(engine)) {
+      Count(totals_[e].busy_ns, elapsed);
+    } else if (active_->streams[e][execution_->next[e]].opcode == Opcode::kSemaphoreWait) {
+      Count(totals_[e].wait_ns, elapsed);
+    }
+  }
+  if (piece == 0) {
+    Count(totals_[static_cast<size_t>(engine)].tensor_instructions, 1);
+    Count(macs_, step.macs);
+  }
+  return yields ? Turn::kYielded : Turn::kEnded;
 }
 
 // kEnded: the step is done. kYielded: it is done too, or it goes on by itself (`moving`).
@@ -283,7 +329,7 @@ SimCore::Turn SimCore::RunStep(Engine engine, const Step& step, const PollLimit&
                          .tag = execution_->tag});
       return done();
     case Opcode::kDmaTrigger: {
-      const PreparedTrigger& trigger = active_->triggers[step.trigger];
+      const PreparedTrigger& trigger = active_->triggers[step.value];
       queues_[queue_map_[trigger.queue]]->Release(trigger.descriptors);
       const Turn dma = RunDma(limit);
       return dma == Turn::kEnded ? done() : dma;
@@ -291,23 +337,7 @@ SimCore::Turn SimCore::RunStep(Engine engine, const Step& step, const PollLimit&
     default:
       break;
   }
-  const bool ok = step.kernel->Run();
-  // One reading of the clock an instruction: what lay between counts for the one that follows it.
-  const uint64_t now = NowNs();
-  const uint64_t elapsed = now - execution_->clock_ns;
-  execution_->clock_ns = now;
-  // While one engine works, the two others wait for it or stand idle behind their End.
-  for (size_t e = 0; e < kEngines; ++e) {
-    if (e == static_cast<size_t>(engine)) {
-      Count(totals_[e].tensor_instructions, 1);
-      Count(totals_[e].busy_ns, elapsed);
-    } else if (active_->streams[e][execution_->next[e]].opcode == Opcode::kSemaphoreWait) {
-      Count(totals_[e].wait_ns, elapsed);
-    }
-  }
-  Count(macs_, step.macs);
-  if (!ok) return Turn::kFailed;
-  return ShouldYield(limit) ? Turn::kYielded : Turn::kEnded;
+  return Turn::kEnded;
 }
 
 // kEnded: nothing that was released and announced is left.

@@ -38,6 +38,7 @@ class SimCore final : public Core {
   CoreId id() const override { return id_; }
   Result<ProgramId> LoadProgram(const ProgramImage& image) override;
   std::vector<uint32_t> TakenOver(ProgramId program) const override;
+  uint64_t PreparedBytes(ProgramId program) const override;
   void UnloadProgram(ProgramId program) override;
   Result<void> Activate(ProgramId program, std::span<const QueueId> queues) override;
   void Deactivate() override;
@@ -71,6 +72,7 @@ class SimCore final : public Core {
     size_t turn = 0;                      // the engine that runs; kEngines: DMA
     bool advanced = false;                // something was done since the first engine's turn began
     bool moving = false;                  // descriptors that were released are being moved
+    uint64_t piece = 0;                   // of the instruction that runs
     size_t at = 0;                        // kOutputs: the output; kSkip: the queue
     uint64_t element = 0;                 // kOutputs: the next element of it
     uint64_t worked_ns = 0;
@@ -103,6 +105,7 @@ class SimCore final : public Core {
   Progress SkipDescriptors(const PollLimit& limit);
   Turn RunEngine(Engine engine, const PollLimit& limit);
   Turn RunStep(Engine engine, const Step& step, const PollLimit& limit);
+  Turn RunKernel(Engine engine, const Step& step, const PollLimit& limit);
   Turn RunDma(const PollLimit& limit);
   bool HasEnded(size_t engine) const;
   bool AwaitsDescriptors() const;

@@ -65,6 +65,7 @@ void ThreadTeam::RunErased(Call call, const void* task) {
 
 void ThreadTeam::Work(unsigned part) {
   UseOneThread();
+  const ZeroDenormals zeros;
   uint64_t seen = 0;
   while (true) {
     SpinUntil([&] {

@@ -39,11 +39,13 @@ Result<void> LoadCharges::Read(NeffHoldings& holdings,
   return {};
 }
 
-Result<void> LoadCharges::Placed(uint64_t dram_bytes, uint64_t weight_bytes) {
+Result<void> LoadCharges::Placed(uint64_t dram_bytes, uint64_t weight_bytes,
+                                 uint64_t prepared_bytes) {
   if (account_ == nullptr) return {};
   NRTD_ASSIGN(dram_, account_->Take(Holding::kDramBytes, dram_bytes));
-  NRTD_ASSIGN(scratch_, account_->Take(Holding::kNetworkBytes,
-                                       dram_bytes - std::min(dram_bytes, weight_bytes)));
+  NRTD_ASSIGN(scratch_,
+              account_->Take(Holding::kNetworkBytes,
+                             dram_bytes - std::min(dram_bytes, weight_bytes) + prepared_bytes));
   return {};
 }
 

@@ -43,9 +43,9 @@ class LoadCharges {
   Result<void> Copying(uint64_t bytes);
   // The NEFF is in memory: as the client's networks hold it from now on.
   Result<void> Read(NeffHoldings& holdings, const std::shared_ptr<const neff::Neff>& neff);
-  // Its variables take so much DRAM. Simulated DRAM is memory of the daemon once it was written;
-  // weights lie in the NEFF's.
-  Result<void> Placed(uint64_t dram_bytes, uint64_t weight_bytes);
+  // Its variables take so much DRAM, its programs so much of the daemon's memory. Simulated DRAM is
+  // memory of the daemon as well once it was written; weights lie in the NEFF's.
+  Result<void> Placed(uint64_t dram_bytes, uint64_t weight_bytes, uint64_t prepared_bytes);
 
  private:
   std::shared_ptr<ClientAccount> account_;

@@ -60,7 +60,7 @@ Result<std::unique_ptr<PlacedSubgraph>> PlacedSubgraph::Place(const neff::Neff& 
                                                               Machine& machine) {
   std::unique_ptr<PlacedSubgraph> placed(new PlacedSubgraph(options, machine));
   NRTD_TRY(placed->PlaceVariables(neff, subgraph));
-  NRTD_TRY(placed->PlanAndLoad(subgraph, layout));
+  NRTD_TRY(placed->PlanAndLoad(subgraph, layout, machine.prepared_budget()));
   return placed;
 }
 
@@ -132,8 +132,8 @@ Result<BusAddress> PlacedSubgraph::Allocate(const neff::Variable& variable,
   return blocks_.back().address();
 }
 
-Result<void> PlacedSubgraph::PlanAndLoad(const neff::Subgraph& subgraph,
-                                         const TensorLayout& layout) {
+Result<void> PlacedSubgraph::PlanAndLoad(const neff::Subgraph& subgraph, const TensorLayout& layout,
+                                         PreparedBudget& budget) {
   const LocateVariable locate = [&](const neff::Variable& variable) -> Result<TransferEnd> {
     if (LivesInSlot(variable.type)) {
       NRTD_ASSIGN(const NodeTensor* tensor, layout.Find(options_.node, variable.name));
@@ -166,6 +166,7 @@ Result<void> PlacedSubgraph::PlanAndLoad(const neff::Subgraph& subgraph,
   image.triggers = transfers_.triggers;
   image.output_var_ids = CheckedVariables(subgraph, layout);
   image.stop = options_.stop;
+  image.budget = &budget;
   auto loaded = channel_.core().LoadProgram(image);
   if (!loaded) return tl::unexpected<Error>(std::move(loaded.error()).In(subgraph.name));
   program_id_ = *loaded;

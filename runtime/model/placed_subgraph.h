@@ -48,6 +48,8 @@ class PlacedSubgraph {
   const TransferPlan& transfers() const { return transfers_; }
   const Options& options() const { return options_; }
   uint64_t dram_bytes() const;
+  // Core::PreparedBytes()
+  uint64_t prepared_bytes() const { return channel_.core().PreparedBytes(program_id_); }
 
   // A variable's weights, as a part of the NEFF's sealed_weights(). taken_over: nobody reads them
   // any more, neither the core (Core::TakenOver()) nor DMA nor the next load.
@@ -67,7 +69,8 @@ class PlacedSubgraph {
   Result<void> WriteWeights(const neff::Neff& neff, const neff::Variable& variable,
                             PlacedVariable& placed);
   Result<BusAddress> Allocate(const neff::Variable& variable, const std::string& subgraph);
-  Result<void> PlanAndLoad(const neff::Subgraph& subgraph, const TensorLayout& layout);
+  Result<void> PlanAndLoad(const neff::Subgraph& subgraph, const TensorLayout& layout,
+                           PreparedBudget& budget);
 
   const Options options_;
   DeviceUnit& unit_;

@@ -4,6 +4,8 @@
 // instructions, the check of outputs.
 #include <numeric>
 
+#include <malloc.h>
+
 #include "driver_shim/sim/sim_core.h"
 #include "test/driver_shim/look_clock.h"
 #include "test/driver_shim/sim_fixture.h"
@@ -184,6 +186,36 @@ TEST_F(CoreTimeTest, DescriptorsOfAFailedExecutionAreSkippedInPieces) {
   }
   EXPECT_EQ(errors_.Pop()->code, NotificationCode::kDmaAddress);
   EXPECT_EQ(ring_.completion().completed, kTransfers);
+}
+
+// A prepared program is charged before it is made; instructions of one form share a kernel.
+TEST_F(CoreTimeTest, ManySmallInstructionsOfOneFormTakeAtMost400BytesEach) {
+  constexpr uint32_t kInstructions = 100'000;
+  ProgramBuilder builder(device());
+  const uint32_t var = builder.Variable(uint64_t{kInstructions} * 64, true);
+  for (uint32_t i = 0; i < kInstructions; ++i) {
+    const Operand x = DenseOperand(var, DType::kFloat32, uint64_t{i} * 64, {4, 4});
+    builder.Add(Engine::kAct, Softmax{x, x, 1});
+  }
+  PreparedBudget budget(uint64_t{256} << 20);
+  builder.image_.budget = &budget;
+  const size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+  const ProgramId id = builder.LoadWithoutTransfers();
+  const size_t after = mallinfo2().uordblks + mallinfo2().hblkhd;
+  EXPECT_LE(budget.used(), uint64_t{kInstructions} * 400);
+  EXPECT_GE(budget.used(), uint64_t{kInstructions} * 40);
+  // The builder has encoded the program meanwhile, in 200 bytes an instruction.
+  if (!kSanitized) {
+    EXPECT_LT(after - before, uint64_t{kInstructions} * 600);
+  }
+  core().UnloadProgram(id);
+  EXPECT_EQ(budget.used(), 0U);
+  PreparedBudget small(1 << 20);
+  builder.image_.budget = &small;
+  const auto refused = core().LoadProgram(builder.image_);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Nerr::kResource);
+  EXPECT_EQ(small.used(), 0U);
 }
 
 }  // namespace

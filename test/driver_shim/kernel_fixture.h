@@ -32,8 +32,18 @@ inline void ForEach(const std::vector<int64_t>& dims,
   }
 }
 
-// Both with the kernels of our own for small tensors and with the library's alone.
-class KernelTest : public ::testing::TestWithParam<bool> {
+// Which kernels: ours where they are better, the library's alone, or either in as many pieces as
+// possible.
+enum class Kernels { kOwn, kLibrary, kPieces };
+inline const auto kAllKernels =
+    ::testing::Values(Kernels::kOwn, Kernels::kLibrary, Kernels::kPieces);
+inline std::string NameOf(const ::testing::TestParamInfo<Kernels>& test) {
+  return test.param == Kernels::kOwn       ? "Own"
+         : test.param == Kernels::kLibrary ? "Library"
+                                           : "Pieces";
+}
+
+class KernelTest : public ::testing::TestWithParam<Kernels> {
  protected:
   KernelTest() : memory_(1 << 16), constants_(1 << 15) {
     UseOneThread();
@@ -69,7 +79,8 @@ class KernelTest : public ::testing::TestWithParam<bool> {
             .constant = [](uint32_t var_id) { return var_id == kConst; },
             .weights = &weights_,
             .scratch = scratch,
-            .own_kernels = GetParam()};
+            .own_kernels = GetParam() != Kernels::kLibrary,
+            .piece_ns = GetParam() == Kernels::kPieces ? 1 : kPieceNs};
   }
 
   void Run(const Instruction& instruction) {

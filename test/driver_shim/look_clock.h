@@ -18,19 +18,22 @@ namespace nrtd::sim {
 class LookClock final : public Clock {
  public:
   explicit LookClock(bool passes = false) : passes_(passes) {}
+  // The limit is reached when the thread has used so much time since the poll began.
+  explicit LookClock(Duration cpu_time) : cpu_time_(cpu_time.count()) {}
 
   TimePoint Now() override {
     const int64_t now = ThreadNs();
     longest_ns_ = std::max(longest_ns_, now - last_ns_);
     last_ns_ = now;
     ++looks_;
-    return TimePoint(Duration(passes_ ? 1 : 0));
+    const bool passed = passes_ || (cpu_time_ > 0 && now - began_ns_ > cpu_time_);
+    return TimePoint(Duration(passed ? 1 : 0));
   }
   void WaitUntil(CondVar&, Mutex&, TimePoint) override NRTD_NO_THREAD_SAFETY_ANALYSIS {}
 
   // Polls once; the beginning and the end of the poll are looks.
   Progress Poll(Core& core) {
-    last_ns_ = ThreadNs();
+    began_ns_ = last_ns_ = ThreadNs();
     const Progress progress = core.Poll({this, TimePoint(Duration(1))});
     Now();
     return progress;
@@ -55,7 +58,9 @@ class LookClock final : public Clock {
     return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
   }
 
-  const bool passes_;
+  const bool passes_ = false;
+  const int64_t cpu_time_ = 0;
+  int64_t began_ns_ = 0;
   int64_t last_ns_ = 0;
   int64_t longest_ns_ = 0;
   uint64_t looks_ = 0;

@@ -384,8 +384,7 @@ TEST_P(MatMulTest, WeightsThatAreRepeatedBeyondAllBoundsAreNotPacked) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, MatMulTest, testing::Bool(),
-                         [](const auto& kind) { return kind.param ? "Own" : "Library"; });
+INSTANTIATE_TEST_SUITE_P(Kernels, MatMulTest, kAllKernels, NameOf);
 
 }  // namespace
 }  // namespace nrtd::sim

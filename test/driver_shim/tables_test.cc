@@ -105,8 +105,7 @@ TEST_P(TablesTest, CombinesIntegersWithoutOverflow) {
   EXPECT_EQ(run(BinaryFunction::kMaximum, {1, -2, 3}, {0, 5, 3}), (Vector{1, 5, 3}));
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, TablesTest, testing::Bool(),
-                         [](const auto& kind) { return kind.param ? "Own" : "Library"; });
+INSTANTIATE_TEST_SUITE_P(Kernels, TablesTest, kAllKernels, NameOf);
 
 }  // namespace
 }  // namespace nrtd::sim

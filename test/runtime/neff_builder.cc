@@ -14,7 +14,7 @@ namespace {
 
 constexpr uint32_t kInput = 0;  // var_ids, and indices
 constexpr uint32_t kOutput = 1;
-constexpr uint32_t kData = 2;
+constexpr uint32_t kData = kStageData;
 
 neff::Variable MakeVariable(const std::string& name, neff::VariableType type, uint32_t id,
                             uint64_t size) {
@@ -83,19 +83,22 @@ neff::Subgraph MakeStage(const std::string& name, const std::string& input,
   const bool computes_weights = spec.weights_use == StageSpec::Use::kComputed;
   const sim::Operand from =
       computes_weights ? sim::DenseOperand(kWeights, DType::kFloat32, 0, {count}) : x;
+  std::vector<sim::Instruction> act = {
+      sim::SemaphoreWait{0, 1}, sim::Activation{from, x, spec.function, spec.alpha, spec.beta}};
+  act.insert(act.end(), spec.act.begin(), spec.act.end());
+  act.push_back(sim::SemaphoreSignal{2});
+  std::vector<sim::Instruction> pe = {sim::SemaphoreWait{2, 1}};
+  pe.insert(pe.end(), spec.pe.begin(), spec.pe.end());
+  pe.push_back(sim::SemaphoreSignal{3});
   neff::EngineProgram pool = MakeEngine(
       sim::Engine::kPool,
-      {sim::DmaTrigger{0}, sim::SemaphoreWait{2, 1}, sim::DmaTrigger{1}, sim::SemaphoreWait{1, 1}});
+      {sim::DmaTrigger{0}, sim::SemaphoreWait{3, 1}, sim::DmaTrigger{1}, sim::SemaphoreWait{1, 1}});
   pool.dma = {
       MakeTrigger(0, "qIn", kInput, kData, bytes),
       MakeTrigger(1, "qOut", spec.weights_use == StageSpec::Use::kTransferred ? kWeights : kData,
                   kOutput, bytes)};
-  stage.engines = {
-      MakeEngine(sim::Engine::kPe, {}),
-      MakeEngine(sim::Engine::kAct, {sim::SemaphoreWait{0, 1},
-                                     sim::Activation{from, x, spec.function, spec.alpha, spec.beta},
-                                     sim::SemaphoreSignal{2}}),
-      std::move(pool)};
+  stage.engines = {MakeEngine(sim::Engine::kPe, std::move(pe)),
+                   MakeEngine(sim::Engine::kAct, std::move(act)), std::move(pool)};
   return stage;
 }
 

@@ -23,7 +23,13 @@ struct StageSpec {
   // kTransferred: DMA puts them out as they are.
   enum class Use { kNone, kComputed, kTransferred };
   Use weights_use = Use::kNone;
+  // What the engines do besides: ACT behind the function, PE behind ACT. They may use kStageData
+  // and, if there are scratch_bytes and no weights, kStageScratch.
+  std::vector<sim::Instruction> act = {};
+  std::vector<sim::Instruction> pe = {};
 };
+inline constexpr uint32_t kStageData = 2;
+inline constexpr uint32_t kStageScratch = 3;
 
 struct PipelineSpec {
   std::string name = "pipeline";

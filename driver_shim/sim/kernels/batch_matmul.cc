@@ -46,9 +46,9 @@ class BatchMatMul final : public Kernel {
         b_(matmul.b),
         depth_(matmul.a.dims.back()),
         row_words_((depth_ + 1) / 2),
-        a_data_(reinterpret_cast<const float*>(context.resolve(matmul.a))),
-        b_data_(reinterpret_cast<const float*>(context.resolve(matmul.b))),
-        c_data_(reinterpret_cast<float*>(context.resolve(matmul.c))),
+        a_data_(context.resolve(matmul.a)),
+        b_data_(context.resolve(matmul.b)),
+        c_data_(context.resolve(matmul.c)),
         a_starts_(BatchStarts(matmul.a, matmul)),
         b_starts_(BatchStarts(matmul.b, matmul)),
         c_starts_(BatchStarts(matmul.c, matmul)),
@@ -110,9 +110,8 @@ class BatchMatMul final : public Kernel {
   const ProductForm& form_;
   const Operand a_, b_;
   const int64_t depth_, row_words_;
-  const float* a_data_;
-  const float* b_data_;
-  float* c_data_;
+  const DataRef<const float> a_data_, b_data_;
+  const DataRef<float> c_data_;
   const std::vector<uint64_t> a_starts_, b_starts_, c_starts_;
   std::vector<uint64_t> row_input_, row_output_;
   std::vector<DepthBlock> blocks_;

@@ -92,16 +92,14 @@ struct Cast {
 template <typename C>
 class CopyKernel final : public Kernel {
  public:
-  CopyKernel(std::vector<StridedAxis<2>> axes, const std::byte* from, std::byte* to)
-      : axes_(std::move(axes)),
-        from_(reinterpret_cast<const typename C::From*>(from)),
-        to_(reinterpret_cast<typename C::To*>(to)) {}
+  CopyKernel(std::vector<StridedAxis<2>> axes, Address from, Address to)
+      : axes_(std::move(axes)), from_(from), to_(to) {}
 
   bool Run() override {
     ForEachRow(axes_, [this](const auto& offsets, const StridedAxis<2>& axis) {
-      const auto* from = from_ + offsets[0];
-      auto* to = to_ + offsets[1];
-      const auto [from_stride, to_stride] = axis.strides;
+      const auto* from = from_ + offsets[1];
+      auto* to = to_ + offsets[0];
+      const auto [to_stride, from_stride] = axis.strides;
       if (std::is_same_v<C, Same<typename C::From>> && from_stride == 1 && to_stride == 1) {
         std::memmove(to, from, static_cast<size_t>(axis.size) * sizeof(*to));
       } else {
@@ -114,8 +112,8 @@ class CopyKernel final : public Kernel {
 
  private:
   std::vector<StridedAxis<2>> axes_;
-  const typename C::From* from_;
-  typename C::To* to_;
+  DataRef<const typename C::From> from_;
+  DataRef<typename C::To> to_;
 };
 
 // Calls `make` with the type as a constant; the types that Validate() lets casts have.
@@ -148,9 +146,9 @@ std::unique_ptr<Kernel> ForType(DType dtype, const Make& make) {
 }  // namespace
 
 std::unique_ptr<Kernel> MakeCopy(const Copy& copy, const KernelContext& context) {
-  auto axes = JoinAxes<2>({&copy.input, &copy.output});
-  const std::byte* from = context.resolve(copy.input);
-  std::byte* to = context.resolve(copy.output);
+  auto axes = JoinAxesByStride<2>({&copy.output, &copy.input});
+  const Address from = context.resolve(copy.input);
+  const Address to = context.resolve(copy.output);
   if (copy.input.dtype != copy.output.dtype) {
     return ForType(copy.input.dtype, [&](auto input) {
       return ForType(copy.output.dtype, [&](auto output) -> std::unique_ptr<Kernel> {

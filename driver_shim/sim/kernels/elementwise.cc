@@ -14,6 +14,7 @@ class MovedKernel final : public Kernel {
   MovedKernel(std::unique_ptr<Kernel> first, BoundPrimitive second)
       : first_(std::move(first)), second_(std::move(second)) {}
   bool Run() override { return (first_ == nullptr || first_->Run()) && second_.Run(); }
+  bool is_slow() const override { return second_.is_reference(); }
 
  private:
   std::unique_ptr<Kernel> first_;
@@ -47,8 +48,8 @@ std::unique_ptr<Kernel> WithOneLayout(const Operand& input, const Operand& outpu
                                       const dnnl::memory::desc& scratchpad,
                                       const KernelContext& context) {
   std::unique_ptr<Kernel> move;
-  const std::byte* source = context.resolve(input);
-  std::byte* target = context.resolve(output);
+  Address source = context.resolve(input);
+  const Address target = context.resolve(output);
   if (input.strides != output.strides) {
     move = MakeCopy({input, output}, context);
     source = target;

@@ -5,6 +5,7 @@
 // execution.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <exception>
 #include <functional>
@@ -17,6 +18,7 @@
 #include "base/sealed_memory.h"
 #include "driver_shim/sim/isa.h"
 #include "driver_shim/sim/kernels/weight_cache.h"
+#include "driver_shim/sim/kernels/work.h"
 #include "driver_shim/sim/thread_team.h"
 
 namespace nrtd::sim {
@@ -24,9 +26,54 @@ namespace nrtd::sim {
 class Kernel {
  public:
   virtual ~Kernel() = default;
-  // False when the arithmetic library refuses at run time; the execution then ends with an error
-  // notification. One thread at a time: kernels of a core share its scratch memory.
+  // False when the arithmetic library refuses at run time, or an index is outside of its table; the
+  // execution then ends with an error notification. One thread at a time: kernels of a core share
+  // its scratch memory.
   virtual bool Run() = 0;
+
+  // A kernel with more work than fits between two looks at the interrupt does it in pieces: all of
+  // them, in order, are one Run(). Other kernels of the program do not run in between.
+  virtual uint64_t pieces() const { return 1; }
+  virtual bool RunPiece(uint64_t) { return Run(); }
+
+  // Does the library compute this element by element, with its reference code?
+  virtual bool is_slow() const { return false; }
+};
+
+// The most operands that an instruction has, and where they begin. Kernels are made for a form of
+// instruction and shared by all instructions of that form; who runs one says where its operands
+// are.
+inline constexpr size_t kMaxOperands = 4;
+using OperandBases = std::array<uintptr_t, kMaxOperands>;
+
+// Where an operand begins: always at the same place, or at a distance from a base that may change
+// from run to run.
+class Address {
+ public:
+  Address() = default;
+  Address(std::byte* data)  // NOLINT(google-explicit-constructor): a place that does not change
+      : offset_(reinterpret_cast<uintptr_t>(data)) {}
+  Address(const uintptr_t* base, uint64_t offset) : base_(base), offset_(offset) {}
+  std::byte* data() const { return reinterpret_cast<std::byte*>(*base_ + offset_); }
+
+ private:
+  static constexpr uintptr_t kNoBase = 0;
+  const uintptr_t* base_ = &kNoBase;
+  uintptr_t offset_ = 0;
+};
+
+// An address as a pointer to elements; null if there is none.
+template <typename T>
+class DataRef {
+ public:
+  DataRef() = default;
+  explicit DataRef(Address address) : address_(address) {}
+  operator T*() const {  // NOLINT(google-explicit-constructor): stands for the pointer
+    return reinterpret_cast<T*>(address_.data());
+  }
+
+ private:
+  Address address_;
 };
 
 // Scratch memory of one program, grown while programs are prepared and never while they run.
@@ -35,6 +82,7 @@ class Scratch {
  public:
   void Reserve(uint64_t bytes);
   std::byte* data() const { return memory_.data(); }
+  uint64_t size() const { return memory_.size(); }
 
  private:
   AlignedMemory memory_;
@@ -43,7 +91,7 @@ class Scratch {
 // What a kernel is made from.
 struct KernelContext {
   // The operand's first element in device memory, for every execution; the operand was validated.
-  std::function<std::byte*(const Operand&)> resolve;
+  std::function<Address(const Operand&)> resolve;
   // The same for one who reads it now, while the kernel is made, and never again; null: resolve.
   std::function<std::byte*(const Operand&)> resolve_now = {};
   // Does nothing ever write the variable? Then its packed form may be kept and shared.
@@ -59,9 +107,14 @@ struct KernelContext {
   // The threads that run the kernel, and scratch memory for each but the first; null: one.
   ThreadTeam* team = nullptr;
   std::deque<Scratch>* team_scratch = nullptr;
-  bool own_kernels = true;    // false: oneDNN whatever the size, for tests and benchmarks
-  std::stop_token stop = {};  // nobody wants the kernel any more
+  bool own_kernels = true;     // false: oneDNN whatever the size, for tests and benchmarks
+  uint64_t reduce_pieces = 1;  // of a reduction of too many elements to one
+  double piece_ns = kPieceNs;  // longer instructions are cut
+  std::stop_token stop = {};   // nobody wants the kernel any more
 };
+
+// The operand's elements, read while the kernel is made and left where they are for the next load.
+const std::byte* ReadNow(const Operand& operand, const KernelContext& context);
 
 // Thrown by PackOnce().
 struct GivenUp : std::exception {
@@ -82,6 +135,23 @@ std::shared_ptr<const PackedWeights> PackOnce(const Operand& operand, const std:
 // thread, and any thread may prepare or poll, so both call this first; it is a store to a
 // thread-local variable.
 void UseOneThread();
+
+// Lets the library generate its code for products, which takes 50 ms, now and not in the first
+// execution.
+void PrepareLibrary();
+
+// While this lives, the calling thread computes with denormal numbers as zeros. With them, a CPU
+// takes a hundred times as long for an operation, which would break the promise of Core::Poll().
+class ZeroDenormals {
+ public:
+  ZeroDenormals();
+  ~ZeroDenormals();
+  ZeroDenormals(const ZeroDenormals&) = delete;
+  ZeroDenormals& operator=(const ZeroDenormals&) = delete;
+
+ private:
+  unsigned before_ = 0;
+};
 
 bool HasAvx512();
 

@@ -21,7 +21,7 @@ constexpr uint64_t kMostStaged = uint64_t{1} << 28;
 // The input, brought into memory where its rows are runs: images with a border of zeros, values
 // rounded to bfloat16.
 struct Staged {
-  const float* source = nullptr;
+  DataRef<const float> source;
   std::array<int64_t, 3> dims{1, 1, 1};  // images, rows, values of a row
   std::array<int64_t, 2> strides{0, 0};  // of the source, in elements
   std::array<int64_t, 4> border{};       // rows above, values before, rows below, values behind
@@ -65,7 +65,7 @@ struct Staged {
 class LargeProduct final : public Kernel {
  public:
   bool Run() override {
-    PackedProduct product{.input = reinterpret_cast<const Word*>(input),
+    PackedProduct product{.input = reinterpret_cast<const Word*>(static_cast<const float*>(input)),
                           .output = output,
                           .row_input = row_input,
                           .row_output = row_output,
@@ -109,12 +109,12 @@ class LargeProduct final : public Kernel {
                        });
     bias.assign(static_cast<size_t>(PackedColumns(columns)), 0.0F);
     if (!bias_operand) return;
-    const auto* from = reinterpret_cast<const float*>(context.resolve(*bias_operand));
+    const auto* from = reinterpret_cast<const float*>(ReadNow(*bias_operand, context));
     for (int64_t c = 0; c < columns; ++c) bias[static_cast<size_t>(c)] = from[c * bias_stride];
   }
 
-  const float* input = nullptr;
-  float* output = nullptr;
+  DataRef<const float> input;
+  DataRef<float> output;
   std::vector<uint64_t> row_input;
   std::vector<uint64_t> row_output;
   std::vector<DepthBlock> blocks;
@@ -153,6 +153,7 @@ class WinogradKernel final : public Kernel {
     auto* input = reinterpret_cast<float*>(memory_->data());
     staged_.Fill(input);
     job.input = input;
+    job.output = output;
     job.scratch = input + staged_.floats();
     job.weights = reinterpret_cast<const Word*>(weights->data());
     job.bias = bias.data();
@@ -161,6 +162,7 @@ class WinogradKernel final : public Kernel {
   }
 
   Winograd::Job job;
+  DataRef<float> output;
   std::shared_ptr<const PackedWeights> weights;
   std::vector<float> bias;
 
@@ -187,7 +189,7 @@ std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& co
   const int64_t below = shape.input_rows() - conv.pads[0] - in.dims[2];
   const int64_t behind = shape.input_row_floats() - (conv.pads[1] + in.dims[3]) * shape.channels;
   if (below < 0 || behind < 0) return nullptr;
-  const Staged staged{.source = reinterpret_cast<const float*>(context.resolve(in)),
+  const Staged staged{.source = DataRef<const float>(context.resolve(in)),
                       .dims = {in.dims[0], in.dims[2], in.dims[3] * shape.channels},
                       .strides = {in.strides[0], in.strides[2]},
                       .border = {conv.pads[0], conv.pads[1] * shape.channels, below, behind},
@@ -210,11 +212,11 @@ std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& co
       });
   kernel->bias.assign(static_cast<size_t>(shape.columns), 0.0F);
   if (conv.bias) {
-    const auto* from = reinterpret_cast<const float*>(context.resolve(*conv.bias));
+    const auto* from = reinterpret_cast<const float*>(ReadNow(*conv.bias, context));
     for (int64_t c = 0; c < shape.columns; ++c)
       kernel->bias[static_cast<size_t>(c)] = from[c * conv.bias->strides[0]];
   }
-  kernel->job.output = reinterpret_cast<float*>(context.resolve(out));
+  kernel->output = DataRef<float>(context.resolve(out));
   kernel->job.image_stride = out.strides[0];
   kernel->job.row_stride = out.strides[2];
   kernel->job.pixel_stride = out.strides[3];
@@ -249,7 +251,7 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
   const bool round = conv.precision == Precision::kBFloat16;
   if (is_padded || round) {
     const Staged staged{
-        .source = reinterpret_cast<const float*>(context.resolve(in)),
+        .source = DataRef<const float>(context.resolve(in)),
         .dims = {in.dims[0], in.dims[2], in.dims[3] * channels},
         .strides = {in.strides[0], in.strides[2]},
         .border = {conv.pads[0], conv.pads[1] * channels, conv.pads[2], conv.pads[3] * channels},
@@ -259,7 +261,7 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
     kernel->Stage(staged, context);
     strides = {staged.image(), 1, staged.row(), channels};
   } else {
-    kernel->input = reinterpret_cast<const float*>(context.resolve(in));
+    kernel->input = DataRef<const float>(context.resolve(in));
   }
   for (int64_t n = 0; n < out.dims[0]; ++n) {
     for (int64_t y = 0; y < out.dims[2]; ++y) {
@@ -282,7 +284,7 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
     }
   }
   kernel->blocks = CutDepth(runs, *Float32Form());
-  kernel->output = reinterpret_cast<float*>(context.resolve(out));
+  kernel->output = DataRef<float>(context.resolve(out));
   kernel->columns = w.dims[0];
   kernel->clamp = *ClampOf(conv.fused);
   kernel->Pack(w, conv.precision, "large-conv", conv.bias, conv.bias ? conv.bias->strides[0] : 0,

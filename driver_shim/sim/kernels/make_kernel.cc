@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "driver_shim/sim/kernels/batch_matmul.h"
+#include "driver_shim/sim/kernels/kernel_set.h"
 #include "driver_shim/sim/kernels/large_product.h"
 #include "driver_shim/sim/kernels/onednn.h"
 #include "driver_shim/sim/kernels/packed_matmul.h"
@@ -22,6 +23,7 @@ class SequenceKernel final : public Kernel {
   SequenceKernel(std::unique_ptr<Kernel> first, std::unique_ptr<Kernel> second)
       : first_(std::move(first)), second_(std::move(second)) {}
   bool Run() override { return first_->Run() && second_->Run(); }
+  bool is_slow() const override { return first_->is_slow() || second_->is_slow(); }
 
  private:
   std::unique_ptr<Kernel> first_;
@@ -118,6 +120,10 @@ class TeamKernel final : public Kernel {
     });
     return std::all_of(done_.begin(), done_.end(), [](char done) { return done; });
   }
+  bool is_slow() const override {
+    return std::any_of(parts_.begin(), parts_.end(),
+                       [](const auto& part) { return part->is_slow(); });
+  }
 
  private:
   ThreadTeam& team_;
@@ -151,10 +157,45 @@ Result<std::unique_ptr<Kernel>> Make(const Instruction& instruction, const Kerne
   return std::make_unique<TeamKernel>(*context.team, std::move(kernels));
 }
 
+// With the kernels that it needs.
+class OwnKernel final : public Kernel {
+ public:
+  explicit OwnKernel(const KernelContext& context) : set_(context, &bases_, nullptr) {}
+
+  Result<void> Prepare(const Instruction& instruction) {
+    NRTD_ASSIGN(prepared_, set_.Get(instruction));
+    set_.Close();
+    return {};
+  }
+  bool Run() override {
+    for (uint64_t piece = 0; piece < pieces(); ++piece)
+      if (!RunPiece(piece)) return false;
+    return true;
+  }
+  uint64_t pieces() const override { return prepared_.kernel->pieces(); }
+  bool RunPiece(uint64_t piece) override {
+    bases_ = prepared_.bases;
+    return prepared_.kernel->RunPiece(piece);
+  }
+  bool is_slow() const override { return prepared_.kernel->is_slow(); }
+
+ private:
+  OperandBases bases_{};
+  KernelSet set_;
+  KernelSet::Prepared prepared_;
+};
+
 }  // namespace
 
 Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
                                            const KernelContext& context) {
+  auto kernel = std::make_unique<OwnKernel>(context);
+  NRTD_TRY(kernel->Prepare(instruction));
+  return kernel;
+}
+
+Result<std::unique_ptr<Kernel>> MakeWhole(const Instruction& instruction,
+                                          const KernelContext& context) {
   try {
     return Make(instruction, context);
   } catch (const dnnl::error& error) {

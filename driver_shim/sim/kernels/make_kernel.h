@@ -10,9 +10,15 @@
 
 namespace nrtd::sim {
 
-// The instruction is a tensor instruction that Validate() accepts. kInvalid when oneDNN has no
-// implementation for it, kResource without host memory. Errors of CheckWanted(context.stop).
+// A kernel that does the instruction by itself, in pieces if it takes long. The instruction is a
+// tensor instruction that Validate() accepts. kInvalid when oneDNN has no implementation for it, or
+// when it cannot be cut into pieces; kResource without host memory. Errors of
+// CheckWanted(context.stop). Programs have a KernelSet instead.
 Result<std::unique_ptr<Kernel>> MakeKernel(const Instruction& instruction,
                                            const KernelContext& context);
+
+// In one piece, however long that takes.
+Result<std::unique_ptr<Kernel>> MakeWhole(const Instruction& instruction,
+                                          const KernelContext& context);
 
 }  // namespace nrtd::sim

@@ -25,7 +25,7 @@ class LiveOperand {
   // `scratch_at` is where the operand's converted form starts in scratch memory; moved behind it.
   LiveOperand(const Operand& operand, Precision precision, const KernelContext& context,
               uint64_t* scratch_at)
-      : data_(reinterpret_cast<const float*>(context.resolve(operand))),
+      : address_(context.resolve(operand)),
         span_(SpanElements(operand)),
         scratch_(context.scratch),
         offset_(*scratch_at) {
@@ -37,14 +37,14 @@ class LiveOperand {
       const auto from = OperandDesc(operand);
       convert_ = BoundPrimitive(dnnl::reorder(
           dnnl::reorder::primitive_desc(CpuEngine(), from, CpuEngine(), desc_, KernelAttr())));
-      convert_.Bind(DNNL_ARG_FROM, from, data_);
+      convert_.Bind(DNNL_ARG_FROM, from, address_);
       convert_.BindScratch(DNNL_ARG_TO, desc_, scratch_, offset_);
     }
   }
 
   void BindTo(BoundPrimitive& primitive, int argument, const memory::desc& desc) const {
     if (mode_ == Mode::kDirect) {
-      primitive.Bind(argument, desc, data_);
+      primitive.Bind(argument, desc, address_);
     } else {
       primitive.BindScratch(argument, desc, scratch_, offset_);
     }
@@ -53,7 +53,8 @@ class LiveOperand {
   bool Prepare() {
     if (mode_ == Mode::kConvert) return convert_.Run();
     if (mode_ == Mode::kRound)
-      RoundRun(data_, reinterpret_cast<float*>(scratch_->data() + offset_), span_);
+      RoundRun(DataRef<const float>(address_), reinterpret_cast<float*>(scratch_->data() + offset_),
+               span_);
     return true;
   }
 
@@ -62,7 +63,7 @@ class LiveOperand {
  private:
   enum class Mode { kDirect, kRound, kConvert };
   Mode mode_ = Mode::kDirect;
-  const float* data_;
+  Address address_;
   uint64_t span_;
   Scratch* scratch_;
   uint64_t offset_;
@@ -124,6 +125,7 @@ class MatrixKernel final : public Kernel {
     }
     return primitive.Run();
   }
+  bool is_slow() const override { return primitive.is_reference(); }
 };
 
 void BindScratchpad(BoundPrimitive& primitive, const memory::desc& scratchpad, uint64_t at,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/kernels/onednn.h"
 
+#include <string_view>
+
 namespace nrtd::sim {
 
 const dnnl::engine& CpuEngine() {
@@ -33,13 +35,30 @@ void BoundPrimitive::BindScratch(int argument, const dnnl::memory::desc& desc, S
   if (desc.data.ndims == 0) return;  // the library wants none
   memories_.emplace_back(desc, CpuEngine(), nullptr);
   arguments_.push_back({argument, memories_.back().get()});
-  floating_.push_back({memories_.back().get(), scratch, offset});
+  floating_.push_back({memories_.back().get(), scratch, {}, offset, nullptr});
+}
+
+void BoundPrimitive::Bind(int argument, const dnnl::memory::desc& desc, Address address) {
+  memories_.emplace_back(desc, CpuEngine(), nullptr);
+  arguments_.push_back({argument, memories_.back().get()});
+  floating_.push_back({memories_.back().get(), nullptr, address, 0, nullptr});
+}
+
+bool BoundPrimitive::is_reference() const {
+  const char* name = nullptr;
+  const_dnnl_primitive_desc_t desc = nullptr;
+  if (dnnl_primitive_get_primitive_desc(primitive_.get(), &desc) != dnnl_success ||
+      dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name) != dnnl_success)
+    return true;
+  return std::string_view(name).find("ref") != std::string_view::npos;
 }
 
 bool BoundPrimitive::Run() {
-  for (const Floating& f : floating_) {
-    if (dnnl_memory_set_data_handle(f.memory, f.scratch->data() + f.offset) != dnnl_success)
-      return false;
+  for (Floating& f : floating_) {
+    void* at = f.scratch != nullptr ? f.scratch->data() + f.offset : f.address.data();
+    if (at == f.last) continue;
+    if (dnnl_memory_set_data_handle(f.memory, at) != dnnl_success) return false;
+    f.last = at;
   }
   return dnnl_primitive_execute(primitive_.get(), stream_.get(),
                                 static_cast<int>(arguments_.size()),

@@ -42,19 +42,25 @@ class BoundPrimitive {
   BoundPrimitive() = default;
   explicit BoundPrimitive(dnnl::primitive primitive);
 
-  // `data` stays valid as long as this.
+  // `data` stays valid as long as this; an address is looked up at every Run().
   void Bind(int argument, const dnnl::memory::desc& desc, const void* data);
+  void Bind(int argument, const dnnl::memory::desc& desc, Address address);
   // At `offset` into the scratch memory, wherever that is when Run() is called. Nothing for a
   // descriptor without dimensions. One whose strides are all 0 has one, though its size is 0.
   void BindScratch(int argument, const dnnl::memory::desc& desc, Scratch* scratch, uint64_t offset);
 
   bool Run();
 
+  // Did the library find nothing better than its reference code?
+  bool is_reference() const;
+
  private:
   struct Floating {
     dnnl_memory_t memory;
-    Scratch* scratch;
+    Scratch* scratch;  // or
+    Address address;
     uint64_t offset;
+    void* last;  // where it was
   };
   dnnl::primitive primitive_;
   dnnl::stream stream_;

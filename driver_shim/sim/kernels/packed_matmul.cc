@@ -67,7 +67,8 @@ class PackedMatMul final : public Kernel {
       : form_(form),
         parts_(std::move(parts)),
         depth_(matmul.a.dims.back()),
-        input_(reinterpret_cast<const float*>(context.resolve(matmul.a))),
+        input_(context.resolve(matmul.a)),
+        output_(context.resolve(matmul.c)),
         row_values_(RowStarts(matmul.a)),
         scratch_(context.scratch),
         team_(context.team) {
@@ -75,7 +76,6 @@ class PackedMatMul final : public Kernel {
     const sim::Run whole{0, row_words_};
     blocks_ = CutDepth({&whole, 1}, form);
     row_output_ = RowStarts(matmul.c);
-    product_.output = reinterpret_cast<float*>(context.resolve(matmul.c));
     product_.blocks = blocks_;
     product_.clamp = ClampOf(matmul.fused).value_or(Clamp{});
     product_.gelu = matmul.fused && matmul.fused->function == Function::kGeluErf;
@@ -87,6 +87,7 @@ class PackedMatMul final : public Kernel {
 
   bool Run() override {
     product_.input = reinterpret_cast<const Word*>(scratch_->data());
+    product_.output = output_;
     ForEachPart([this](size_t part) { RoundRows(part); });
     ForEachPart([this](size_t part) { Multiply(part); });
     return true;
@@ -152,7 +153,7 @@ class PackedMatMul final : public Kernel {
     });
     bias_.assign(static_cast<size_t>(PackedColumns(columns)), 0.0F);
     if (!matmul.bias) return;
-    const auto* from = reinterpret_cast<const float*>(context.resolve(*matmul.bias));
+    const auto* from = reinterpret_cast<const float*>(ReadNow(*matmul.bias, context));
     const int64_t stride = matmul.bias->dims.back() == 1 ? 0 : matmul.bias->strides.back();
     for (int64_t c = 0; c < columns; ++c) bias_[static_cast<size_t>(c)] = from[c * stride];
   }
@@ -160,7 +161,8 @@ class PackedMatMul final : public Kernel {
   const ProductForm& form_;
   const std::vector<Part> parts_;
   const int64_t depth_;
-  const float* input_;
+  const DataRef<const float> input_;
+  const DataRef<float> output_;
   const std::vector<uint64_t> row_values_;  // where rows of the input begin
   int64_t row_words_;
   std::vector<uint64_t> row_input_, row_output_;

@@ -8,6 +8,7 @@ class PoolKernel final : public Kernel {
  public:
   explicit PoolKernel(BoundPrimitive primitive) : primitive_(std::move(primitive)) {}
   bool Run() override { return primitive_.Run(); }
+  bool is_slow() const override { return primitive_.is_reference(); }
 
  private:
   BoundPrimitive primitive_;

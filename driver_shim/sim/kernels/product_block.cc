@@ -35,7 +35,8 @@ template <int kRows, int kVectors>
     weights += kProductBlock;
   }
   for (int r = 0; r < kRows; ++r) {
-    float* output = block.output + p.row_output[first_row + static_cast<size_t>(r)];
+    float* output =
+        p.output + block.output_shift + p.row_output[first_row + static_cast<size_t>(r)];
     float values[kVectors * kLanes];
     std::memcpy(values, &sums[r][0], sizeof(values));
     if (p.column_stride == 1) {

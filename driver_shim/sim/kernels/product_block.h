@@ -15,15 +15,16 @@ inline constexpr int kProductBlock = 16;  // columns
 
 // A block of columns of one group: which rows it multiplies, and where its outputs go.
 struct ProductBlock {
-  const float* weights;  // [depth][kProductBlock]
-  const float* bias;     // [kProductBlock]
-  uint64_t input_shift;  // of the group's input channels
-  float* output;
-  uint32_t columns;  // <= kProductBlock
+  const float* weights;   // [depth][kProductBlock]
+  const float* bias;      // [kProductBlock]
+  uint64_t input_shift;   // of the group's input channels
+  uint64_t output_shift;  // of its columns
+  uint32_t columns;       // <= kProductBlock
 };
 
 struct ProductRows {
   const float* input;
+  float* output;
   std::span<const uint64_t> row_base;      // a row's first input element
   std::span<const uint64_t> row_output;    // a row's first output element
   std::span<const uint64_t> depth_offset;  // [depth]

@@ -13,11 +13,11 @@
 namespace nrtd::sim {
 namespace {
 
-const float* InputAt(const Operand& operand, const KernelContext& context) {
-  return reinterpret_cast<const float*>(context.resolve(operand));
+DataRef<const float> InputAt(const Operand& operand, const KernelContext& context) {
+  return DataRef<const float>(context.resolve(operand));
 }
-float* OutputAt(const Operand& operand, const KernelContext& context) {
-  return reinterpret_cast<float*>(context.resolve(operand));
+DataRef<float> OutputAt(const Operand& operand, const KernelContext& context) {
+  return DataRef<float>(context.resolve(operand));
 }
 
 // All dimensions but one.
@@ -51,7 +51,7 @@ class SoftmaxRows final : public Kernel {
       : count_(softmax.output.dims[static_cast<size_t>(softmax.axis)]),
         scale_(softmax.scale),
         input_(InputAt(softmax.input, context)),
-        mask_(softmax.mask ? InputAt(*softmax.mask, context) : nullptr),
+        mask_(softmax.mask ? InputAt(*softmax.mask, context) : DataRef<const float>()),
         output_(OutputAt(softmax.output, context)) {
     const auto axis = static_cast<size_t>(softmax.axis);
     const Operand output = Without(softmax.output, axis);
@@ -101,9 +101,9 @@ class SoftmaxRows final : public Kernel {
 
   const int64_t count_;
   const float scale_;
-  const float* input_;
-  const float* mask_;
-  float* output_;
+  const DataRef<const float> input_;
+  const DataRef<const float> mask_;
+  const DataRef<float> output_;
   bool mask_repeats_ = false;
   std::vector<StridedAxis<3>> axes_;
 };
@@ -114,7 +114,7 @@ class StridedSoftmax final : public Kernel {
   StridedSoftmax(const Softmax& softmax, const KernelContext& context)
       : softmax_(softmax),
         input_(InputAt(softmax.input, context)),
-        mask_(softmax.mask ? InputAt(*softmax.mask, context) : nullptr),
+        mask_(softmax.mask ? InputAt(*softmax.mask, context) : DataRef<const float>()),
         output_(OutputAt(softmax.output, context)) {
     const auto axis = static_cast<size_t>(softmax.axis);
     const Operand output = Without(softmax.output, axis);
@@ -151,9 +151,9 @@ class StridedSoftmax final : public Kernel {
 
  private:
   const Softmax softmax_;
-  const float* input_;
-  const float* mask_;
-  float* output_;
+  const DataRef<const float> input_;
+  const DataRef<const float> mask_;
+  const DataRef<float> output_;
   int64_t count_ = 0;
   std::array<int64_t, 3> strides_{};
   std::vector<StridedAxis<3>> axes_;
@@ -181,8 +181,8 @@ class LayerNormKernel final : public Kernel {
   }
 
   bool Run() override {
-    if (scale_at_.data != nullptr) scale_at_.CopyTo(scale_);
-    if (bias_at_.data != nullptr) bias_at_.CopyTo(bias_);
+    if (scale_at_.are_live()) scale_at_.CopyTo(scale_);
+    if (bias_at_.are_live()) bias_at_.CopyTo(bias_);
     RunVectorised([this]() __attribute__((always_inline)) {
       ForEachStart(
           axes_, [this](const auto& at) __attribute__((always_inline)) {
@@ -204,22 +204,27 @@ class LayerNormKernel final : public Kernel {
   }
 
  private:
-  struct Place {
-    const float* data = nullptr;
+  struct Values {
+    DataRef<const float> data;
     int64_t stride = 0;
+    bool are_live() const { return data != nullptr; }
     void CopyTo(std::vector<float>& values) const {
-      for (size_t i = 0; i < values.size(); ++i) values[i] = data[static_cast<int64_t>(i) * stride];
+      const float* from = data;
+      for (size_t i = 0; i < values.size(); ++i) values[i] = from[static_cast<int64_t>(i) * stride];
     }
   };
-  static Place Live(const std::optional<Operand>& operand, const KernelContext& context) {
+  static Values Live(const std::optional<Operand>& operand, const KernelContext& context) {
     if (!operand || context.constant(operand->var_id)) return {};
     return {InputAt(*operand, context), operand->strides[0]};
   }
   std::vector<float> Constant(const std::optional<Operand>& operand, float otherwise,
                               const KernelContext& context) const {
     std::vector<float> values(static_cast<size_t>(count_), otherwise);
-    if (operand && context.constant(operand->var_id))
-      Place{InputAt(*operand, context), operand->strides[0]}.CopyTo(values);
+    if (operand && context.constant(operand->var_id)) {
+      const auto* from = reinterpret_cast<const float*>(ReadNow(*operand, context));
+      for (size_t i = 0; i < values.size(); ++i)
+        values[i] = from[static_cast<int64_t>(i) * operand->strides[0]];
+    }
     return values;
   }
 
@@ -247,12 +252,12 @@ class LayerNormKernel final : public Kernel {
   const float epsilon_;
   const int64_t input_stride_;
   const int64_t output_stride_;
-  const float* input_;
-  float* output_;
+  const DataRef<const float> input_;
+  const DataRef<float> output_;
   std::vector<float> scale_;
   std::vector<float> bias_;
-  const Place scale_at_;
-  const Place bias_at_;
+  const Values scale_at_;
+  const Values bias_at_;
   std::vector<float> row_;  // of strided rows
   std::vector<StridedAxis<2>> axes_;
 };
@@ -269,9 +274,28 @@ class ReduceKernel final : public Kernel {
     for (size_t d = 0; d < reduce.input.dims.size(); ++d)
       reduced *= reduce.input.dims[d] / reduce.output.dims[d];
     if (kind_ == Reduction::kMean) factor_ = 1 / static_cast<float>(reduced);
+    // In pieces of the longest axis, which add to what is in the output.
+    for (size_t a = 1; a < axes_.size(); ++a)
+      if (axes_[a].size > axes_[longest_].size) longest_ = a;
+    const int64_t size = axes_[longest_].size;
+    const auto pieces = static_cast<int64_t>(context.reduce_pieces);
+    at_once_ = (size + pieces - 1) / pieces;
+    pieces_ = static_cast<uint64_t>((size + at_once_ - 1) / at_once_);
   }
 
   bool Run() override {
+    for (uint64_t piece = 0; piece < pieces_; ++piece) RunPiece(piece);
+    return true;
+  }
+  uint64_t pieces() const override { return pieces_; }
+  bool RunPiece(uint64_t piece) override {
+    is_first_ = piece == 0;
+    is_last_ = piece + 1 == pieces_;
+    part_ = axes_;
+    const int64_t begin = static_cast<int64_t>(piece) * at_once_;
+    part_[longest_].size = std::min(at_once_, axes_[longest_].size - begin);
+    input_at_ = input_ + begin * axes_[longest_].strides[0];
+    output_at_ = output_ + begin * axes_[longest_].strides[1];
     switch (kind_) {
       case Reduction::kMean:
       case Reduction::kSum:
@@ -302,16 +326,18 @@ class ReduceKernel final : public Kernel {
  private:
   template <typename Combine>
   void RunWith(float start, const Combine& combine) {
-    ForEachRow(output_axes_, [&](const auto& at, const StridedAxis<1>& axis) {
-      for (int64_t i = 0; i < axis.size; ++i) output_[at[0] + i * axis.strides[0]] = start;
-    });
+    if (is_first_) {
+      ForEachRow(output_axes_, [&](const auto& at, const StridedAxis<1>& axis) {
+        for (int64_t i = 0; i < axis.size; ++i) output_[at[0] + i * axis.strides[0]] = start;
+      });
+    }
     RunVectorised([&]() __attribute__((always_inline)) {
       ForEachRow(
-          axes_, [&](const auto& at, const StridedAxis<2>& axis) __attribute__((always_inline)) {
-            RunRow(input_ + at[0], output_ + at[1], axis, start, combine);
+          part_, [&](const auto& at, const StridedAxis<2>& axis) __attribute__((always_inline)) {
+            RunRow(input_at_ + at[0], output_at_ + at[1], axis, start, combine);
           });
     });
-    if (factor_ == 1) return;
+    if (factor_ == 1 || !is_last_) return;
     ForEachRow(output_axes_, [&](const auto& at, const StridedAxis<1>& axis) {
       for (int64_t i = 0; i < axis.size; ++i) output_[at[0] + i * axis.strides[0]] *= factor_;
     });
@@ -341,16 +367,24 @@ class ReduceKernel final : public Kernel {
   const Reduction kind_;
   const std::vector<StridedAxis<2>> axes_;
   const std::vector<StridedAxis<1>> output_axes_;
-  const float* input_;
-  float* output_;
+  const DataRef<const float> input_;
+  const DataRef<float> output_;
   float factor_ = 1;
+  size_t longest_ = 0;
+  int64_t at_once_ = 1;
+  uint64_t pieces_ = 1;
+  // Of the piece that runs.
+  std::vector<StridedAxis<2>> part_;
+  const float* input_at_ = nullptr;
+  float* output_at_ = nullptr;
+  bool is_first_ = true, is_last_ = true;
 };
 
 template <typename Map>
 class MapRows final : public Kernel {
  public:
   MapRows(const Activation& activation, const KernelContext& context, Map map)
-      : axes_(JoinAxes<2>({&activation.output, &activation.input})),
+      : axes_(JoinAxesByStride<2>({&activation.output, &activation.input})),
         input_(InputAt(activation.input, context)),
         output_(OutputAt(activation.output, context)),
         map_(map) {}
@@ -366,8 +400,8 @@ class MapRows final : public Kernel {
 
  private:
   const std::vector<StridedAxis<2>> axes_;
-  const float* input_;
-  float* output_;
+  const DataRef<const float> input_;
+  const DataRef<float> output_;
   const Map map_;
 };
 

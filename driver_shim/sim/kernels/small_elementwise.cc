@@ -17,11 +17,11 @@ uint64_t Elements(const Operand& operand) {
   return count;
 }
 
-const float* FloatsAt(const Operand& operand, const KernelContext& context) {
-  return reinterpret_cast<const float*>(context.resolve(operand));
+DataRef<const float> FloatsAt(const Operand& operand, const KernelContext& context) {
+  return DataRef<const float>(context.resolve(operand));
 }
-float* OutputAt(const Operand& operand, const KernelContext& context) {
-  return reinterpret_cast<float*>(context.resolve(operand));
+DataRef<float> OutputAt(const Operand& operand, const KernelContext& context) {
+  return DataRef<float>(context.resolve(operand));
 }
 
 // NaN if either is.
@@ -33,16 +33,18 @@ float Larger(float a, float b) {
 template <typename Map>
 class MapKernel final : public Kernel {
  public:
-  MapKernel(const float* from, float* to, uint64_t count, Map map)
+  MapKernel(DataRef<const float> from, DataRef<float> to, uint64_t count, Map map)
       : from_(from), to_(to), count_(count), map_(map) {}
   bool Run() override {
-    for (uint64_t i = 0; i < count_; ++i) to_[i] = map_(from_[i]);
+    const float* from = from_;
+    float* to = to_;
+    for (uint64_t i = 0; i < count_; ++i) to[i] = map_(from[i]);
     return true;
   }
 
  private:
-  const float* from_;
-  float* to_;
+  DataRef<const float> from_;
+  DataRef<float> to_;
   uint64_t count_;
   Map map_;
 };
@@ -140,8 +142,8 @@ class PoolKernel final : public Kernel {
   }
 
   const Pool2d pool;
-  const float* input;
-  float* output;
+  const DataRef<const float> input;
+  const DataRef<float> output;
   const std::vector<Window> rows;
   const std::vector<Window> columns;
   const RunPlane run_plane = IsMaxOfFour() ? &PoolKernel::MaxOfFour : &PoolKernel::Any;

@@ -14,7 +14,7 @@ namespace {
 
 // Brings the input into the form that the product reads: padded with zeros, rounded.
 struct Staging {
-  const float* source;
+  DataRef<const float> source;
   std::vector<int64_t> dims;     // [N][C][H][W]
   std::vector<int64_t> strides;  // of the source
   int64_t top = 0, left = 0;
@@ -45,7 +45,7 @@ struct Staging {
 class ProductKernel final : public Kernel {
  public:
   bool Run() override {
-    ProductRows product{input, row_base, row_output, depth_offset, column_stride};
+    ProductRows product{input, output, row_base, row_output, depth_offset, column_stride};
     if (staging) {
       auto* staged = reinterpret_cast<float*>(scratch->data());
       staging->Fill(staged);
@@ -94,14 +94,14 @@ class ProductKernel final : public Kernel {
             {.weights = values + at(g, c, 0),
              .bias = bias.data() + blocks.size() * kProductBlock,
              .input_shift = static_cast<uint64_t>(g) * group_input_stride,
-             .output = output + static_cast<uint64_t>(g * columns + c) * column_stride,
+             .output_shift = static_cast<uint64_t>(g * columns + c) * column_stride,
              .columns = static_cast<uint32_t>(std::min<int64_t>(kProductBlock, columns - c))});
       }
     }
   }
 
-  const float* input = nullptr;
-  float* output = nullptr;
+  DataRef<const float> input;
+  DataRef<float> output;
   std::optional<Staging> staging;
   Scratch* scratch = nullptr;
   std::vector<uint64_t> row_base;
@@ -117,8 +117,11 @@ class ProductKernel final : public Kernel {
   RunProductBlock run_block = BestRunProductBlock();
 };
 
-const float* FloatsAt(const Operand& operand, const KernelContext& context) {
-  return reinterpret_cast<const float*>(context.resolve(operand));
+DataRef<const float> FloatsAt(const Operand& operand, const KernelContext& context) {
+  return DataRef<const float>(context.resolve(operand));
+}
+const float* FloatsNow(const Operand& operand, const KernelContext& context) {
+  return reinterpret_cast<const float*>(ReadNow(operand, context));
 }
 
 bool Fits(const Instruction& instruction, uint64_t most_macs, const Operand& weights,
@@ -175,14 +178,14 @@ std::unique_ptr<Kernel> MakeSmallConv2d(const Conv2d& conv, const KernelContext&
       }
     }
   }
-  kernel->output = reinterpret_cast<float*>(context.resolve(out));
+  kernel->output = DataRef<float>(context.resolve(out));
   kernel->column_stride = static_cast<uint64_t>(out.strides[1]);
   kernel->group_input_stride = static_cast<uint64_t>(w.dims[1] * strides[1]);
 
-  const WeightValues values(w, conv.precision, context.resolve(w));
+  const WeightValues values(w, conv.precision, ReadNow(w, context));
   const int64_t columns = w.dims[0] / conv.groups;
   const int64_t window = w.dims[2] * w.dims[3];
-  const float* bias = conv.bias ? FloatsAt(*conv.bias, context) : nullptr;
+  const float* bias = conv.bias ? FloatsNow(*conv.bias, context) : nullptr;
   kernel->Pack(
       w, context,
       fmt::format("small-conv/{}/{}/{}/{}/{}", conv.groups, DTypeName(w.dtype),
@@ -252,11 +255,11 @@ std::unique_ptr<Kernel> MakeSmallMatMul(const MatMul& matmul, const KernelContex
   const int64_t columns = c.dims[rank - 1];
   for (int64_t k = 0; k < depth; ++k)
     kernel->depth_offset.push_back(static_cast<uint64_t>(k * a.strides[rank - 1]));
-  kernel->output = reinterpret_cast<float*>(context.resolve(c));
+  kernel->output = DataRef<float>(context.resolve(c));
   kernel->column_stride = static_cast<uint64_t>(c.strides[rank - 1]);
 
-  const WeightValues values(b, precision, context.resolve(b));
-  const float* bias_values = bias ? FloatsAt(*bias, context) : nullptr;
+  const WeightValues values(b, precision, ReadNow(b, context));
+  const float* bias_values = bias ? FloatsNow(*bias, context) : nullptr;
   const int64_t bias_stride = bias && bias->dims[rank - 1] != 1 ? bias->strides[rank - 1] : 0;
   kernel->Pack(
       b, context,

@@ -19,16 +19,6 @@ std::vector<Range> Ranges(int64_t size, unsigned parts, int64_t block) {
   return ranges;
 }
 
-namespace {
-
-// Some 10 us of work a part: far more than it takes to hand it over.
-constexpr uint64_t kLeastMacs = 400'000;
-constexpr uint64_t kLeastElements = 16'384;
-// Columns of a product are dealt out in blocks of these.
-constexpr int64_t kColumnBlock = 64;
-constexpr int64_t kRowBlock = 8;
-
-// The operand's part along a dimension; one that is repeated along it stays.
 void Narrow(Operand& operand, size_t dimension, const Range& range) {
   if (operand.dims[dimension] == 1) return;
   operand.offset +=
@@ -38,6 +28,15 @@ void Narrow(Operand& operand, size_t dimension, const Range& range) {
 void Narrow(std::optional<Operand>& operand, size_t dimension, const Range& range) {
   if (operand) Narrow(*operand, dimension, range);
 }
+
+namespace {
+
+// Some 10 us of work a part: far more than it takes to hand it over.
+constexpr uint64_t kLeastMacs = 400'000;
+constexpr uint64_t kLeastElements = 16'384;
+// Columns of a product are dealt out in blocks of these.
+constexpr int64_t kColumnBlock = 64;
+constexpr int64_t kRowBlock = 8;
 
 uint64_t Elements(const Operand& operand) {
   return ElementCount(operand.dims).value_or(0);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "driver_shim/sim/isa.h"
@@ -12,6 +13,10 @@ struct Range {
   int64_t begin = 0;
   int64_t count = 0;
 };
+// The operand's part along a dimension; one that has 1 there is repeated, and stays.
+void Narrow(Operand& operand, size_t dimension, const Range& range);
+void Narrow(std::optional<Operand>& operand, size_t dimension, const Range& range);
+
 // `size` in at most `parts` ranges of about the same size, whose borders are multiples of `block`.
 std::vector<Range> Ranges(int64_t size, unsigned parts, int64_t block);
 

@@ -3,9 +3,11 @@
 // Walks over several operands of equal dimensions, row by row of the innermost one.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "driver_shim/sim/isa.h"
@@ -41,6 +43,27 @@ std::vector<StridedAxis<N>> JoinAxes(const std::array<const Operand*, N>& operan
   }
   if (axes.empty()) axes.push_back({});
   return axes;
+}
+
+// The same, with the axes in the order of the first operand's strides instead of the dimensions':
+// for kernels to which the order does not matter.
+template <size_t N>
+std::vector<StridedAxis<N>> JoinAxesByStride(const std::array<const Operand*, N>& operands) {
+  const std::vector<int64_t>& strides = operands[0]->strides;
+  std::vector<size_t> order(strides.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return strides[a] > strides[b]; });
+  std::array<Operand, N> sorted;
+  std::array<const Operand*, N> pointers{};
+  for (size_t i = 0; i < N; ++i) {
+    for (const size_t d : order) {
+      sorted[i].dims.push_back(operands[i]->dims[d]);
+      sorted[i].strides.push_back(operands[i]->strides[d]);
+    }
+    pointers[i] = &sorted[i];
+  }
+  return JoinAxes<N>(pointers);
 }
 
 // Calls row(offsets, innermost axis) for every row; offsets are elements from each operand's first.

@@ -12,12 +12,12 @@ namespace nrtd::sim {
 namespace {
 
 template <typename T>
-const T* InputAt(const Operand& operand, const KernelContext& context) {
-  return reinterpret_cast<const T*>(context.resolve(operand));
+DataRef<const T> InputAt(const Operand& operand, const KernelContext& context) {
+  return DataRef<const T>(context.resolve(operand));
 }
 template <typename T>
-T* OutputAt(const Operand& operand, const KernelContext& context) {
-  return reinterpret_cast<T*>(context.resolve(operand));
+DataRef<T> OutputAt(const Operand& operand, const KernelContext& context) {
+  return DataRef<T>(context.resolve(operand));
 }
 
 template <typename T, typename Index>
@@ -57,9 +57,9 @@ class GatherKernel final : public Kernel {
   }
 
   const Gather gather_;
-  const T* table_;
-  const Index* indices_;
-  T* output_;
+  const DataRef<const T> table_;
+  const DataRef<const Index> indices_;
+  const DataRef<T> output_;
 };
 
 // output[...] = apply(a[...], b[...])
@@ -68,7 +68,7 @@ class PairKernel final : public Kernel {
  public:
   PairKernel(const Operand& a, const Operand& b, const Operand& output,
              const KernelContext& context, Apply apply)
-      : axes_(JoinAxes<3>({&output, &a, &b})),
+      : axes_(JoinAxesByStride<3>({&output, &a, &b})),
         output_(OutputAt<To>(output, context)),
         a_(InputAt<T>(a, context)),
         b_(InputAt<T>(b, context)),
@@ -87,9 +87,9 @@ class PairKernel final : public Kernel {
 
  private:
   const std::vector<StridedAxis<3>> axes_;
-  To* output_;
-  const T* a_;
-  const T* b_;
+  const DataRef<To> output_;
+  const DataRef<const T> a_;
+  const DataRef<const T> b_;
   const Apply apply_;
 };
 
@@ -160,7 +160,7 @@ template <typename T>
 class SelectKernel final : public Kernel {
  public:
   SelectKernel(const Select& i, const KernelContext& context)
-      : axes_(JoinAxes<4>({&i.output, &i.condition, &i.a, &i.b})),
+      : axes_(JoinAxesByStride<4>({&i.output, &i.condition, &i.a, &i.b})),
         output_(OutputAt<T>(i.output, context)),
         condition_(InputAt<uint8_t>(i.condition, context)),
         a_(InputAt<T>(i.a, context)),
@@ -181,10 +181,10 @@ class SelectKernel final : public Kernel {
 
  private:
   const std::vector<StridedAxis<4>> axes_;
-  T* output_;
-  const uint8_t* condition_;
-  const T* a_;
-  const T* b_;
+  const DataRef<T> output_;
+  const DataRef<const uint8_t> condition_;
+  const DataRef<const T> a_;
+  const DataRef<const T> b_;
 };
 
 // Calls `make` with an unsigned number of the element's size: bits are all that matters.
