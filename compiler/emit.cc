@@ -104,6 +104,7 @@ class SubgraphEmitter {
       program.json_file = UpperName(stream.engine) + ".json";
       program.instruction_file = UpperName(stream.engine) + ".bin";
       program.instructions = neff::Blob::Own(sim::EncodeStream(stream));
+      program.lookups = schedule_.lookups[static_cast<size_t>(stream.engine)];
       for (const Transfer& transfer : transfers) program.dma.push_back(TriggerOf(transfer, stream));
       subgraph_.engines.push_back(std::move(program));
       EmitQueue(stream.engine, transfers, true);

@@ -187,7 +187,13 @@ class Scheduler {
     if (step.output) {
       Send(step.engine, *step.output);
     } else {
-      Append(step.engine, step.instruction->instruction);
+      const TensorInstruction& tensor = *step.instruction;
+      auto& lookups = schedule_.lookups[step.engine];
+      if (!tensor.lookup.empty() && lookups.size() < neff::kMaxLookups) {
+        const size_t at = schedule_.streams[step.engine].instructions.size();
+        lookups.push_back({static_cast<uint32_t>(at), tensor.origin, tensor.lookup});
+      }
+      Append(step.engine, tensor.instruction);
     }
     for (size_t to : step.signals) {
       Pair& pair = PairOf(step.engine, to);

@@ -14,6 +14,7 @@
 #include "compiler/lower/lower.h"
 #include "compiler/memory_plan.h"
 #include "driver_shim/sim/isa.h"
+#include "neff/subgraph.h"
 
 namespace nrtd::compiler {
 
@@ -32,6 +33,7 @@ struct Schedule {
   std::array<sim::Stream, sim::kEngines> streams;
   // In the order in which the engine triggers them.
   std::array<std::vector<Transfer>, sim::kEngines> transfers;
+  std::array<std::vector<neff::Lookup>, sim::kEngines> lookups;
   uint32_t semaphores = 0;  // used: 0 to this - 1
 };
 

@@ -14,9 +14,12 @@ constexpr uint32_t kNotificationCapacity = 2'048;
 // One runs and one is there when it ends; more would only be harder to take back.
 constexpr int kMostInDevice = 2;
 
-std::string Describe(const Notification& notification, CoreId core) {
+// `name`: what the instruction at fault does; empty if that is not known.
+std::string Describe(const Notification& notification, CoreId core, const std::string& name) {
   static constexpr std::string_view kEngineNames[] = {"pe", "act", "pool"};
   const std::string_view engine = kEngineNames[notification.engine % std::size(kEngineNames)];
+  const std::string instruction = fmt::format("instruction {} of engine {}{}{}", notification.value,
+                                              engine, name.empty() ? "" : ": ", name);
   switch (notification.code) {
     case NotificationCode::kNumerical:
       return fmt::format(
@@ -32,9 +35,13 @@ std::string Describe(const Notification& notification, CoreId core) {
           "Error notifications found on NC {}:{}: every engine waits for a semaphore", core.device,
           core.core);
     case NotificationCode::kBadProgram:
+      return fmt::format("Error notifications found on NC {}:{}: {} failed", core.device, core.core,
+                         instruction);
+    case NotificationCode::kBadIndex:
       return fmt::format(
-          "Error notifications found on NC {}:{}: instruction {} of engine {} failed", core.device,
-          core.core, notification.value, engine);
+          "Error notifications found on NC {}:{}: index {} is outside of the table that is looked "
+          "up ({})",
+          core.device, core.core, notification.detail, instruction);
     case NotificationCode::kNoProgram:
       return fmt::format("Error notifications found on NC {}:{}: no program is active", core.device,
                          core.core);
@@ -382,15 +389,21 @@ void CoreChannel::Collect() {
     if (error->code == NotificationCode::kNumerical) {
       numerical = error;
     } else if (reach(error->tag)) {
-      FinishHead(Nerr::kInferCompletedWithErr, Describe(*error, id), error->device_time);
+      FinishHead(Nerr::kInferCompletedWithErr, Describe(*error, id, NameOf(*error)),
+                 error->device_time);
     }
   }
   while (auto done = completions_->Pop()) {
     if (!reach(done->tag)) continue;
     const bool nan = numerical && numerical->tag == done->tag;
     FinishHead(nan ? Nerr::kInferCompletedWithNumErr : Nerr::kOk,
-               nan ? Describe(*numerical, id) : std::string(), done->device_time);
+               nan ? Describe(*numerical, id, {}) : std::string(), done->device_time);
   }
+}
+
+std::string CoreChannel::NameOf(const Notification& notification) const {
+  const auto& name = head_->program_->name_;
+  return name ? name(notification.engine, notification.value) : std::string();
 }
 
 void CoreChannel::FinishHead(Nerr code, std::string detail, uint64_t device_ns) {

@@ -17,6 +17,7 @@
 // in front of it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -50,13 +51,18 @@ class Execution;
 // CoreChannel::Start() to Stop().
 class ProgramRings {
  public:
-  explicit ProgramRings(ProgramId program) : program_(program) {}
+  // What an instruction does, for the text of its failure: "Gather 'embedding', indices 'tokens'".
+  using NameInstruction = std::function<std::string(uint32_t engine, uint32_t instruction)>;
+
+  explicit ProgramRings(ProgramId program, NameInstruction name = {})
+      : program_(program), name_(std::move(name)) {}
   ProgramRings(const ProgramRings&) = delete;
   ProgramRings& operator=(const ProgramRings&) = delete;
 
  private:
   friend class CoreChannel;
   const ProgramId program_;
+  const NameInstruction name_;
   // Guarded by the channel's mutex.
   bool started_ = false;
   std::vector<DmaRing> rings_;  // by the program's queue numbers
@@ -177,6 +183,8 @@ class CoreChannel {
   bool MayPoll() const NRTD_REQUIRES(mutex_) { return !polling_ && !stalled_ && !resetting_; }
   void PollOnce(const PollLimit& limit) NRTD_REQUIRES(mutex_);
   void Collect() NRTD_REQUIRES(mutex_);
+  // Of the instruction at fault in the execution at the head.
+  std::string NameOf(const Notification& notification) const NRTD_REQUIRES(mutex_);
   void FinishHead(Nerr code, std::string detail, uint64_t device_ns) NRTD_REQUIRES(mutex_);
   void FinishLost() NRTD_REQUIRES(mutex_);
   void End(Execution& execution, Nerr code, std::string detail, uint64_t device_ns)

@@ -82,6 +82,7 @@ enum class NotificationCode : uint16_t {
   kDeadlock = 3,    // every stream waits for a semaphore that nothing can signal
   kBadProgram = 4,  // an instruction failed
   kNoProgram = 5,   // an execution was asked for while no program was active
+  kBadIndex = 6,    // an instruction found an index outside of its table: `detail`
 };
 
 // One element of a notification queue, written by the device; valid when `phase` equals the round's
@@ -94,7 +95,8 @@ struct Notification {
   uint32_t value = 0;        // Notify's operand, or the index of the instruction at fault
   uint64_t tag = 0;          // of the execution
   uint64_t device_time = 0;  // ns the core worked on this execution
+  int64_t detail = 0;        // of kBadIndex: the index
 };
-static_assert(sizeof(Notification) == 32 && std::is_trivially_copyable_v<Notification>);
+static_assert(sizeof(Notification) == 40 && std::is_trivially_copyable_v<Notification>);
 
 }  // namespace nrtd

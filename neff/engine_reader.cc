@@ -46,8 +46,14 @@ Result<EngineProgram> EngineReader::Read(std::string_view engine, const std::str
   program.instructions = Blob::View(*archive_.Find(instruction_path));
   NRTD_ASSIGN(const Json document, ParseJson(*archive_.Find(json_path), json_path, limits_));
   const Field root(json_path, document);
+  NRTD_TRY(ReadTransfers(root, program));
+  NRTD_TRY(ReadLookups(root, program));
+  return program;
+}
+
+Result<void> EngineReader::ReadTransfers(const Field& root, EngineProgram& program) {
   NRTD_ASSIGN(const std::optional<Field> dma, root.Find("dma"));
-  if (!dma) return program;
+  if (!dma) return {};
   NRTD_ASSIGN(const std::vector<Field> items, dma->Items(limits_.max_descriptors - descriptors_));
   descriptors_ += items.size();
   program.dma.reserve(items.size());
@@ -55,7 +61,22 @@ Result<EngineProgram> EngineReader::Read(std::string_view engine, const std::str
     NRTD_ASSIGN(DmaTrigger trigger, ReadTrigger(item));
     program.dma.push_back(std::move(trigger));
   }
-  return program;
+  return {};
+}
+
+Result<void> EngineReader::ReadLookups(const Field& root, EngineProgram& program) {
+  NRTD_ASSIGN(const std::optional<Field> lookups, root.Find("lookups"));
+  if (!lookups) return {};
+  NRTD_ASSIGN(const std::vector<Field> items, lookups->Items(kMaxLookups));
+  for (const Field& item : items) {
+    Lookup lookup;
+    NRTD_ASSIGN(const Field instruction, item.Get("instruction"));
+    NRTD_ASSIGN(lookup.instruction, instruction.Uint32());
+    NRTD_ASSIGN(lookup.node, TextOr(item, "node", ""));
+    NRTD_ASSIGN(lookup.tensor, TextOr(item, "tensor", ""));
+    program.lookups.push_back(std::move(lookup));
+  }
+  return {};
 }
 
 Result<DmaTrigger> EngineReader::ReadTrigger(const Field& item) const {

@@ -93,12 +93,26 @@ struct DmaTrigger {
   bool operator==(const DmaTrigger&) const = default;
 };
 
+// Of an engine; further ones go without names.
+inline constexpr size_t kMaxLookups = 1024;
+
+// An instruction that looks values up in a table, for the message when a value is outside of it. Of
+// this project's NEFFs: the key "lookups" of an engine's JSON.
+struct Lookup {
+  uint32_t instruction = 0;  // its index in the engine's stream
+  std::string node;          // of the model
+  std::string tensor;        // that holds the indices
+
+  bool operator==(const Lookup&) const = default;
+};
+
 struct EngineProgram {
   std::string engine;            // one of kEngineNames
   std::string json_file;         // "PE.json", relative to the folder of def.json
   std::string instruction_file;  // "PE.bin"
   Blob instructions;             // borrowed from the Neff after reading
   std::vector<DmaTrigger> dma;
+  std::vector<Lookup> lookups = {};  // by rising instruction; may be missing
 
   bool operator==(const EngineProgram&) const = default;
 };

@@ -30,6 +30,8 @@ class EngineReader {
                              const std::string& instruction_file);
 
  private:
+  Result<void> ReadTransfers(const Field& root, EngineProgram& program);
+  static Result<void> ReadLookups(const Field& root, EngineProgram& program);
   Result<DmaTrigger> ReadTrigger(const Field& item) const;
   Result<void> ReadQueueName(const Field& item, DmaTrigger& trigger) const;
   Result<Descriptor> ReadDescriptor(const Field& desc) const;

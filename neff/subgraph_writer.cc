@@ -102,6 +102,10 @@ Result<std::string> SerializeEngine(const Subgraph& subgraph, const EngineProgra
   } catch (const std::out_of_range&) {
     return Fail(Nerr::kInvalid, "{}: a descriptor names a variable that does not exist", path);
   }
+  for (const Lookup& lookup : engine.lookups) {
+    json["lookups"].push_back(
+        {{"instruction", lookup.instruction}, {"node", lookup.node}, {"tensor", lookup.tensor}});
+  }
   return DumpJson(json, path, -1);
 }
 

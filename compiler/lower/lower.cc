@@ -36,8 +36,9 @@ sim::Operand LowerContext::WeightView(ValueId id, Shape dims, sim::Precision pre
   return View(id, std::move(dims));
 }
 
-void LowerContext::Append(const Node& node, sim::Engine engine, sim::Instruction instruction) {
-  instructions_.push_back({engine, std::move(instruction), node.name});
+void LowerContext::Append(const Node& node, sim::Engine engine, sim::Instruction instruction,
+                          const std::string& lookup) {
+  instructions_.push_back({engine, std::move(instruction), node.name, lookup});
 }
 
 namespace {

@@ -18,6 +18,7 @@ struct TensorInstruction {
   sim::Engine engine = sim::Engine::kPe;
   sim::Instruction instruction;
   std::string origin;  // the node it comes from
+  std::string lookup;  // the tensor of a Gather's indices; otherwise empty
 };
 
 class LowerContext {
@@ -36,7 +37,8 @@ class LowerContext {
   // The same for what PE multiplies by in this precision: a constant as it is stored for that.
   sim::Operand WeightView(ValueId id, Shape dims, sim::Precision precision) const;
 
-  void Append(const Node& node, sim::Engine engine, sim::Instruction instruction);
+  void Append(const Node& node, sim::Engine engine, sim::Instruction instruction,
+              const std::string& lookup = {});
 
   std::vector<TensorInstruction> Take() && { return std::move(instructions_); }
 

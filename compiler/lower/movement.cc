@@ -64,7 +64,8 @@ Result<void> Lower(const Node& node, const Gather& gather, LowerContext& context
   context.Append(node, sim::Engine::kPool,
                  sim::Gather{context.View(node.inputs[0], {outer, table[gather.axis], inner}),
                              context.View(node.inputs[1], {count}),
-                             context.View(node.output, {outer, count, inner})});
+                             context.View(node.output, {outer, count, inner})},
+                 context.at(node.inputs[1]).name);
   return {};
 }
 

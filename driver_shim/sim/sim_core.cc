@@ -135,7 +135,7 @@ Progress SimCore::Poll(const PollLimit& limit) {
   const uint64_t worked = NowNs() - start;
   Count(busy_ns_, worked);
   execution_->worked_ns += worked;
-  if (active_ == nullptr) fault_ = {NotificationCode::kNoProgram, Engine::kPe, 0};
+  if (active_ == nullptr) fault_ = {NotificationCode::kNoProgram, Engine::kPe, 0, 0};
   if (progress == Progress::kAdvanced) Finish();
   return progress;
 }
@@ -238,7 +238,7 @@ Progress SimCore::RunStreams(const PollLimit& limit) {
     if (HasEnded(0) && HasEnded(1) && HasEnded(2)) return Progress::kAdvanced;
     if (std::exchange(run.advanced, false)) continue;
     if (AwaitsDescriptors()) return Progress::kBlocked;
-    fault_ = {NotificationCode::kDeadlock, Engine::kPe, static_cast<uint32_t>(run.next[0])};
+    fault_ = {NotificationCode::kDeadlock, Engine::kPe, static_cast<uint32_t>(run.next[0]), 0};
     return Progress::kAdvanced;
   }
 }
@@ -264,8 +264,11 @@ SimCore::Turn SimCore::RunEngine(Engine engine, const PollLimit& limit) {
     execution_->advanced = true;
     if (step.kernel != nullptr) {
       const Turn turn = RunKernel(engine, step, limit);
-      if (turn == Turn::kFailed)
-        fault_ = {NotificationCode::kBadProgram, engine, static_cast<uint32_t>(next)};
+      if (turn == Turn::kFailed) {
+        const std::optional<int64_t> index = step.kernel->bad_index();
+        fault_ = {index ? NotificationCode::kBadIndex : NotificationCode::kBadProgram, engine,
+                  static_cast<uint32_t>(next), index.value_or(0)};
+      }
       if (execution_->piece != 0 || turn == Turn::kFailed) return turn;
       Count(totals.instructions, 1);
       ++next;
@@ -347,7 +350,7 @@ SimCore::Turn SimCore::RunDma(const PollLimit& limit) {
     DmaQueue& queue = *queues_[id];
     while (auto outcome = queue.Step(kLookBytes)) {
       if (!outcome->ok) {
-        fault_ = {NotificationCode::kDmaAddress, Engine::kPool, id};
+        fault_ = {NotificationCode::kDmaAddress, Engine::kPool, id, 0};
         return Turn::kFailed;
       }
       execution_->advanced = true;
@@ -379,7 +382,7 @@ Progress SimCore::CheckOutputs(const PollLimit& limit) {
       // NaN is the only value that is not equal to itself; a sum keeps the loop free of branches.
       uint64_t nans = 0;
       for (uint64_t i = run.element; i < end; ++i) nans += output.data[i] != output.data[i] ? 1 : 0;
-      if (nans != 0) fault_ = {NotificationCode::kNumerical, Engine::kPool, 0};
+      if (nans != 0) fault_ = {NotificationCode::kNumerical, Engine::kPool, 0, 0};
       const uint64_t bytes = (end - run.element) * sizeof(float);
       run.element = end;
       if (ShouldYieldAfter(bytes, limit)) return Progress::kYielded;
@@ -399,6 +402,7 @@ void SimCore::Finish() {
   notification.code = fault_.code;
   notification.engine = static_cast<uint32_t>(fault_.engine);
   notification.value = fault_.step;
+  notification.detail = fault_.detail;
   notification.tag = execution_->tag;
   notification.device_time = execution_->worked_ns;
   queues_[kExecutionQueue]->Complete(!failed);

@@ -85,6 +85,7 @@ class SimCore final : public Core {
     NotificationCode code = NotificationCode::kNone;
     Engine engine = Engine::kPe;
     uint32_t step = 0;
+    int64_t detail = 0;
   };
   struct NotificationRing {
     RingConfig ring;

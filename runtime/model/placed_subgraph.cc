@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <set>
 #include <string_view>
 
+#include "base/printable.h"
 #include "base/sizes.h"
 
 namespace nrtd::runtime {
@@ -17,6 +19,8 @@ constexpr uint64_t kDramPage = 4 * kKiB;
 
 // Smaller weights are copied, which costs little; they need not begin with a page in a NEFF.
 constexpr uint64_t kLeastMapped = neff::kAlignedFrom;
+
+constexpr std::string_view kNames[kCoreEngines] = {"pe", "act", "pool"};
 
 bool LivesInDram(neff::VariableType type) {
   return type == neff::VariableType::kFile || type == neff::VariableType::kTmpBuf;
@@ -49,6 +53,24 @@ std::vector<uint32_t> CheckedVariables(const neff::Subgraph& subgraph, const Ten
     }
   }
   return ids;
+}
+
+// Says which node looks values up, and in which tensor it finds the indices.
+ProgramRings::NameInstruction NamesOf(const neff::Subgraph& subgraph) {
+  std::map<std::pair<uint32_t, uint32_t>, std::string> names;
+  for (const neff::EngineProgram& engine : subgraph.engines) {
+    const auto number = std::find(std::begin(kNames), std::end(kNames), engine.engine);
+    for (const neff::Lookup& lookup : engine.lookups) {
+      names.emplace(
+          std::pair(static_cast<uint32_t>(number - std::begin(kNames)), lookup.instruction),
+          fmt::format("{}, indices '{}'", Printable(lookup.node), Printable(lookup.tensor)));
+    }
+  }
+  if (names.empty()) return {};
+  return [names = std::move(names)](uint32_t engine, uint32_t instruction) {
+    const auto found = names.find({engine, instruction});
+    return found != names.end() ? found->second : std::string();
+  };
 }
 
 }  // namespace
@@ -154,7 +176,6 @@ Result<void> PlacedSubgraph::PlanAndLoad(const neff::Subgraph& subgraph, const T
   }
 
   ProgramImage image;
-  static constexpr std::string_view kNames[kCoreEngines] = {"pe", "act", "pool"};
   for (size_t e = 0; e < kCoreEngines; ++e) {
     const neff::EngineProgram* engine = subgraph.FindEngine(kNames[e]);
     if (engine == nullptr)
@@ -170,7 +191,7 @@ Result<void> PlacedSubgraph::PlanAndLoad(const neff::Subgraph& subgraph, const T
   auto loaded = channel_.core().LoadProgram(image);
   if (!loaded) return tl::unexpected<Error>(std::move(loaded.error()).In(subgraph.name));
   program_id_ = *loaded;
-  program_ = std::make_unique<ProgramRings>(program_id_);
+  program_ = std::make_unique<ProgramRings>(program_id_, NamesOf(subgraph));
   return {};
 }
 

@@ -57,6 +57,22 @@ TEST_F(CallsTest, NanInAnOutputIsANumericalErrorThatCarriesTheOutputs) {
   EXPECT_EQ(client().Health().state(), "ok");
 }
 
+TEST_F(CallsTest, AnIndexOutsideOfATableIsNamedWithItsTensorAndNode) {
+  const uint32_t network = Load({.neff = CompileCase("gather_embedding")});
+  ASSERT_NE(network, 0U);
+  const auto look_up = [&](int32_t index) {
+    const std::array<int32_t, 4> indices = {0, 7, index, -8};
+    return client().Infer(InferRequest(
+        network, {{"i", {reinterpret_cast<const char*>(indices.data()), sizeof(indices)}}}));
+  };
+  EXPECT_THAT(look_up(3), IsOk());
+  EXPECT_THAT(look_up(8), HasStatus(1004, "index 8 is outside of the table"));
+  EXPECT_THAT(look_up(-9), HasStatus(1004, "index -9"));
+  EXPECT_THAT(look_up(8), HasStatus(1004, "Gather 'gather_y'"));
+  EXPECT_THAT(look_up(8), HasStatus(1004, "indices 'i'"));
+  EXPECT_THAT(look_up(3), IsOk());
+}
+
 TEST_F(CallsTest, AnInputThatTheCompilerFoldedAwayMayBeThereOrNot) {
   const compiler::Case model = compiler::LoadCase("unused_input");
   const uint32_t network = Load({.neff = CompileModel(model.model)});

@@ -10,6 +10,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <utility>
 
@@ -35,6 +36,9 @@ class Kernel {
   // them, in order, are one Run(). Other kernels of the program do not run in between.
   virtual uint64_t pieces() const { return 1; }
   virtual bool RunPiece(uint64_t) { return Run(); }
+
+  // The index that was outside of its table, after Run() or RunPiece() has returned false.
+  virtual std::optional<int64_t> bad_index() const { return std::nullopt; }
 
   // Does the library compute this element by element, with its reference code?
   virtual bool is_slow() const { return false; }

@@ -50,8 +50,10 @@ class PiecesKernel final : public Kernel {
       kinds *= static_cast<size_t>(axis.kinds);
     }
     const uint64_t part = piece % of_a_block_;
-    return part >= kernels_[kernel]->pieces() || kernels_[kernel]->RunPiece(part);
+    last_ = kernels_[kernel];
+    return part >= last_->pieces() || last_->RunPiece(part);
   }
+  std::optional<int64_t> bad_index() const override { return last_->bad_index(); }
   bool Run() override {
     const OperandBases bases = *bases_;
     for (uint64_t piece = 0; piece < pieces(); ++piece) {
@@ -67,6 +69,7 @@ class PiecesKernel final : public Kernel {
   OperandBases* const bases_;
   uint64_t blocks_ = 1;
   uint64_t of_a_block_ = 1;
+  Kernel* last_ = nullptr;  // that ran
 };
 
 // Numbers a form's operands in place of their variables, from 0 on.

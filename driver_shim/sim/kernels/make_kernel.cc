@@ -178,6 +178,7 @@ class OwnKernel final : public Kernel {
     return prepared_.kernel->RunPiece(piece);
   }
   bool is_slow() const override { return prepared_.kernel->is_slow(); }
+  std::optional<int64_t> bad_index() const override { return prepared_.kernel->bad_index(); }
 
  private:
   OperandBases bases_{};

@@ -33,9 +33,12 @@ class GatherKernel final : public Kernel {
     const auto& [table, indices, output] = gather_;
     const int64_t rows = table.dims[1];
     for (int64_t i = 0; i < indices.dims[0]; ++i) {
-      int64_t row = indices_[i * indices.strides[0]];
-      if (row < 0) row += rows;
-      if (row < 0 || row >= rows) return false;
+      const int64_t index = indices_[i * indices.strides[0]];
+      const int64_t row = index < 0 ? index + rows : index;
+      if (row < 0 || row >= rows) {
+        bad_index_ = index;
+        return false;
+      }
       for (int64_t o = 0; o < table.dims[0]; ++o) {
         CopyRow(table_ + o * table.strides[0] + row * table.strides[1],
                 output_ + o * output.strides[0] + i * output.strides[1]);
@@ -43,6 +46,7 @@ class GatherKernel final : public Kernel {
     }
     return true;
   }
+  std::optional<int64_t> bad_index() const override { return bad_index_; }
 
  private:
   void CopyRow(const T* from, T* to) const {
@@ -60,6 +64,7 @@ class GatherKernel final : public Kernel {
   const DataRef<const T> table_;
   const DataRef<const Index> indices_;
   const DataRef<T> output_;
+  std::optional<int64_t> bad_index_;
 };
 
 // output[...] = apply(a[...], b[...])
