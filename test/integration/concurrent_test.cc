@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "test/integration/daemon_test.h"
+#include "test/runtime/neff_builder.h"
 
 namespace nrtd::integration {
 namespace {
@@ -131,9 +132,20 @@ TEST_F(ConcurrentTest, ClientsOfOneNetworkGetTheirOwnAnswers) {
 // A call whose core another one drives holds no thread: a burst of them adds a few threads at most,
 // which rest afterwards, and the daemon's end wakes them.
 TEST_F(ConcurrentTest, CallsThatWaitForABusyCoreHoldNoThreads) {
-  constexpr size_t kCalls = 12;  // gRPC starts some threads of its own when it sees many
-  const uint32_t network = Load({.neff = SlowNeff(), .ninfer = kCalls, .timeout_s = 60});
+  constexpr size_t kCalls = 64;
+  constexpr int64_t kSide = 256;
+  const sim::Operand square =
+      sim::DenseOperand(runtime::kStageScratch, DType::kFloat32, 0, {kSide, kSide});
+  // Small tensors, so that nothing but the core takes time.
+  const runtime::StageSpec slow{
+      .scratch_bytes = kSide * kSide * sizeof(float),
+      .act = std::vector<sim::Instruction>(15, sim::Softmax{square, square, 0})};
+  const uint32_t network = Load({.neff = TextOf(runtime::PipelineNeff({.stages = {slow}})),
+                                 .ninfer = kCalls,
+                                 .timeout_s = 60});
   ASSERT_NE(network, 0U);
+  const nrt::infer_request request =
+      InferRequest(network, {{"x", std::string(4 * sizeof(float), '\0')}});
   const size_t before = daemon().Threads();
   const auto burst = [&] {
     std::atomic<bool> stop{false};
@@ -142,17 +154,18 @@ TEST_F(ConcurrentTest, CallsThatWaitForABusyCoreHoldNoThreads) {
     for (size_t i = 0; i < kCalls; ++i) {
       clients.emplace_back([&] {
         RtdClient own(address());
-        while (!stop) wrong += own.Infer(SlowInput(network)).status().code() != 0;
+        while (!stop) wrong += own.Infer(request).status().code() != 0;
       });
     }
-    Await("all calls at work", [&] { return ReadUsage(client()).slots_in_use == kCalls; });
+    Await("most calls are at work",
+          [&] { return ReadUsage(client()).slots_in_use >= kCalls * 3 / 4; });
     stop = true;
     clients.clear();
     EXPECT_EQ(wrong, 0);
     return daemon().Threads();
   };
   const size_t first = burst();
-  EXPECT_LT(first, before + kCalls / 2);
+  EXPECT_LT(first, before + kCalls / 4);
   EXPECT_LE(burst(), first + 2);
 }
 
