@@ -120,6 +120,7 @@ Conv2d ConvOf(const ImageForm& form) {
 // Those of 3 x 3 with steps of 1 and channels in eights are Winograd's; others have runs with and
 // without gaps, blocks of more than one depth, columns that fill no panel, rows that fill no tile.
 TEST_P(ConvolutionTest, ConvolvesLargerImagesInEveryForm) {
+  if (TakesTooLong()) GTEST_SKIP() << "in pieces it takes too long under a sanitizer";
   const Fused relu{Function::kRelu};
   const Fused clip{Function::kClip, -1, 2};
   const ImageForm forms[] = {

@@ -13,6 +13,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/sanitized.h"
 #include "driver_shim/sim/kernels/make_kernel.h"
 
 namespace nrtd::sim {
@@ -52,6 +53,9 @@ class KernelTest : public ::testing::TestWithParam<Kernels> {
     for (float& value : memory_) value = normal(random);
     for (float& value : constants_) value = normal(random);
   }
+
+  // What takes minutes in so many pieces under a sanitizer; small instructions show the same.
+  static bool TakesTooLong() { return kSanitized && GetParam() == Kernels::kPieces; }
 
   static size_t At(const Operand& operand, const std::vector<int64_t>& index) {
     size_t at = operand.offset / sizeof(float);

@@ -194,6 +194,7 @@ TEST_P(MatMulTest, NothingIsKeptOfWeightsThatNobodyWantsAnyMore) {
 }
 
 TEST_P(MatMulTest, MultipliesBatchesThatTheNetworkMakes) {
+  if (TakesTooLong()) GTEST_SKIP() << "in pieces it takes too long under a sanitizer";
   constexpr uint64_t kB = 20'000;
   constexpr uint64_t kC = 44'000;
   struct Case {
@@ -308,6 +309,7 @@ TEST_P(MatMulTest, BatchesBeyondAllBoundsAreTheLibrarys) {
 
 // The library says that a matrix of one value, repeated, takes no bytes: it once got none.
 TEST_P(MatMulTest, MultipliesOperandsThatAreRepeated) {
+  if (TakesTooLong()) GTEST_SKIP() << "in pieces it takes too long under a sanitizer";
   constexpr int64_t kRows = 33;
   constexpr int64_t kDepth = 40;
   constexpr int64_t kColumns = 48;

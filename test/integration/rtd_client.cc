@@ -15,7 +15,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/unique_fd.h"
 #include "proto/nrt/nmgr_service.grpc.pb.h"
 #include "proto/nrt/nmgr_session_service.grpc.pb.h"
 #include "proto/nrt/nmgr_stream_service.grpc.pb.h"
@@ -149,8 +148,10 @@ struct RtdClient::Stubs {
 RtdClient::RtdClient(const std::string& address)
     : stubs_(std::make_unique<Stubs>(OpenChannel(address))) {}
 RtdClient::RtdClient(const std::string& socket_path, const User& user)
-    : stubs_(std::make_unique<Stubs>(grpc::CreateInsecureChannelFromFd(
-          "another user", ConnectAs(socket_path, user).Release()))) {}
+    : RtdClient(ConnectAs(socket_path, user)) {}
+RtdClient::RtdClient(UniqueFd connection)
+    : stubs_(std::make_unique<Stubs>(
+          grpc::CreateInsecureChannelFromFd("a connection", connection.Release()))) {}
 RtdClient::~RtdClient() = default;
 
 nrt::load_response RtdClient::Load(const std::vector<nrt::load_request>& messages) {

@@ -13,6 +13,7 @@
 
 #include <sys/types.h>
 
+#include "base/unique_fd.h"
 #include "proto/nrt/nmgr.pb.h"
 #include "proto/nrt/nmgr_session_service.pb.h"
 #include "proto/nrtd/v1/control.pb.h"
@@ -57,6 +58,8 @@ class RtdClient {
     std::vector<gid_t> groups = {};
   };
   RtdClient(const std::string& socket_path, const User& user);
+  // Over a connection that is there, non-blocking.
+  explicit RtdClient(UniqueFd connection);
   ~RtdClient();
 
   nrt::load_response Load(const std::vector<nrt::load_request>& messages);

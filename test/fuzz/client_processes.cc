@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "test/fuzz/client_processes.h"
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace nrtd::fuzz {
+namespace {
+
+[[noreturn]] void Give(const char* what) {
+  std::perror(what);
+  std::abort();
+}
+
+std::pair<UniqueFd, UniqueFd> Pair() {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) Give("socketpair");
+  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+union Control {
+  cmsghdr header;
+  std::array<char, CMSG_SPACE(sizeof(int))> bytes;
+};
+
+bool SendWith(int socket, pid_t number, int descriptor) {
+  iovec data{&number, sizeof(number)};
+  Control control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = &control;
+  message.msg_controllen = sizeof(control);
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &descriptor, sizeof(descriptor));
+  return ::sendmsg(socket, &message, MSG_NOSIGNAL) == sizeof(number);
+}
+
+std::pair<pid_t, UniqueFd> ReceiveWith(int socket) {
+  pid_t number = 0;
+  iovec data{&number, sizeof(number)};
+  Control control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = &control;
+  message.msg_controllen = sizeof(control);
+  if (::recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != sizeof(number)) Give("recvmsg");
+  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  if (header == nullptr || header->cmsg_type != SCM_RIGHTS) Give("no descriptor came");
+  int descriptor = -1;
+  std::memcpy(&descriptor, CMSG_DATA(header), sizeof(descriptor));
+  return {number, UniqueFd(descriptor)};
+}
+
+// Connects once for every byte that comes.
+[[noreturn]] void RunClient(int control, const std::string& path) {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  path.copy(name.sun_path, sizeof(name.sun_path) - 1);
+  char asked = 0;
+  while (::read(control, &asked, 1) == 1) {
+    const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0)
+      Give("connect");
+    if (!SendWith(control, ::getpid(), socket.get())) break;
+  }
+  ::_exit(0);
+}
+
+// Forks once for every byte that comes.
+[[noreturn]] void RunParent(int control, const std::string& path) {
+  (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  (void)std::signal(SIGCHLD, SIG_IGN);
+  char asked = 0;
+  while (::read(control, &asked, 1) == 1) {
+    auto [mine, theirs] = Pair();
+    const pid_t pid = ::fork();
+    if (pid < 0) Give("fork");
+    if (pid == 0) {
+      (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      RunClient(theirs.get(), path);
+    }
+    if (!SendWith(control, pid, mine.get())) break;
+  }
+  ::_exit(0);
+}
+
+void Ask(int socket) {
+  if (::write(socket, "", 1) != 1) Give("write");
+}
+
+}  // namespace
+
+UniqueFd ClientProcess::Connect() {
+  Ask(control_.get());
+  UniqueFd socket = ReceiveWith(control_.get()).second;
+  if (::fcntl(socket.get(), F_SETFL, O_RDWR | O_NONBLOCK) != 0) Give("fcntl");
+  return socket;
+}
+
+void ClientProcess::Kill() {
+  if (pid_ > 0) (void)::kill(pid_, SIGKILL);
+  pid_ = -1;
+}
+
+ClientProcesses::ClientProcesses(const std::string& socket_path) {
+  auto [mine, theirs] = Pair();
+  const pid_t pid = ::fork();
+  if (pid < 0) Give("fork");
+  if (pid == 0) RunParent(theirs.get(), socket_path);
+  parent_ = std::move(mine);
+}
+
+std::unique_ptr<ClientProcess> ClientProcesses::Start() {
+  Ask(parent_.get());
+  auto [pid, control] = ReceiveWith(parent_.get());
+  return std::make_unique<ClientProcess>(pid, std::move(control));
+}
+
+}  // namespace nrtd::fuzz
