@@ -107,7 +107,7 @@ struct ProgramImage {
   // Nobody wants the program any more: looked at between instructions, since preparing those of a
   // gigabyte of weights takes seconds.
   std::stop_token stop = {};
-  // Pays for the prepared program as long as it is loaded; null: nobody counts.
+  // Charged for the prepared program while it is loaded; null: not charged.
   PreparedBudget* budget = nullptr;
 };
 

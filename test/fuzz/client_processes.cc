@@ -27,42 +27,42 @@ std::pair<UniqueFd, UniqueFd> Pair() {
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-union Control {
-  cmsghdr header;
-  std::array<char, CMSG_SPACE(sizeof(int))> bytes;
+// A message of one number with room for a descriptor. Points into itself.
+struct Letter {
+  explicit Letter(pid_t value = 0) : number(value) {
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = sizeof(control);
+  }
+  Letter(const Letter&) = delete;
+  Letter& operator=(const Letter&) = delete;
+
+  pid_t number;
+  iovec data{&number, sizeof(number)};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
 };
 
 bool SendWith(int socket, pid_t number, int descriptor) {
-  iovec data{&number, sizeof(number)};
-  Control control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = &control;
-  message.msg_controllen = sizeof(control);
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  Letter letter(number);
+  cmsghdr* const header = CMSG_FIRSTHDR(&letter.message);
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof(int));
   std::memcpy(CMSG_DATA(header), &descriptor, sizeof(descriptor));
-  return ::sendmsg(socket, &message, MSG_NOSIGNAL) == sizeof(number);
+  return ::sendmsg(socket, &letter.message, MSG_NOSIGNAL) == sizeof(letter.number);
 }
 
 std::pair<pid_t, UniqueFd> ReceiveWith(int socket) {
-  pid_t number = 0;
-  iovec data{&number, sizeof(number)};
-  Control control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = &control;
-  message.msg_controllen = sizeof(control);
-  if (::recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != sizeof(number)) Give("recvmsg");
-  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  Letter letter;
+  if (::recvmsg(socket, &letter.message, MSG_CMSG_CLOEXEC) != sizeof(letter.number))
+    Give("recvmsg");
+  const cmsghdr* const header = CMSG_FIRSTHDR(&letter.message);
   if (header == nullptr || header->cmsg_type != SCM_RIGHTS) Give("no descriptor came");
   int descriptor = -1;
   std::memcpy(&descriptor, CMSG_DATA(header), sizeof(descriptor));
-  return {number, UniqueFd(descriptor)};
+  return {letter.number, UniqueFd(descriptor)};
 }
 
 // Connects once for every byte that comes.

@@ -111,7 +111,7 @@ TEST_F(ProgramTimeTest, ManySmallInstructionsTakeLittleMemory) {
   EXPECT_THAT(client().Unload(network), IsOk());
 }
 
-// Weights of their own, so that no two share a kernel.
+// Every shape is different, so no two instructions share a kernel.
 TEST_F(ProgramTimeTest, AProgramOfTooManyKernelsIsRefused) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer's own memory counts too";
   constexpr uint32_t kInstructions = 20'000;

@@ -114,7 +114,7 @@ struct KernelContext {
   bool own_kernels = true;     // false: oneDNN whatever the size, for tests and benchmarks
   uint64_t reduce_pieces = 1;  // of a reduction of too many elements to one
   double piece_ns = kPieceNs;  // longer instructions are cut
-  std::stop_token stop = {};   // nobody wants the kernel any more
+  std::stop_token stop = {};   // requested: preparing it was cancelled
 };
 
 // The operand's elements, read while the kernel is made and left where they are for the next load.

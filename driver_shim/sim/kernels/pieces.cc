@@ -54,8 +54,8 @@ std::vector<Cut> CutsOf(const Instruction& whole) {
 
 // The rows of the input that the windows of some rows of the output reach.
 struct Reach {
-  int64_t from = 0, to = 0;        // inside the image
-  int64_t before = 0, behind = 0;  // padding
+  int64_t from = 0, to = 0;       // inside the image
+  int64_t before = 0, after = 0;  // padding
 };
 Reach ReachOf(const Range& range, int64_t stride, int64_t pad, int64_t window, int64_t size) {
   const int64_t first = range.begin * stride - pad;
@@ -64,7 +64,7 @@ Reach ReachOf(const Range& range, int64_t stride, int64_t pad, int64_t window, i
   reach.from = std::max<int64_t>(first, 0);
   reach.to = std::min(end, size);
   reach.before = reach.from - first;
-  reach.behind = end - reach.to;
+  reach.after = end - reach.to;
   return reach;
 }
 
@@ -86,7 +86,7 @@ struct Parter {
     if (!was_one) Narrow(part.input, axis, {reach.from, reach.to - reach.from});
     Narrow(part.output, axis, ranges[axis]);
     part.pads[d] = reach.before;
-    part.pads[2 + d] = reach.behind;
+    part.pads[2 + d] = reach.after;
     return true;
   }
   template <typename I>
