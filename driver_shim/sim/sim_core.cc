@@ -36,8 +36,14 @@ uint64_t Read(const std::atomic<uint64_t>& counter) {
 
 }  // namespace
 
-SimCore::SimCore(CoreId id, const AddressSpace& space, WeightCache& weights, const SimSpeed& speed)
-    : id_(id), space_(space), weights_(weights), team_(speed.threads), paced_(speed.paced) {
+SimCore::SimCore(CoreId id, const AddressSpace& space, WeightCache& weights, ComputeTurns& turns,
+                 const SimSpeed& speed)
+    : id_(id),
+      space_(space),
+      weights_(weights),
+      turns_(turns),
+      team_(speed.threads),
+      paced_(speed.paced) {
   for (auto& queue : queues_) queue = std::make_unique<DmaQueue>(space, id.device);
 }
 
@@ -130,9 +136,15 @@ Progress SimCore::Poll(const PollLimit& limit) {
   if (!execution_ && !Begin()) return Progress::kIdle;
   const uint64_t start = NowNs();
   execution_->clock_ns = start;
+  waited_ns_ = 0;
+  turn_ends_ns_ = start + ComputeTurns::kFreeNs -
+                  std::min(execution_->worked_ns, ComputeTurns::kFreeNs);
+  if (turn_ends_ns_ == start && !HasTurn(start, limit)) return Progress::kYielded;
   const Progress progress = active_ != nullptr ? Advance(limit) : Progress::kAdvanced;
   team_.Rest();
-  const uint64_t worked = NowNs() - start;
+  const uint64_t now = NowNs();
+  GiveBackTurn(now);
+  const uint64_t worked = now - start - waited_ns_;
   Count(busy_ns_, worked);
   execution_->worked_ns += worked;
   if (active_ == nullptr) fault_ = {NotificationCode::kNoProgram, Engine::kPe, 0, 0};
@@ -156,17 +168,39 @@ bool SimCore::Begin() {
 
 void SimCore::Interrupt() {
   interrupted_.store(true, std::memory_order_relaxed);
+  turns_.Wake(place_);
 }
 
-bool SimCore::ShouldYield(const PollLimit& limit) const {
+bool SimCore::IsStopped(const PollLimit& limit) const {
   return interrupted_.load(std::memory_order_relaxed) || limit.Passed();
+}
+
+bool SimCore::ShouldYield(const PollLimit& limit, uint64_t now) {
+  return IsStopped(limit) || !HasTurn(now, limit);
+}
+
+// Waits for a turn when this one's time is over. False: the limit passed, or it was interrupted.
+bool SimCore::HasTurn(uint64_t now, const PollLimit& limit) {
+  if (now < turn_ends_ns_) return true;
+  team_.Rest();
+  GiveBackTurn(now);
+  const bool has_turn = turns_.Take(place_, limit, interrupted_);
+  turn_began_ns_ = NowNs();
+  turn_ends_ns_ = turn_began_ns_ + ComputeTurns::kTurnNs;
+  waited_ns_ += turn_began_ns_ - now;
+  execution_->clock_ns += turn_began_ns_ - now;
+  return has_turn;
+}
+
+void SimCore::GiveBackTurn(uint64_t now) {
+  if (place_.has_turn()) turns_.GiveBack(place_, now - turn_began_ns_);
 }
 
 bool SimCore::ShouldYieldAfter(uint64_t work, const PollLimit& limit) {
   unlooked_ += work;
   if (unlooked_ < kLookBytes) return false;
   unlooked_ = 0;
-  return ShouldYield(limit);
+  return ShouldYield(limit, NowNs());
 }
 
 Progress SimCore::Advance(const PollLimit& limit) {
@@ -200,8 +234,9 @@ Progress SimCore::Advance(const PollLimit& limit) {
 Progress SimCore::AwaitPace(const PollLimit& limit) {
   constexpr uint64_t kLongestSleepNs = 200'000;
   team_.Rest();
+  GiveBackTurn(NowNs());
   for (uint64_t now = NowNs(); now < execution_->due_ns; now = NowNs()) {
-    if (ShouldYield(limit)) return Progress::kYielded;
+    if (IsStopped(limit)) return Progress::kYielded;
     std::this_thread::sleep_for(
         std::chrono::nanoseconds(std::min(execution_->due_ns - now, kLongestSleepNs)));
   }
@@ -214,7 +249,7 @@ Progress SimCore::SkipDescriptors(const PollLimit& limit) {
   while (at < queue_map_.size()) {
     if (queues_[queue_map_[at]]->SkipTo(dma_end_[at], kSkippedAtOnce)) {
       ++at;
-    } else if (ShouldYield(limit)) {
+    } else if (ShouldYield(limit, NowNs())) {
       return Progress::kYielded;
     }
   }
@@ -290,10 +325,11 @@ SimCore::Turn SimCore::RunKernel(Engine engine, const Step& step, const PollLimi
   while (!yields) {
     active_->bases = step.bases;
     if (!step.kernel->RunPiece(piece)) return Turn::kFailed;
-    yields = ShouldYield(limit);
-    if (++piece != pieces) continue;
-    piece = 0;
-    break;
+    if (++piece == pieces) {
+      piece = 0;
+      break;
+    }
+    yields = ShouldYield(limit, NowNs());
   }
   // One reading of the clock an instruction: what lay between counts for the one that follows it.
   const uint64_t now = NowNs();
@@ -311,7 +347,7 @@ SimCore::Turn SimCore::RunKernel(Engine engine, const Step& step, const PollLimi
     Count(totals_[static_cast<size_t>(engine)].tensor_instructions, 1);
     Count(macs_, step.macs);
   }
-  return yields ? Turn::kYielded : Turn::kEnded;
+  return yields || ShouldYield(limit, now) ? Turn::kYielded : Turn::kEnded;
 }
 
 // kEnded: the step is done. kYielded: it is done too, or it goes on by itself (`moving`).

@@ -14,6 +14,7 @@
 #include "base/mutex.h"
 #include "driver_shim/core.h"
 #include "driver_shim/sim/address_space.h"
+#include "driver_shim/sim/compute_turns.h"
 #include "driver_shim/sim/dma_queue.h"
 #include "driver_shim/sim/faults.h"
 #include "driver_shim/sim/prepared_program.h"
@@ -31,8 +32,9 @@ struct SimSpeed {
 
 class SimCore final : public Core {
  public:
-  // `space` and `weights` outlive the core.
-  SimCore(CoreId id, const AddressSpace& space, WeightCache& weights, const SimSpeed& speed = {});
+  // `space`, `weights` and `turns` outlive the core.
+  SimCore(CoreId id, const AddressSpace& space, WeightCache& weights, ComputeTurns& turns,
+          const SimSpeed& speed = {});
   ~SimCore() override;
 
   CoreId id() const override { return id_; }
@@ -113,12 +115,20 @@ class SimCore final : public Core {
   bool HasFailed() const;
   void Finish();
   void WriteNotification(Notification notification);
-  bool ShouldYield(const PollLimit& limit) const;
+  bool IsStopped(const PollLimit& limit) const;
+  bool ShouldYield(const PollLimit& limit, uint64_t now);
+  bool HasTurn(uint64_t now, const PollLimit& limit);
+  void GiveBackTurn(uint64_t now);
   bool ShouldYieldAfter(uint64_t work, const PollLimit& limit);
 
   const CoreId id_;
   const AddressSpace& space_;
   WeightCache& weights_;
+  ComputeTurns& turns_;
+  ComputeTurns::Place place_;
+  uint64_t turn_began_ns_ = 0;
+  uint64_t turn_ends_ns_ = 0;  // until then the execution in progress goes on without asking
+  uint64_t waited_ns_ = 0;     // for turns, in this Poll()
   ThreadTeam team_;
   const bool paced_;
   Faults faults_;

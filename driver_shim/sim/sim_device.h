@@ -12,8 +12,9 @@ namespace nrtd::sim {
 // A simulated Inferentia: four cores, two channels of DRAM in the chain's address space.
 class SimDevice final : public Device {
  public:
-  // `space` and `weights` outlive the device. `speed` is each core's.
-  SimDevice(DeviceInfo info, AddressSpace& space, WeightCache& weights, const SimSpeed& speed = {});
+  // `space`, `weights` and `turns` outlive the device. `speed` is each core's.
+  SimDevice(DeviceInfo info, AddressSpace& space, WeightCache& weights, ComputeTurns& turns,
+            const SimSpeed& speed = {});
 
   const DeviceInfo& info() const override { return info_; }
   SimCore& core(uint32_t index) override { return *cores_[index]; }

@@ -53,7 +53,7 @@ Result<std::unique_ptr<SimPlatform>> SimPlatform::Create(const PlatformOptions& 
     if (i + 1 < count) info.connected.push_back(i + 1);
     if (i > 0) info.connected.push_back(i - 1);
     platform->devices_.push_back(
-        std::make_unique<SimDevice>(info, *platform->space_, platform->weights_,
+        std::make_unique<SimDevice>(info, *platform->space_, platform->weights_, platform->turns_,
                                     SimSpeed{options.sim_threads, options.sim_paced}));
   }
   {

@@ -44,7 +44,9 @@ class SimPlatform final : public Platform {
   };
 
   explicit SimPlatform(const PlatformOptions& options)
-      : instance_(options.simulate), lock_directory_(options.lock_directory) {}
+      : instance_(options.simulate),
+        lock_directory_(options.lock_directory),
+        turns_(ComputeTurns::FittingOnCpus(options.sim_threads)) {}
 
   const std::string instance_;
   const std::string lock_directory_;
@@ -52,6 +54,7 @@ class SimPlatform final : public Platform {
   std::vector<Possession> possessions_ NRTD_GUARDED_BY(mutex_);  // one a device
   std::unique_ptr<AddressSpace> space_;
   WeightCache weights_;
+  ComputeTurns turns_;
   std::vector<std::unique_ptr<SimDevice>> devices_;
 };
 

@@ -66,7 +66,7 @@ Result<void> Daemon::Serve(service::Endpoint endpoint,
   } else {
     reason_ = machine.error().text;
   }
-  NRTD_ASSIGN(server_, service::Server::Start(std::move(endpoint), options_.server.access,
+  NRTD_ASSIGN(server_, service::Server::Start(std::move(endpoint), options_.server,
                                               {*sessions_, runtime_.get(), reason_, clock_}, io_));
   if (runtime_ != nullptr) {
     Ready();

@@ -23,8 +23,9 @@ void LoadCall::Proceed(bool ok) {
         Finish(begun, {});
         return;
       }
-      step_ = Step::kReading;
-      ReadNext();
+      if (environment_.rate.Admit(context_.client().process, RateLimiter::kCall,
+                                  [this] { queue().Post(*this); }))
+        Run();
       return;
     case Step::kReading:
       if (!ok) {
@@ -82,7 +83,13 @@ void LoadCall::EndPart() {
   delete this;
 }
 
+// It may begin, or it may compute.
 void LoadCall::Run() {
+  if (step_ == Step::kAwaited) {
+    step_ = Step::kReading;
+    ReadNext();
+    return;
+  }
   CallQueue& calls = queue();
   Answer();  // this may be gone
   calls.EndLoad();

@@ -18,7 +18,7 @@ void ServeNmgr(const CallEnvironment& environment, RawService& service,
   Serve(environment, service, "create_eg", handler, &H::create_eg,
         {.take_back = &H::TakeBackGroup});
   Serve(environment, service, "infer_post", handler, &H::infer_post,
-        {.take_back = &H::TakeBackCookie});
+        {.take_back = &H::TakeBackCookie, .inference = true});
   Serve(environment, service, "infer", handler, &H::infer, {.watched = true});
   Serve(environment, service, "infer_wait", handler, &H::infer_wait, {.watched = true});
   serve("unload", &H::unload);
@@ -26,7 +26,8 @@ void ServeNmgr(const CallEnvironment& environment, RawService& service,
   serve("stop", &H::stop);
   serve("unload_all", &H::unload_all);
   serve("infer_poll", &H::infer_poll);
-  serve("infer_check_completion", &H::infer_check_completion);
+  Serve(environment, service, "infer_check_completion", handler, &H::infer_check_completion,
+        {.inference = true});
   serve("destroy_eg", &H::destroy_eg);
   serve("list_egs", &H::list_egs);
   serve("shm_map", &H::shm_map);

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <set>
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -11,6 +12,7 @@
 #include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_posix.h>
+#include <unistd.h>
 
 #include "base/heap.h"
 #include "base/log.h"
@@ -83,10 +85,11 @@ void RefuseCompression(grpc::ServerBuilder& builder) {
 }  // namespace
 
 struct Server::State {
-  State(std::string listen_address, const runtime::AccessRules& rules, bool by_tcp,
-        const Served& served, boost::asio::io_context& io)
+  State(std::string listen_address, const ServerOptions& options, bool by_tcp, const Served& served,
+        boost::asio::io_context& io)
       : address(std::move(listen_address)),
         deadlines(io, served.clock),
+        rate(io, served.clock, options.rate),
         trimmer(io, {HeapBytesInUse, ReturnFreeMemory}),
         processes(io,
                   [this](runtime::ProcessKey process) {
@@ -96,7 +99,7 @@ struct Server::State {
                   }),
         sessions(served.sessions),
         meter(sessions.ledger(), io),
-        clients(sessions, rules, by_tcp),
+        clients(sessions, options.access, by_tcp),
         control_service(runtime, sessions, clients.rules(), served.clock, address,
                         [this, &io](runtime::ProcessKey client) {
                           boost::asio::post(io, [this, client] { CloseConnectionsOf(client); });
@@ -107,12 +110,13 @@ struct Server::State {
     if (served.runtime != nullptr) Provide(*served.runtime);
     sessions.ledger().SetOnFreed([this] { trimmer.Freed(); });
   }
-  CallEnvironment environment() { return {*queue, clients, deadlines, meter}; }
+  CallEnvironment environment() { return {*queue, clients, deadlines, meter, rate}; }
 
   void SetReason(const std::string& reason);
   void Provide(runtime::Runtime& with);
   Result<void> Build(bool by_tcp);
   Result<void> Listen(BoundSocket socket, boost::asio::io_context& io);
+  void Serve(int descriptor);
   void Disconnected(int descriptor);
   void CloseConnectionsOf(runtime::ProcessKey client);
   void FreeAllOf(runtime::ProcessKey client);
@@ -120,6 +124,7 @@ struct Server::State {
   static constexpr size_t kReclaimers = 2;
   std::string address;
   CallDeadlines deadlines;
+  RateLimiter rate;
   MemoryTrimmer trimmer;
   ProcessWatch processes;
   runtime::SessionTable& sessions;
@@ -140,6 +145,7 @@ struct Server::State {
   std::unique_ptr<CallQueue> queue;
   std::unique_ptr<grpc::Server> server;
   std::unique_ptr<Listener> listener;  // none for TCP: gRPC listens itself
+  std::set<int> unserved;  // connections that gRPC does not know yet: theirs to close
 };
 
 void Server::State::SetReason(const std::string& reason) {
@@ -188,7 +194,9 @@ Result<void> Server::State::Listen(BoundSocket socket, boost::asio::io_context& 
     NRTD_ASSIGN(const auto client, clients.Connected(descriptor, std::move(peer)));
     processes.Connected(*client);
     meter.Connected(*client);
-    grpc::AddInsecureChannelFromFd(server.get(), descriptor);
+    unserved.insert(descriptor);
+    if (rate.Admit(client->process, RateLimiter::kConnection, [this, descriptor] { Serve(descriptor); }))
+      Serve(descriptor);
     return Result<void>();
   };
   meter.SetActions(
@@ -201,7 +209,14 @@ Result<void> Server::State::Listen(BoundSocket socket, boost::asio::io_context& 
   return {};
 }
 
+// Once it may be served: unless it has gone meanwhile.
+void Server::State::Serve(int descriptor) {
+  if (unserved.erase(descriptor) != 0)
+    grpc::AddInsecureChannelFromFd(server.get(), descriptor);
+}
+
 void Server::State::Disconnected(int descriptor) {
+  if (unserved.erase(descriptor) != 0) ::close(descriptor);
   meter.Disconnected(descriptor);
   const auto client = clients.Disconnected(descriptor);
   if (!client) return;
@@ -239,10 +254,10 @@ Result<Endpoint> Endpoint::Reserve(const ServerOptions& options) {
   return endpoint;
 }
 
-Result<std::unique_ptr<Server>> Server::Start(Endpoint endpoint, const runtime::AccessRules& access,
+Result<std::unique_ptr<Server>> Server::Start(Endpoint endpoint, const ServerOptions& options,
                                               const Served& served, boost::asio::io_context& io) {
   const bool by_tcp = endpoint.by_tcp();
-  auto state = std::make_unique<State>(endpoint.address(), access, by_tcp, served, io);
+  auto state = std::make_unique<State>(endpoint.address(), options, by_tcp, served, io);
   NRTD_TRY(state->Build(by_tcp));
   ServeNmgr(state->environment(), state->nmgr_calls, state->nmgr);
   ServeStreams(state->environment(), state->stream_calls, state->nmgr);
@@ -279,6 +294,9 @@ const std::string& Server::address() const {
 
 void Server::Shutdown(Duration grace) {
   state_->listener.reset();
+  for (const int descriptor : state_->unserved) ::close(descriptor);
+  state_->unserved.clear();
+  state_->rate.Open();
   state_->server->Shutdown(std::chrono::system_clock::now() + grace);
   state_->queue->Stop();
   state_->reclaimers.join();

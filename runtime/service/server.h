@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "runtime/runtime.h"
 #include "runtime/service/listener.h"
+#include "runtime/service/rate_limiter.h"
 #include "runtime/session/access.h"
 
 namespace nrtd::service {
@@ -22,6 +23,7 @@ struct ServerOptions {
   mode_t socket_mode = 0666;
   std::optional<gid_t> socket_group;
   runtime::AccessRules access;
+  RateLimiter::Rate rate;  // of each client's calls that are no inferences, and connections
 };
 
 // What a server listens on.
@@ -58,8 +60,7 @@ class Server {
  public:
   // Listens; takes connections to a unix socket while `io` runs, which outlives the server.
   // kInvalid with the reason when it cannot listen.
-  static Result<std::unique_ptr<Server>> Start(Endpoint endpoint,
-                                               const runtime::AccessRules& access,
+  static Result<std::unique_ptr<Server>> Start(Endpoint endpoint, const ServerOptions& options,
                                                const Served& served, boost::asio::io_context& io);
   // `io` does not run any more.
   ~Server();

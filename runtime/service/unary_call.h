@@ -12,6 +12,7 @@
 #include "runtime/service/clients.h"
 #include "runtime/service/inference_wait.h"
 #include "runtime/service/late.h"
+#include "runtime/service/rate_limiter.h"
 #include "runtime/service/raw_service.h"
 #include "runtime/service/socket_meter.h"
 
@@ -23,6 +24,7 @@ struct CallEnvironment {
   Clients& clients;
   CallDeadlines& deadlines;
   SocketMeter& meter;
+  RateLimiter& rate;
 };
 
 // What becomes of a call whose client gives up.
@@ -32,6 +34,8 @@ struct UnaryOptions {
   void (Handler::*take_back)(const Response&) = nullptr;
   // The handler looks at CallContext::given_up(), which costs an event of the queue.
   bool watched = false;
+  // It belongs to an inference: as often as the client likes.
+  bool inference = false;
 };
 
 // How a method is handled: at once; later, by means of a Deferred; or as an inference.
@@ -59,7 +63,7 @@ struct UnaryMethod {
 };
 
 template <typename Handler, typename Request, typename Response, typename Handle>
-class UnaryCall final : public Call, private Deferred {
+class UnaryCall final : public Call, private Deferred, private Task {
   static constexpr bool kNow =
       std::is_invocable_v<Handle, Handler&, CallContext*, const Request*, Response*>;
   static constexpr bool kInference = std::is_invocable_v<Handle, Handler&, CallContext*,
@@ -93,19 +97,38 @@ class UnaryCall final : public Call, private Deferred {
       return;
     }
     new UnaryCall(method_);
+    bool may_go_on = true;
+    const grpc::Status entered = Guarded([&] { return Enter(&may_go_on); });
+    if (!entered.ok()) {
+      Answer(entered);
+    } else if (may_go_on) {
+      Run();
+    }
+  }
+
+ private:
+  // Takes the call in. When it may not go on yet, Run() comes later, and this may be gone already.
+  grpc::Status Enter(bool* may_go_on) {
+    context_.SetClient(method_.environment.clients.Find(context_));
+    const runtime::Client& client = context_.client();
+    method_.environment.meter.Taken(client, bytes_.Length());
+    if (auto entered = context_.admission().Enter(client.account, bytes_.Length()); !entered)
+      return RefusalOf(entered.error());
+    if (!kInference && !method_.options.inference) {
+      *may_go_on = method_.environment.rate.Admit(client.process, RateLimiter::kCall,
+                                                  [this] { queue().Post(*this); });
+    }
+    return grpc::Status::OK;
+  }
+
+  void Run() override {
     // The handler may have answered when it returns, and this may be gone: unless it failed.
     const grpc::Status status = Guarded([this] { return HandleCall(); });
     if (kNow || !status.ok()) Answer(status);
   }
 
- private:
-  // Takes the call in, decodes and handles it.
+  // Decodes and handles it.
   grpc::Status HandleCall() {
-    context_.SetClient(method_.environment.clients.Find(context_));
-    method_.environment.meter.Taken(context_.client(), bytes_.Length());
-    if (auto entered = context_.admission().Enter(context_.client().account, bytes_.Length());
-        !entered)
-      return RefusalOf(entered.error());
     Handler* const handler = method_.handler.get();
     if (handler == nullptr) {
       const grpc::Status refused = Refuse(method_.handler.reason(), &response_);

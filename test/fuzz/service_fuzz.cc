@@ -82,7 +82,7 @@ class Edge {
         runtime_(MakeMachine(clock_), runtime::IdBases{}, sessions_) {
     service::ServerOptions options;
     options.address = "unix:" + socket_path();
-    server_ = Must(service::Server::Start(Must(service::Endpoint::Reserve(options)), options.access,
+    server_ = Must(service::Server::Start(Must(service::Endpoint::Reserve(options)), options,
                                           {*sessions_, &runtime_, reason_, clock_}, io_));
     io_thread_ = std::thread([this] { io_.run(); });
     operator_ = std::make_unique<RtdClient>(options.address);
