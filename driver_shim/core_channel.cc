@@ -16,8 +16,7 @@ constexpr int kMostInDevice = 2;
 
 // `name`: what the instruction at fault does; empty if that is not known.
 std::string Describe(const Notification& notification, CoreId core, const std::string& name) {
-  static constexpr std::string_view kEngineNames[] = {"pe", "act", "pool"};
-  const std::string_view engine = kEngineNames[notification.engine % std::size(kEngineNames)];
+  const std::string_view engine = kCoreEngineNames[notification.engine % kCoreEngines];
   const std::string instruction = fmt::format("instruction {} of engine {}{}{}", notification.value,
                                               engine, name.empty() ? "" : ": ", name);
   switch (notification.code) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <stop_token>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -17,6 +18,9 @@ namespace nrtd {
 // The three engines of a NeuronCore, in the order in which arrays of them are indexed.
 enum class CoreEngine : uint8_t { kPe = 0, kAct = 1, kPool = 2 };
 inline constexpr size_t kCoreEngines = 3;
+// As a NEFF calls them.
+inline constexpr std::array<std::string_view, kCoreEngines> kCoreEngineNames = {"pe", "act",
+                                                                                "pool"};
 
 // A variable of the subgraph after placement. Variables without DRAM (`input`, `output`: they lie
 // in each inference's host buffers) have in_dram false and address 0.

@@ -49,6 +49,10 @@ class ComputeTurns {
   void GiveBack(Place& place, uint64_t computed_ns);
   // `interrupted` of the core with this place was set.
   void Wake(Place& place);
+  size_t waiting() {
+    MutexLock lock(mutex_);
+    return waiting_.size();
+  }
 
  private:
   void Grant() NRTD_REQUIRES(mutex_);

@@ -137,8 +137,8 @@ Progress SimCore::Poll(const PollLimit& limit) {
   const uint64_t start = NowNs();
   execution_->clock_ns = start;
   waited_ns_ = 0;
-  turn_ends_ns_ = start + ComputeTurns::kFreeNs -
-                  std::min(execution_->worked_ns, ComputeTurns::kFreeNs);
+  turn_ends_ns_ =
+      start + ComputeTurns::kFreeNs - std::min(execution_->worked_ns, ComputeTurns::kFreeNs);
   if (turn_ends_ns_ == start && !HasTurn(start, limit)) return Progress::kYielded;
   const Progress progress = active_ != nullptr ? Advance(limit) : Progress::kAdvanced;
   team_.Rest();

@@ -7,7 +7,8 @@ SimDevice::SimDevice(DeviceInfo info, AddressSpace& space, WeightCache& weights,
                      ComputeTurns& turns, const SimSpeed& speed)
     : info_(std::move(info)), space_(space), memory_queue_(space, info_.index) {
   for (uint32_t i = 0; i < info_.cores; ++i) {
-    cores_.push_back(std::make_unique<SimCore>(CoreId{info_.index, i}, space, weights, turns, speed));
+    cores_.push_back(
+        std::make_unique<SimCore>(CoreId{info_.index, i}, space, weights, turns, speed));
   }
 }
 

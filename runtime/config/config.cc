@@ -162,6 +162,7 @@ Result<Config> ReadConfig(const std::string& path) {
   NRTD_TRY(file.Read("state_directory", &config.state_directory));
   NRTD_TRY(file.Read("client_limits", &config.client_limits));
   NRTD_TRY(file.Read("total_limits", &config.total_limits));
+  NRTD_TRY(file.Read("call_rate", 0, kMaxCallRate, &config.call_rate));
   file.WarnOfOthers();
   return config;
 }

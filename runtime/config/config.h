@@ -37,7 +37,9 @@ struct Config {
   std::optional<std::string> state_directory;
   std::vector<std::string> client_limits;  // "mappings=64"
   std::vector<std::string> total_limits;
+  std::optional<uint32_t> call_rate;
 };
+inline constexpr uint32_t kMaxCallRate = 1'000'000;
 
 // One of several daemons on a machine.
 struct Instance {

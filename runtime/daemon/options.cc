@@ -72,6 +72,7 @@ struct CommandLine {
   bool no_seccomp = false;
   std::vector<std::string> client_limits;
   std::vector<std::string> total_limits;
+  std::optional<uint32_t> call_rate;
 };
 
 void Declare(CLI::App& app, CommandLine& line) {
@@ -128,6 +129,11 @@ void Declare(CLI::App& app, CommandLine& line) {
                  "NAME=AMOUNT: how much of it a client may make the daemon hold, such as "
                  "mappings=64 or network-bytes=2GiB (docs/limits.md); may be given again");
   app.add_option("--total-limit", line.total_limits, "The same for all clients together");
+  app.add_option(
+         "--call-rate", line.call_rate,
+         "How many calls a second that are no inferences a client may make on average, with "
+         "bursts of five times as many; others wait. 0: any number [100]")
+      ->check(CLI::Range(0U, runtime::kMaxCallRate));
   app.add_flag("--no-seccomp", line.no_seccomp, "Do not restrict the daemon's own system calls");
   app.add_option("-l,--log-level", line.level,
                  "0 to 3 errors, 4 warnings, 5 what happened, 6 debug, 7 trace [5]")
@@ -220,6 +226,8 @@ Result<Options> Combine(const CommandLine& line) {
   NRTD_TRY(
       CheckLimits(options.client_limits = PreferLine(line.client_limits, config.client_limits)));
   NRTD_TRY(CheckLimits(options.total_limits = PreferLine(line.total_limits, config.total_limits)));
+  Override(options.server.call_rate, config.call_rate);
+  Override(options.server.call_rate, line.call_rate);
   const auto level = line.level ? line.level : config.log_level;
   if (level) options.log.level = Level(*level);
   options.log_level_given = line.level.has_value();

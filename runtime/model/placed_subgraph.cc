@@ -20,8 +20,6 @@ constexpr uint64_t kDramPage = 4 * kKiB;
 // Smaller weights are copied, which costs little; they need not begin with a page in a NEFF.
 constexpr uint64_t kLeastMapped = neff::kAlignedFrom;
 
-constexpr std::string_view kNames[kCoreEngines] = {"pe", "act", "pool"};
-
 bool LivesInDram(neff::VariableType type) {
   return type == neff::VariableType::kFile || type == neff::VariableType::kTmpBuf;
 }
@@ -59,10 +57,12 @@ std::vector<uint32_t> CheckedVariables(const neff::Subgraph& subgraph, const Ten
 ProgramRings::NameInstruction NamesOf(const neff::Subgraph& subgraph) {
   std::map<std::pair<uint32_t, uint32_t>, std::string> names;
   for (const neff::EngineProgram& engine : subgraph.engines) {
-    const auto number = std::find(std::begin(kNames), std::end(kNames), engine.engine);
+    const auto number =
+        std::find(std::begin(kCoreEngineNames), std::end(kCoreEngineNames), engine.engine);
     for (const neff::Lookup& lookup : engine.lookups) {
       names.emplace(
-          std::pair(static_cast<uint32_t>(number - std::begin(kNames)), lookup.instruction),
+          std::pair(static_cast<uint32_t>(number - std::begin(kCoreEngineNames)),
+                    lookup.instruction),
           fmt::format("{}, indices '{}'", Printable(lookup.node), Printable(lookup.tensor)));
     }
   }
@@ -177,10 +177,10 @@ Result<void> PlacedSubgraph::PlanAndLoad(const neff::Subgraph& subgraph, const T
 
   ProgramImage image;
   for (size_t e = 0; e < kCoreEngines; ++e) {
-    const neff::EngineProgram* engine = subgraph.FindEngine(kNames[e]);
+    const neff::EngineProgram* engine = subgraph.FindEngine(kCoreEngineNames[e]);
     if (engine == nullptr)
       return Fail(Nerr::kInvalid, "{} has no engine '{}': compile the network again with neuron-cc",
-                  subgraph.name, kNames[e]);
+                  subgraph.name, kCoreEngineNames[e]);
     image.instructions[e] = engine->instructions.bytes();
   }
   image.variables = variables_;

@@ -62,14 +62,14 @@ class Planner {
 
   Result<TransferPlan> Run() {
     for (const neff::EngineProgram& engine : subgraph_.engines) {
-      static constexpr std::string_view kNames[kCoreEngines] = {"pe", "act", "pool"};
-      const auto* name = std::find(std::begin(kNames), std::end(kNames), engine.engine);
-      if (name == std::end(kNames)) {
+      const auto* name =
+          std::find(std::begin(kCoreEngineNames), std::end(kCoreEngineNames), engine.engine);
+      if (name == std::end(kCoreEngineNames)) {
         return Fail(Nerr::kUnsupportedVersion,
                     "{} uses engine '{}', which a NeuronCore of Inferentia 1 does not have",
                     subgraph_.name, engine.engine);
       }
-      NRTD_TRY(AddEngine(engine, static_cast<CoreEngine>(name - kNames)));
+      NRTD_TRY(AddEngine(engine, static_cast<CoreEngine>(name - std::begin(kCoreEngineNames))));
     }
     return std::move(plan_);
   }

@@ -48,6 +48,7 @@ void InferStreamCall::EndPart() {
 }
 
 grpc::Status InferStreamCall::Begin() {
+  if (grpc::Status serving = environment_.CheckServing(); !serving.ok()) return serving;
   context_.SetClient(environment_.clients.Find(context_));
   const auto entered = context_.admission().Enter(context_.client().account, 0);
   return entered ? grpc::Status::OK : RefusalOf(entered.error());

@@ -23,7 +23,7 @@ void LoadCall::Proceed(bool ok) {
         Finish(begun, {});
         return;
       }
-      if (environment_.rate.Admit(context_.client().process, RateLimiter::kCall,
+      if (environment_.rate.Admit(context_.client().process, runtime::RateLimiter::kCall,
                                   [this] { queue().Post(*this); }))
         Run();
       return;
@@ -48,6 +48,7 @@ void LoadCall::Proceed(bool ok) {
 }
 
 grpc::Status LoadCall::Begin() {
+  if (grpc::Status serving = environment_.CheckServing(); !serving.ok()) return serving;
   context_.SetClient(environment_.clients.Find(context_));
   rights_ = environment_.clients.RightsOf(context_);
   handler_ = late_handler_.get();

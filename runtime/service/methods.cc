@@ -20,14 +20,15 @@ void ServeNmgr(const CallEnvironment& environment, RawService& service,
   Serve(environment, service, "infer_post", handler, &H::infer_post,
         {.take_back = &H::TakeBackCookie, .inference = true});
   Serve(environment, service, "infer", handler, &H::infer, {.watched = true});
-  Serve(environment, service, "infer_wait", handler, &H::infer_wait, {.watched = true});
+  Serve(environment, service, "infer_wait", handler, &H::infer_wait,
+        {.watched = true, .collects = true});
   serve("unload", &H::unload);
   serve("start", &H::start);
   serve("stop", &H::stop);
   serve("unload_all", &H::unload_all);
-  serve("infer_poll", &H::infer_poll);
+  Serve(environment, service, "infer_poll", handler, &H::infer_poll, {.collects = true});
   Serve(environment, service, "infer_check_completion", handler, &H::infer_check_completion,
-        {.inference = true});
+        {.inference = true, .collects = true});
   serve("destroy_eg", &H::destroy_eg);
   serve("list_egs", &H::list_egs);
   serve("shm_map", &H::shm_map);

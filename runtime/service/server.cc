@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <set>
+#include <thread>
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -18,6 +19,7 @@
 #include "base/log.h"
 #include "base/timeouts.h"
 #include "runtime/ledger/limits.h"
+#include "runtime/ledger/rate_limiter.h"
 #include "runtime/service/clients.h"
 #include "runtime/service/memory_trimmer.h"
 #include "runtime/service/methods.h"
@@ -89,7 +91,7 @@ struct Server::State {
         boost::asio::io_context& io)
       : address(std::move(listen_address)),
         deadlines(io, served.clock),
-        rate(io, served.clock, options.rate),
+        rate(io, served.clock, options.call_rate),
         trimmer(io, {HeapBytesInUse, ReturnFreeMemory}),
         processes(io,
                   [this](runtime::ProcessKey process) {
@@ -110,7 +112,7 @@ struct Server::State {
     if (served.runtime != nullptr) Provide(*served.runtime);
     sessions.ledger().SetOnFreed([this] { trimmer.Freed(); });
   }
-  CallEnvironment environment() { return {*queue, clients, deadlines, meter, rate}; }
+  CallEnvironment environment() { return {*queue, clients, deadlines, meter, rate, ending}; }
 
   void SetReason(const std::string& reason);
   void Provide(runtime::Runtime& with);
@@ -118,13 +120,15 @@ struct Server::State {
   Result<void> Listen(BoundSocket socket, boost::asio::io_context& io);
   void Serve(int descriptor);
   void Disconnected(int descriptor);
+  void AwaitCalls(std::chrono::system_clock::time_point until) const;
   void CloseConnectionsOf(runtime::ProcessKey client);
   void FreeAllOf(runtime::ProcessKey client);
 
   static constexpr size_t kReclaimers = 2;
   std::string address;
   CallDeadlines deadlines;
-  RateLimiter rate;
+  runtime::RateLimiter rate;
+  std::atomic<bool> ending{false};
   MemoryTrimmer trimmer;
   ProcessWatch processes;
   runtime::SessionTable& sessions;
@@ -145,7 +149,7 @@ struct Server::State {
   std::unique_ptr<CallQueue> queue;
   std::unique_ptr<grpc::Server> server;
   std::unique_ptr<Listener> listener;  // none for TCP: gRPC listens itself
-  std::set<int> unserved;  // connections that gRPC does not know yet: theirs to close
+  std::set<int> unserved;              // connections that gRPC does not know yet: theirs to close
 };
 
 void Server::State::SetReason(const std::string& reason) {
@@ -195,7 +199,8 @@ Result<void> Server::State::Listen(BoundSocket socket, boost::asio::io_context& 
     processes.Connected(*client);
     meter.Connected(*client);
     unserved.insert(descriptor);
-    if (rate.Admit(client->process, RateLimiter::kConnection, [this, descriptor] { Serve(descriptor); }))
+    if (rate.Admit(client->process, runtime::RateLimiter::kConnection,
+                   [this, descriptor] { Serve(descriptor); }))
       Serve(descriptor);
     return Result<void>();
   };
@@ -211,8 +216,7 @@ Result<void> Server::State::Listen(BoundSocket socket, boost::asio::io_context& 
 
 // Once it may be served: unless it has gone meanwhile.
 void Server::State::Serve(int descriptor) {
-  if (unserved.erase(descriptor) != 0)
-    grpc::AddInsecureChannelFromFd(server.get(), descriptor);
+  if (unserved.erase(descriptor) != 0) grpc::AddInsecureChannelFromFd(server.get(), descriptor);
 }
 
 void Server::State::Disconnected(int descriptor) {
@@ -224,6 +228,16 @@ void Server::State::Disconnected(int descriptor) {
   // As SessionCall::Close().
   if (runtime.get() == nullptr) sessions.Disconnect(client->connection);
   if (runtime::Runtime* const there = runtime.get()) there->Disconnect(client->connection, [] {});
+}
+
+// Until every call has been answered and every posted result collected. What is left are sessions,
+// which wait for nothing.
+void Server::State::AwaitCalls(std::chrono::system_clock::time_point until) const {
+  constexpr auto kBetweenLooks = std::chrono::milliseconds(2);
+  const runtime::Counters& held = sessions.ledger().totals();
+  while ((held.Of(runtime::Holding::kCalls) != 0 || held.Of(runtime::Holding::kCookies) != 0) &&
+         std::chrono::system_clock::now() < until)
+    std::this_thread::sleep_for(kBetweenLooks);
 }
 
 void Server::State::CloseConnectionsOf(runtime::ProcessKey client) {
@@ -297,7 +311,10 @@ void Server::Shutdown(Duration grace) {
   for (const int descriptor : state_->unserved) ::close(descriptor);
   state_->unserved.clear();
   state_->rate.Open();
-  state_->server->Shutdown(std::chrono::system_clock::now() + grace);
+  state_->ending.store(true);
+  const auto until = std::chrono::system_clock::now() + grace;
+  state_->AwaitCalls(until);
+  state_->server->Shutdown(std::chrono::system_clock::now());
   state_->queue->Stop();
   state_->reclaimers.join();
   state_->server.reset();

@@ -13,7 +13,6 @@
 #include "base/error.h"
 #include "runtime/runtime.h"
 #include "runtime/service/listener.h"
-#include "runtime/service/rate_limiter.h"
 #include "runtime/session/access.h"
 
 namespace nrtd::service {
@@ -23,7 +22,7 @@ struct ServerOptions {
   mode_t socket_mode = 0666;
   std::optional<gid_t> socket_group;
   runtime::AccessRules access;
-  RateLimiter::Rate rate;  // of each client's calls that are no inferences, and connections
+  uint32_t call_rate = 100;  // RateLimiter's tokens a second; 0: no limit
 };
 
 // What a server listens on.
@@ -73,8 +72,9 @@ class Server {
   // The runtime, from now on. It outlives the server. At most once, and not if Start() had one.
   void Provide(runtime::Runtime& runtime);
 
-  // Takes no new calls; those under way may end until `grace` is over, then they are cancelled.
-  // Removes the socket. `io` does not run any more.
+  // Takes no new calls but those that collect results. Calls under way may end, and posted results
+  // may be collected, until `grace` is over; then what is left is cancelled. Removes the socket.
+  // `io` does not run any more.
   void Shutdown(Duration grace);
 
  private:

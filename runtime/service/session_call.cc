@@ -61,6 +61,7 @@ void SessionCall::Proceed(bool ok) {
 }
 
 grpc::Status SessionCall::Open() {
+  if (grpc::Status serving = environment_.CheckServing(); !serving.ok()) return serving;
   context_.SetClient(environment_.clients.Find(context_));
   const runtime::Client& client = context_.client();
   if (client.account != nullptr) {

@@ -7,12 +7,12 @@
 #include <atomic>
 #include <type_traits>
 
+#include "runtime/ledger/rate_limiter.h"
 #include "runtime/service/call_context.h"
 #include "runtime/service/call_queue.h"
 #include "runtime/service/clients.h"
 #include "runtime/service/inference_wait.h"
 #include "runtime/service/late.h"
-#include "runtime/service/rate_limiter.h"
 #include "runtime/service/raw_service.h"
 #include "runtime/service/socket_meter.h"
 
@@ -24,7 +24,15 @@ struct CallEnvironment {
   Clients& clients;
   CallDeadlines& deadlines;
   SocketMeter& meter;
-  RateLimiter& rate;
+  runtime::RateLimiter& rate;
+  // The daemon ends: results are collected, nothing begins.
+  const std::atomic<bool>& ending;
+
+  // UNAVAILABLE, as of a daemon that has ended already.
+  grpc::Status CheckServing() const {
+    if (!ending.load(std::memory_order_relaxed)) return grpc::Status::OK;
+    return {grpc::StatusCode::UNAVAILABLE, "neuron-rtd is shutting down"};
+  }
 };
 
 // What becomes of a call whose client gives up.
@@ -36,6 +44,8 @@ struct UnaryOptions {
   bool watched = false;
   // It belongs to an inference: as often as the client likes.
   bool inference = false;
+  // It collects results: also while the daemon ends.
+  bool collects = false;
 };
 
 // How a method is handled: at once; later, by means of a Deferred; or as an inference.
@@ -112,10 +122,13 @@ class UnaryCall final : public Call, private Deferred, private Task {
     context_.SetClient(method_.environment.clients.Find(context_));
     const runtime::Client& client = context_.client();
     method_.environment.meter.Taken(client, bytes_.Length());
+    if (!method_.options.collects) {
+      if (grpc::Status serving = method_.environment.CheckServing(); !serving.ok()) return serving;
+    }
     if (auto entered = context_.admission().Enter(client.account, bytes_.Length()); !entered)
       return RefusalOf(entered.error());
     if (!kInference && !method_.options.inference) {
-      *may_go_on = method_.environment.rate.Admit(client.process, RateLimiter::kCall,
+      *may_go_on = method_.environment.rate.Admit(client.process, runtime::RateLimiter::kCall,
                                                   [this] { queue().Post(*this); });
     }
     return grpc::Status::OK;

@@ -52,5 +52,26 @@ TEST_F(ShutdownTest, CallsThatStopHalfWayDoNotHoldIt) {
   ExpectEndsInTime();
 }
 
+TEST_F(ShutdownTest, AnIdleSessionDoesNotHoldItAtAll) {
+  auto session = client().OpenSession();
+  ASSERT_NE(session->Read().session_id(), 0U);
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(daemon().Stop(), 0);
+  if (!kSanitized) {
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, kShutdownGrace);
+  }
+}
+
+TEST_F(ShutdownTest, APostedResultCanBeCollectedMeanwhile) {
+  const uint32_t network = Load({.neff = digits_neff(), .ninfer = 2});
+  const integration::Digits digits;
+  const auto posted = client().Post(integration::InferRequest(network, digits.Input(0)));
+  ASSERT_THAT(posted, IsOk());
+  daemon().Signal(SIGTERM);
+  ASSERT_TRUE(daemon().AwaitLog("shutting down"));
+  EXPECT_THAT(client().Wait(posted.cookie()), IsOk());
+  EXPECT_EQ(daemon().AwaitExit(), 0);
+}
+
 }  // namespace
 }  // namespace nrtd::hostile

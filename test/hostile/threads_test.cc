@@ -28,7 +28,7 @@ class ThreadsTest : public HostileTest {
     HostileTest::SetUp();
     if (IsSkipped()) return;
     EXPECT_EQ(daemon_->Stop(), 0);
-    StartLimited({"--client-limit", "calls=1100"});
+    StartLimited({"--client-limit", "calls=1100", "--call-rate", "0"});
   }
 
   // Clients of `connections` connections ask for the same 250 times each.

@@ -238,7 +238,8 @@ TEST(NeuronCliTest, WaitReadyReportsHealthAndRefusesAFailedDaemon) {
   answers.health.set_state("failed");
   answers.health.set_reason("no device");
   RecordingDaemon bad(answers);
-  const Finished failed = RunBinary("neuron-cli", {"-a", bad.address(), "wait-ready"});
+  const Finished failed =
+      RunBinary("neuron-cli", {"-a", bad.address(), "wait-ready", "--timeout", "0.3"});
   EXPECT_EQ(failed.exit_code, 1);
   EXPECT_THAT(failed.err, HasSubstr("has failed: no device"));
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <grpc/grpc.h>
 
 namespace nrtd::testing {
 
@@ -137,6 +138,10 @@ class RecordingDaemon::Control final : public v1::Control::Service {
 
 RecordingDaemon::RecordingDaemon(Answers answers, bool with_control)
     : address_("unix:" + folder_.File("nrtd.sock")), answers_(std::move(answers)) {
+  // Never undone: gRPC's own shutdown would wait up to 10 s for a thread that polls after a large
+  // message.
+  static const bool initialized = (grpc_init(), true);
+  (void)initialized;
   nmgr_ = std::make_unique<Nmgr>(*this);
   control_ = std::make_unique<Control>(answers_);
   grpc::ServerBuilder builder;

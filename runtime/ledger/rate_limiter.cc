@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "runtime/service/rate_limiter.h"
+#include "runtime/ledger/rate_limiter.h"
 
 #include <algorithm>
 #include <chrono>
@@ -8,7 +8,7 @@
 
 #include <boost/asio/post.hpp>
 
-namespace nrtd::service {
+namespace nrtd::runtime {
 namespace {
 
 constexpr size_t kFewBuckets = 1024;
@@ -17,12 +17,17 @@ constexpr auto kPeriod = std::chrono::milliseconds(10);
 
 }  // namespace
 
-RateLimiter::RateLimiter(boost::asio::io_context& io, Clock& clock, Rate rate)
-    : io_(io), clock_(clock), rate_(rate), timer_(io), most_buckets_(kFewBuckets) {}
+RateLimiter::RateLimiter(boost::asio::io_context& io, Clock& clock, double per_second)
+    : io_(io),
+      clock_(clock),
+      per_second_(per_second),
+      burst_(per_second * kBurstSeconds),
+      timer_(io),
+      most_buckets_(kFewBuckets) {}
 
 void RateLimiter::Fill(Bucket& bucket, TimePoint now) const {
   const std::chrono::duration<double> passed = now - bucket.filled_at;
-  bucket.level = std::min(bucket.level + passed.count() * rate_.per_second, rate_.burst);
+  bucket.level = std::min(bucket.level + passed.count() * per_second_, burst_);
   bucket.filled_at = now;
 }
 
@@ -32,16 +37,16 @@ RateLimiter::Bucket& RateLimiter::BucketOf(scheduler::ProcessKey client, TimePoi
     std::erase_if(buckets_, [&](const auto& entry) {
       Bucket bucket = {entry.second.level, entry.second.filled_at, {}};
       Fill(bucket, now);
-      return entry.second.waiting.empty() && bucket.level >= rate_.burst;
+      return entry.second.waiting.empty() && bucket.level >= burst_;
     });
     most_buckets_ = std::max(kFewBuckets, 2 * buckets_.size());
   }
-  return buckets_.try_emplace(client, Bucket{rate_.burst, now, {}}).first->second;
+  return buckets_.try_emplace(client, Bucket{burst_, now, {}}).first->second;
 }
 
 bool RateLimiter::Admit(scheduler::ProcessKey client, double cost, std::function<void()> go_on) {
   MutexLock lock(mutex_);
-  if (open_ || rate_.per_second == 0) return true;
+  if (open_ || per_second_ == 0) return true;
   const TimePoint now = clock_.Now();
   Bucket& bucket = BucketOf(client, now);
   Fill(bucket, now);
@@ -90,4 +95,4 @@ void RateLimiter::Open() {
   GoOn();
 }
 
-}  // namespace nrtd::service
+}  // namespace nrtd::runtime

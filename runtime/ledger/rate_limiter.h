@@ -3,10 +3,10 @@
 // How often a client may ask for what is no inference.
 //
 // Each client has a bucket of tokens that fills at a steady rate. What it asks for goes on while
-// there is one, and takes its cost, perhaps into debt; otherwise it waits, in the order it came, and
-// holds no thread. So a client that connects, loads and unloads without end leaves the threads that
-// read requests to the others: four such clients made an inference of a fifth wait 14 ms for its
-// turn to be read, on two CPUs.
+// there is one, and takes its cost, perhaps into debt; otherwise it waits, in the order it came,
+// and holds no thread. So a client that connects, loads and unloads without end leaves the threads
+// that read requests to the others: four such clients made an inference of a fifth wait 14 ms for
+// its turn to be read, on two CPUs.
 #pragma once
 
 #include <atomic>
@@ -22,27 +22,33 @@
 #include "base/mutex.h"
 #include "scheduler/owner.h"
 
-namespace nrtd::service {
+namespace nrtd::runtime {
 
 // Threadsafe.
 class RateLimiter {
  public:
-  struct Rate {
-    double per_second = 100;  // tokens; 0: no limit
-    double burst = 2000;      // as many as a bucket holds
-  };
+  // A bucket holds as many tokens as come in so many seconds.
+  static constexpr double kBurstSeconds = 5;
   // What costs how much: as the daemon's CPU time goes.
   static constexpr double kCall = 1;
-  static constexpr double kConnection = 10;
+  static constexpr double kConnection = 4;
 
-  // Both outlive this. Whatever waited goes on by the thread that runs `io`.
-  RateLimiter(boost::asio::io_context& io, Clock& clock, Rate rate);
+  // `per_second` tokens a client; 0: no limit. The others outlive this. Whatever waited goes on by
+  // the thread that runs `io`.
+  RateLimiter(boost::asio::io_context& io, Clock& clock, double per_second);
 
   // True: it goes on at once. False: `go_on` is called when it may, perhaps before this returns; it
   // takes no time and never waits.
   bool Admit(scheduler::ProcessKey client, double cost, std::function<void()> go_on);
   // No limit from now on: calls everything that waits. `io` does not run.
   void Open();
+  // What waits and may by now goes on: what the timer does.
+  void GoOn();
+  // Clients that are remembered.
+  size_t buckets() {
+    MutexLock lock(mutex_);
+    return buckets_.size();
+  }
 
  private:
   struct Waiting {
@@ -56,13 +62,12 @@ class RateLimiter {
   };
   void Fill(Bucket& bucket, TimePoint now) const;
   Bucket& BucketOf(scheduler::ProcessKey client, TimePoint now) NRTD_REQUIRES(mutex_);
-  // Lets go on what may.
-  void GoOn();
   void Schedule();
 
   boost::asio::io_context& io_;
   Clock& clock_;
-  const Rate rate_;
+  const double per_second_;
+  const double burst_;
   boost::asio::steady_timer timer_;
   Mutex mutex_;
   std::map<scheduler::ProcessKey, Bucket> buckets_ NRTD_GUARDED_BY(mutex_);
@@ -71,4 +76,4 @@ class RateLimiter {
   bool open_ NRTD_GUARDED_BY(mutex_) = false;
 };
 
-}  // namespace nrtd::service
+}  // namespace nrtd::runtime

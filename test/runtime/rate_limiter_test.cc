@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/ledger/rate_limiter.h"
+
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace nrtd::runtime {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::ElementsAre;
+
+constexpr scheduler::ProcessKey kFirst = 1;
+constexpr scheduler::ProcessKey kSecond = 2;
+constexpr int kBurst = static_cast<int>(10 * RateLimiter::kBurstSeconds);
+
+class RateLimiterTest : public testing::Test {
+ protected:
+  bool Ask(scheduler::ProcessKey client, int name, double cost = RateLimiter::kCall) {
+    return limiter_.Admit(client, cost, [this, name] { gone_on_.push_back(name); });
+  }
+  void AskForAll(scheduler::ProcessKey client) {
+    for (int i = 0; i < kBurst; ++i) EXPECT_TRUE(Ask(client, 0));
+  }
+  void Pass(Duration time) {
+    clock_.Advance(time);
+    limiter_.GoOn();
+  }
+
+  boost::asio::io_context io_;
+  ManualClock clock_;
+  RateLimiter limiter_{io_, clock_, 10};
+  std::vector<int> gone_on_;
+};
+
+TEST_F(RateLimiterTest, BeyondItsBurstAClientWaitsAndGoesOnInOrder) {
+  AskForAll(kFirst);
+  EXPECT_FALSE(Ask(kFirst, 1));
+  EXPECT_FALSE(Ask(kFirst, 2));
+  Pass(milliseconds(1));
+  EXPECT_THAT(gone_on_, ElementsAre(1));
+  Pass(milliseconds(98));
+  EXPECT_THAT(gone_on_, ElementsAre(1));
+  Pass(milliseconds(2));
+  EXPECT_THAT(gone_on_, ElementsAre(1, 2));
+}
+
+TEST_F(RateLimiterTest, OthersDoNotWaitForIt) {
+  AskForAll(kFirst);
+  EXPECT_FALSE(Ask(kFirst, 1));
+  EXPECT_TRUE(Ask(kSecond, 2));
+}
+
+TEST_F(RateLimiterTest, NobodyGoesBeforeThoseThatWait) {
+  AskForAll(kFirst);
+  EXPECT_FALSE(Ask(kFirst, 1));
+  clock_.Advance(std::chrono::seconds(1));
+  EXPECT_FALSE(Ask(kFirst, 2));
+  limiter_.GoOn();
+  EXPECT_THAT(gone_on_, ElementsAre(1, 2));
+}
+
+TEST_F(RateLimiterTest, WhatCostsMoreIsPaidForAfterwards) {
+  AskForAll(kFirst);
+  clock_.Advance(milliseconds(101));
+  EXPECT_TRUE(Ask(kFirst, 0, RateLimiter::kConnection));
+  EXPECT_FALSE(Ask(kFirst, 1));
+  Pass(milliseconds(298));
+  EXPECT_THAT(gone_on_, ElementsAre());
+  Pass(milliseconds(2));
+  EXPECT_THAT(gone_on_, ElementsAre(1));
+}
+
+TEST_F(RateLimiterTest, ABucketHoldsNoMoreThanABurst) {
+  AskForAll(kFirst);
+  clock_.Advance(std::chrono::hours(1));
+  AskForAll(kFirst);
+  EXPECT_FALSE(Ask(kFirst, 1));
+}
+
+TEST_F(RateLimiterTest, AtTheEndEverythingGoesOn) {
+  AskForAll(kFirst);
+  EXPECT_FALSE(Ask(kFirst, 1));
+  limiter_.Open();
+  EXPECT_THAT(gone_on_, ElementsAre(1));
+  EXPECT_TRUE(Ask(kFirst, 2));
+}
+
+TEST_F(RateLimiterTest, ClientsThatComeAndGoLeaveNothing) {
+  for (scheduler::ProcessKey client = 1; client <= 100'000; ++client) {
+    clock_.Advance(milliseconds(100));
+    EXPECT_TRUE(Ask(client, 0));
+  }
+  EXPECT_LE(limiter_.buckets(), 2048U);
+}
+
+TEST_F(RateLimiterTest, NoRateIsNoLimit) {
+  RateLimiter any(io_, clock_, 0);
+  for (int i = 0; i < 10 * kBurst; ++i) EXPECT_TRUE(any.Admit(kFirst, 1, [] {}));
+}
+
+TEST_F(RateLimiterTest, TheTimerLetsGoOnByItself) {
+  SteadyClock clock;
+  RateLimiter limiter(io_, clock, 1000);
+  int waited = 0;
+  int gone_on = 0;
+  for (int i = 0; i < 5020; ++i) waited += limiter.Admit(kFirst, 1, [&] { ++gone_on; }) ? 0 : 1;
+  while (gone_on < waited) io_.run_one();
+}
+
+}  // namespace
+}  // namespace nrtd::runtime
