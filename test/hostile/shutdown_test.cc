@@ -60,6 +60,7 @@ TEST_F(ShutdownTest, AnIdleSessionDoesNotHoldItAtAll) {
   if (!kSanitized) {
     EXPECT_LT(std::chrono::steady_clock::now() - begun, kShutdownGrace);
   }
+  daemon_.reset();
 }
 
 TEST_F(ShutdownTest, APostedResultCanBeCollectedMeanwhile) {
@@ -71,6 +72,7 @@ TEST_F(ShutdownTest, APostedResultCanBeCollectedMeanwhile) {
   ASSERT_TRUE(daemon().AwaitLog("shutting down"));
   EXPECT_THAT(client().Wait(posted.cookie()), IsOk());
   EXPECT_EQ(daemon().AwaitExit(), 0);
+  daemon_.reset();
 }
 
 }  // namespace
