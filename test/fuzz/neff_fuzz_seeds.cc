@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/file.h"
+#include "base/sizes.h"
 #include "test/neff/sample_neff.h"
 #include "test/neff/tar_builder.h"
 
@@ -30,12 +31,25 @@ ByteVector HostOnly() {
   return SerializeNeff(contents).value();
 }
 
+// A variable and a descriptor beyond 2^31 bytes.
+ByteVector Far() {
+  NeffContents contents = SampleContents();
+  Subgraph& subgraph = contents.kelfs.at("kelf-0.json").subgraphs[0];
+  constexpr size_t kState = 2;
+  subgraph.variables[kState].size = 3 * kGiB;
+  constexpr size_t kPool = 2;
+  subgraph.engines[kPool].dma[1].desc.to =
+      AccessPattern::Contiguous(kState, 2 * kGiB + kKiB, subgraph.variables[1].size.value());
+  return SerializeNeff(contents).value();
+}
+
 int Write(const std::string& folder) {
   const std::string long_name = std::string(60, 'a') + "/" + std::string(120, 'b');
   const std::pair<const char*, ByteVector> seeds[] = {
       {"sample.neff", SampleNeff()},
       {"sample_gzip.neff", SampleNeff({.gzip = true})},
       {"host_only.neff", HostOnly()},
+      {"far.neff", Far()},
       {"link.neff",
        NeffOf(MakeTar({{.path = "neff.json", .type = AE_IFLNK, .link = "/etc/passwd"}}))},
       {"pax_name.neff", NeffOf(MakeTar({{long_name, "content"}}))},

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/printable.h"
 #include "neff/neff.h"
 #include "neff/validator.h"
 
@@ -75,6 +76,7 @@ void Read(const ByteVector& bytes) {
   const auto neff = ReadNeff(bytes, TightLimits());
   if (!neff) {
     Require(neff.error().code == Nerr::kInvalid && !neff.error().text.empty(), "code 2, a text");
+    Require(IsPrintable(neff.error().text), "the text is printable");
     return;
   }
   CheckNeff(*neff);

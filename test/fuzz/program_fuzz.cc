@@ -20,6 +20,10 @@ namespace {
 // Room for outputs that are worth two threads.
 constexpr uint64_t kWorkBytes = 512 * kKiB;
 constexpr uint64_t kWeightBytes = 16 * kKiB;
+// A variable whose offsets do not fit into 32 bits with a sign. Scratch memory: what an input
+// leaves of it is given back.
+constexpr uint64_t kFarBytes = 2 * kGiB + kMiB;
+const BusAddress kFar = DramAddress(0, 1, 0);
 // An input that computes for long finds nothing new. More than two threads take to share one.
 constexpr uint64_t kMostElements = 3'000'000;
 
@@ -83,12 +87,14 @@ void RunOn(Machine& machine, const ProgramImage& image) {
     machine.channel->Stop(program);
   }
   core.UnloadProgram(*id);
+  machine.platform->device(0).DiscardDram(kFar, kFarBytes);
 }
 
 void RunOne(ByteSpan input) {
   ProgramImage image;
   image.variables = {{0, kWorkBytes, DramAddress(0, 0, 0), true, true},
-                     {1, kWeightBytes, DramAddress(0, 0, kWorkBytes), true, false}};
+                     {1, kWeightBytes, DramAddress(0, 0, kWorkBytes), true, false},
+                     {2, kFarBytes, kFar, true, true}};
   image.output_var_ids = {0};
   uint64_t work = 0;
   for (ByteSpan& stream : image.instructions) {

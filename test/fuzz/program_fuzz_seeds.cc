@@ -14,6 +14,10 @@ namespace {
 Operand Work(std::vector<int64_t> dims, uint64_t offset = 0, DType dtype = DType::kFloat32) {
   return DenseOperand(0, dtype, offset, std::move(dims));
 }
+// Beyond 2^31 bytes.
+Operand Far(std::vector<int64_t> dims, DType dtype = DType::kFloat32) {
+  return DenseOperand(2, dtype, (uint64_t{1} << 31) + 4096, std::move(dims));
+}
 Operand Weights(std::vector<int64_t> dims, DType dtype = DType::kFloat32) {
   return DenseOperand(1, dtype, 0, std::move(dims));
 }
@@ -55,6 +59,9 @@ std::vector<std::pair<std::string, Instruction>> Instructions() {
        Gather{Work({1, 4, 3}), Work({1}, 1024, DType::kInt32), Work({1, 1, 3}, 8)}},
       {"reduce", Reduce{Work({3, 5, 7}), Work({3, 1, 7}, 1024), Reduction::kMaximum}},
       {"compare", Compare{Work({2, 3}), Work({2, 3}, 64), flags, Comparison::kLess}},
+      {"far_copy", Copy{Far({4, 2}), Work({4, 2}, 512)}},
+      {"far_product", MatMul{Far({1, 3, 4}), Far({1, 4, 5}), std::nullopt, Far({1, 3, 5})}},
+      {"far_gather", Gather{Far({2, 9, 3}), Work({4}, 1024, DType::kInt32), Work({2, 4, 3}, 2048)}},
       {"select", Select{flags, Work({2, 3}), Work({2, 3}, 64), Work({2, 3}, 1024)}},
   };
 }
