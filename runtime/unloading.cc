@@ -97,7 +97,7 @@ void Runtime::Released(const std::shared_ptr<Unloading>& unloading) {
   }
   LeaveGroup(unloading->group);
   metrics_.CountUnload(Since(unloading->start));
-  Log(LogLevel::kInfo, "NMGR:Unload", "model {} unloaded", id);
+  LogForClient(LogLevel::kInfo, "NMGR:Unload", "model {} unloaded", id);
   std::vector<std::function<void()>> waiting;
   {
     MutexLock lock(mutex_);

@@ -57,7 +57,8 @@ bool CallDeadlines::Expire() {
       Waiter& due = *queue.first;
       Unlink(due);
       due.context_.TryCancel();  // its operation ends soon, with an event
-      Log(LogLevel::kWarning, "NRTD:Server", "cancelled a call: its client keeps it waiting");
+      LogForClient(LogLevel::kWarning, "NRTD:Server",
+                   "cancelled a call: its client keeps it waiting");
     }
     waiting = waiting || queue.first != nullptr;
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/ledger/ledger.h"
 
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -163,6 +165,36 @@ TEST(LimitsTest, CountsFollowWhatTheSystemGives) {
   EXPECT_EQ(limits.PerClient(Holding::kConnections), 100U);
   EXPECT_EQ(limits.Total(Holding::kMappings), 50U);
   EXPECT_EQ(CallThreadLimit(room), 20U);
+}
+
+// "256", "1,024", "M/16", "all": as docs/limits.md writes an amount of M bytes or of nothing.
+std::string Written(uint64_t amount, uint64_t m) {
+  if (amount == kUnlimited) return "all";
+  for (const uint64_t sixteenths : {1, 2, 8, 9}) {
+    if (amount != m / 16 * sixteenths) continue;
+    const bool reduced = sixteenths != 9;
+    return reduced ? fmt::format("M/{}", 16 / sixteenths) : "9/16 M";
+  }
+  std::string text = fmt::to_string(amount);
+  if (text.size() > 3) text.insert(text.size() - 3, ",");
+  return text;
+}
+
+TEST(LimitsTest, TheDocumentHasTheSameFigures) {
+  std::ifstream file(std::string(NRTD_SOURCE_DIR) + "/docs/limits.md");
+  const std::string document{std::istreambuf_iterator<char>(file), {}};
+  SystemRoom room;
+  room.memory_bytes = 16 * kGiB + kOwnMemory;
+  const uint64_t m = ClientMemory(room);
+  const Limits limits = DefaultLimits(room);
+  for (size_t i = 0; i < kHoldings; ++i) {
+    const auto holding = static_cast<Holding>(i);
+    const size_t begin = document.find(fmt::format("\n| `{}`", HoldingName(holding)));
+    ASSERT_NE(begin, std::string::npos) << HoldingName(holding);
+    const std::string row = document.substr(begin + 1, document.find('\n', begin + 1) - begin);
+    EXPECT_THAT(row, HasSubstr(fmt::format(" | {} | {}", Written(limits.PerClient(holding), m),
+                                           Written(limits.Total(holding), m))));
+  }
 }
 
 TEST(LimitsTest, AnOptionSetsOneLimit) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The little of oneDNN that all kernels share. Exceptions of its C++ interface end in MakeKernel();
+// The little of oneDNN that all kernels share. Exceptions of its C++ interface end in MakeWhole();
 // running goes through the C interface with arguments bound beforehand, so that it neither throws
 // nor builds maps.
 #pragma once
