@@ -100,8 +100,8 @@ class Core {
 
   // Works until an execution has ended or nothing can go on; at most until the limit has passed.
   // The limit and Interrupt() are checked at least every 50 ms of the thread's CPU time, whatever
-  // the program does. Each call gets some work done; a simulated core that has computed for long
-  // may have to wait for others first, at most until the limit.
+  // the program does. Each call gets some work done, unless a simulated core that has computed for
+  // long waits for others until the limit has passed.
   virtual Progress Poll(const PollLimit& limit) = 0;
   Progress Poll() { return Poll({}); }
 

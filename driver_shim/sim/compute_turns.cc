@@ -1,19 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/compute_turns.h"
 
-#include <algorithm>
-#include <thread>
+#include "base/usable_cpus.h"
 
 namespace nrtd::sim {
 
 unsigned ComputeTurns::FittingOnCpus(unsigned threads) {
-  return std::max(std::thread::hardware_concurrency() / std::max(threads, 1U), 1U);
+  return std::max(UsableCpus() / std::max(threads, 1U), 1U);
 }
 
 bool ComputeTurns::Take(Place& place, const PollLimit& limit,
                         const std::atomic<bool>& interrupted) {
   MutexLock lock(mutex_);
   place.computed_ns_ = std::max(place.computed_ns_, floor_ns_);
+  return Await(place, limit, interrupted);
+}
+
+bool ComputeTurns::Renew(Place& place, uint64_t computed_ns, const PollLimit& limit,
+                         const std::atomic<bool>& interrupted) {
+  MutexLock lock(mutex_);
+  End(place, computed_ns);
+  return Await(place, limit, interrupted);
+}
+
+bool ComputeTurns::Await(Place& place, const PollLimit& limit,
+                         const std::atomic<bool>& interrupted) {
   waiting_.push_back(&place);
   Grant();
   while (!place.has_turn_ && !interrupted.load(std::memory_order_relaxed) && !limit.Passed()) {
@@ -29,10 +40,14 @@ bool ComputeTurns::Take(Place& place, const PollLimit& limit,
 
 void ComputeTurns::GiveBack(Place& place, uint64_t computed_ns) {
   MutexLock lock(mutex_);
+  End(place, computed_ns);
+  Grant();
+}
+
+void ComputeTurns::End(Place& place, uint64_t computed_ns) {
   place.has_turn_ = false;
   place.computed_ns_ += computed_ns;
   ++left_;
-  Grant();
 }
 
 void ComputeTurns::Wake(Place& place) {

@@ -137,13 +137,15 @@ Progress SimCore::Poll(const PollLimit& limit) {
   const uint64_t start = NowNs();
   execution_->clock_ns = start;
   waited_ns_ = 0;
-  turn_ends_ns_ =
-      start + ComputeTurns::kFreeNs - std::min(execution_->worked_ns, ComputeTurns::kFreeNs);
-  if (turn_ends_ns_ == start && !HasTurn(start, limit)) return Progress::kYielded;
+  turn_ends_ns_ = start + free_time_.At(start);
+  if (turn_ends_ns_ == start && !HasTurn(start, limit)) {
+    needed_turn_ = false;
+    return Progress::kYielded;
+  }
   const Progress progress = active_ != nullptr ? Advance(limit) : Progress::kAdvanced;
   team_.Rest();
   const uint64_t now = NowNs();
-  GiveBackTurn(now);
+  EndTurn(now, start);
   const uint64_t worked = now - start - waited_ns_;
   Count(busy_ns_, worked);
   execution_->worked_ns += worked;
@@ -183,8 +185,10 @@ bool SimCore::ShouldYield(const PollLimit& limit, uint64_t now) {
 bool SimCore::HasTurn(uint64_t now, const PollLimit& limit) {
   if (now < turn_ends_ns_) return true;
   team_.Rest();
-  GiveBackTurn(now);
-  const bool has_turn = turns_.Take(place_, limit, interrupted_);
+  const bool has_turn = place_.has_turn()
+                            ? turns_.Renew(place_, now - turn_began_ns_, limit, interrupted_)
+                            : turns_.Take(place_, limit, interrupted_);
+  needed_turn_ = true;
   turn_began_ns_ = NowNs();
   turn_ends_ns_ = turn_began_ns_ + ComputeTurns::kTurnNs;
   waited_ns_ += turn_began_ns_ - now;
@@ -192,8 +196,13 @@ bool SimCore::HasTurn(uint64_t now, const PollLimit& limit) {
   return has_turn;
 }
 
-void SimCore::GiveBackTurn(uint64_t now) {
+// At the end of a Poll() that began at `start`.
+void SimCore::EndTurn(uint64_t now, uint64_t start) {
   if (place_.has_turn()) turns_.GiveBack(place_, now - turn_began_ns_);
+  // None comes back for the time in which turns were needed.
+  if (needed_turn_) (void)free_time_.At(now);
+  free_time_.Use(needed_turn_ ? FreeTime::kMostNs : now - start);
+  needed_turn_ = false;
 }
 
 bool SimCore::ShouldYieldAfter(uint64_t work, const PollLimit& limit) {
@@ -234,7 +243,7 @@ Progress SimCore::Advance(const PollLimit& limit) {
 Progress SimCore::AwaitPace(const PollLimit& limit) {
   constexpr uint64_t kLongestSleepNs = 200'000;
   team_.Rest();
-  GiveBackTurn(NowNs());
+  if (place_.has_turn()) turns_.GiveBack(place_, NowNs() - turn_began_ns_);
   for (uint64_t now = NowNs(); now < execution_->due_ns; now = NowNs()) {
     if (IsStopped(limit)) return Progress::kYielded;
     std::this_thread::sleep_for(

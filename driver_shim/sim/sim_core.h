@@ -118,7 +118,7 @@ class SimCore final : public Core {
   bool IsStopped(const PollLimit& limit) const;
   bool ShouldYield(const PollLimit& limit, uint64_t now);
   bool HasTurn(uint64_t now, const PollLimit& limit);
-  void GiveBackTurn(uint64_t now);
+  void EndTurn(uint64_t now, uint64_t start);
   bool ShouldYieldAfter(uint64_t work, const PollLimit& limit);
 
   const CoreId id_;
@@ -126,6 +126,8 @@ class SimCore final : public Core {
   WeightCache& weights_;
   ComputeTurns& turns_;
   ComputeTurns::Place place_;
+  FreeTime free_time_;
+  bool needed_turn_ = false;  // in this Poll()
   uint64_t turn_began_ns_ = 0;
   uint64_t turn_ends_ns_ = 0;  // until then the execution in progress goes on without asking
   uint64_t waited_ns_ = 0;     // for turns, in this Poll()

@@ -84,6 +84,9 @@ Result<void> Daemon::Serve(service::Endpoint endpoint,
 }
 
 void Daemon::Shutdown() {
+  // The server lets `io_` run once more.
+  machine_.reset();
+  devices_.reset();
   const auto cut_off = [this] {
     Log(LogLevel::kWarning, "NRTD:Main", "calls are still in flight: cores are reset");
     if (runtime_ == nullptr) return;

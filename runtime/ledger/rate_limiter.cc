@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <utility>
-#include <vector>
 
 #include <boost/asio/post.hpp>
 
@@ -12,7 +11,7 @@ namespace nrtd::runtime {
 namespace {
 
 constexpr size_t kFewBuckets = 1024;
-// How often those that wait are looked at: a token comes every 10 ms.
+// How often those that wait are looked at.
 constexpr auto kPeriod = std::chrono::milliseconds(10);
 
 }  // namespace
@@ -25,59 +24,101 @@ RateLimiter::RateLimiter(boost::asio::io_context& io, Clock& clock, double per_s
       timer_(io),
       most_buckets_(kFewBuckets) {}
 
-void RateLimiter::Fill(Bucket& bucket, TimePoint now) const {
+double RateLimiter::LevelAt(const Bucket& bucket, TimePoint now) const {
   const std::chrono::duration<double> passed = now - bucket.filled_at;
-  bucket.level = std::min(bucket.level + passed.count() * per_second_, burst_);
-  bucket.filled_at = now;
+  return std::min(bucket.level + passed.count() * per_second_, burst_);
 }
 
+// With its level of now.
 RateLimiter::Bucket& RateLimiter::BucketOf(scheduler::ProcessKey client, TimePoint now) {
   if (buckets_.size() > most_buckets_) {
     // Those of clients that have gone, or that seldom ask.
     std::erase_if(buckets_, [&](const auto& entry) {
-      Bucket bucket = {entry.second.level, entry.second.filled_at, {}};
-      Fill(bucket, now);
-      return entry.second.waiting.empty() && bucket.level >= burst_;
+      return entry.second.waiting.empty() && LevelAt(entry.second, now) >= burst_;
     });
     most_buckets_ = std::max(kFewBuckets, 2 * buckets_.size());
   }
-  return buckets_.try_emplace(client, Bucket{burst_, now, {}}).first->second;
+  Bucket& bucket = buckets_.try_emplace(client, Bucket{burst_, now, {}}).first->second;
+  bucket.level = LevelAt(bucket, now);
+  bucket.filled_at = now;
+  return bucket;
 }
 
-bool RateLimiter::Admit(scheduler::ProcessKey client, double cost, std::function<void()> go_on) {
-  MutexLock lock(mutex_);
-  if (open_ || per_second_ == 0) return true;
-  const TimePoint now = clock_.Now();
-  Bucket& bucket = BucketOf(client, now);
-  Fill(bucket, now);
-  if (bucket.waiting.empty() && bucket.level > 0) {
-    bucket.level -= cost;
-    return true;
+RateLimiter::Ticket RateLimiter::Wait(Bucket& bucket, double cost, std::function<void()> go_on) {
+  std::list<Waiting> one;
+  one.push_back({next_ticket_, cost, std::move(go_on)});
+  if (!scheduled_) {
+    boost::asio::post(io_, [this] { Schedule(); });
+    scheduled_ = true;
   }
-  bucket.waiting.push_back({cost, std::move(go_on)});
-  if (!std::exchange(scheduled_, true)) boost::asio::post(io_, [this] { Schedule(); });
-  return false;
+  bucket.waiting.splice(bucket.waiting.end(), one);
+  return next_ticket_++;
+}
+
+RateLimiter::Verdict RateLimiter::AdmitCall(scheduler::ProcessKey client,
+                                            std::function<void()> go_on) {
+  MutexLock lock(mutex_);
+  if (open_ || per_second_ == 0) return Verdict::kGoOn;
+  Bucket& bucket = BucketOf(client, clock_.Now());
+  if (bucket.waiting.empty() && bucket.level > 0) {
+    bucket.level -= kCall;
+    return Verdict::kGoOn;
+  }
+  if (!go_on || bucket.calls >= kMostCalls || calls_ >= kMostCallsTogether) {
+    bucket.level -= kCall;
+    if (bucket.level > -burst_) return Verdict::kRefused;
+    bucket.level = -burst_;
+    return Verdict::kCutOff;
+  }
+  (void)Wait(bucket, kCall, std::move(go_on));
+  ++bucket.calls;
+  ++calls_;
+  return Verdict::kWaits;
+}
+
+RateLimiter::Ticket RateLimiter::AdmitConnection(scheduler::ProcessKey client,
+                                                 std::function<void()> go_on) {
+  MutexLock lock(mutex_);
+  if (open_ || per_second_ == 0) return 0;
+  Bucket& bucket = BucketOf(client, clock_.Now());
+  if (bucket.waiting.empty() && bucket.level > 0) {
+    bucket.level -= kConnection;
+    return 0;
+  }
+  return Wait(bucket, kConnection, std::move(go_on));
+}
+
+void RateLimiter::Forget(scheduler::ProcessKey client, Ticket ticket) {
+  MutexLock lock(mutex_);
+  const auto found = buckets_.find(client);
+  if (found == buckets_.end()) return;
+  found->second.waiting.remove_if([&](const Waiting& one) { return one.ticket == ticket; });
 }
 
 void RateLimiter::GoOn() {
-  std::vector<std::function<void()>> due;
+  std::list<Waiting> due;
   {
     MutexLock lock(mutex_);
     const TimePoint now = clock_.Now();
-    bool waiting = false;
+    scheduled_ = false;
     for (auto& [client, bucket] : buckets_) {
       if (bucket.waiting.empty()) continue;
-      Fill(bucket, now);
-      for (; !bucket.waiting.empty() && (open_ || bucket.level > 0); bucket.waiting.pop_front()) {
-        bucket.level -= bucket.waiting.front().cost;
-        due.push_back(std::move(bucket.waiting.front().go_on));
+      bucket.level = LevelAt(bucket, now);
+      bucket.filled_at = now;
+      while (!bucket.waiting.empty() && (open_ || bucket.level > 0)) {
+        const double cost = bucket.waiting.front().cost;
+        bucket.level -= cost;
+        if (cost == kCall) {
+          --bucket.calls;
+          --calls_;
+        }
+        due.splice(due.end(), bucket.waiting, bucket.waiting.begin());
       }
-      waiting = waiting || !bucket.waiting.empty();
+      scheduled_ = scheduled_ || !bucket.waiting.empty();
     }
-    scheduled_ = waiting;
-    if (waiting) Schedule();
+    if (scheduled_) Schedule();
   }
-  for (const auto& go_on : due) go_on();
+  for (const Waiting& one : due) one.go_on();
 }
 
 void RateLimiter::Schedule() {

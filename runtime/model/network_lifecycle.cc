@@ -117,6 +117,8 @@ TimePoint Network::IdleDeadline(Urgency urgency) const {
 // Calls `then` when no slot is in flight any more. What is not driven by its waiter goes on by
 // itself.
 void Network::Drain(TimePoint deadline, std::function<void()> then) {
+  // The deadline's thread may call `then` before this returns, and with it the network may go.
+  const auto kept = shared_from_this();
   {
     MutexLock lock(mutex_);
     drain_ = std::move(then);
@@ -234,6 +236,7 @@ void Network::Hurry() {
 }
 
 void Network::AwaitReleased(std::function<void()> then) {
+  const auto kept = shared_from_this();  // as in Drain()
   {
     MutexLock lock(mutex_);
     release_ = std::move(then);

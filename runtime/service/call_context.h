@@ -31,6 +31,7 @@ class CallContext final : public grpc::ServerContext {
   // Who calls: set when the call begins. Never null from then on.
   void SetClient(std::shared_ptr<const runtime::Client> client) { client_ = std::move(client); }
   const runtime::Client& client() const { return *client_; }
+  const std::shared_ptr<const runtime::Client>& shared_client() const { return client_; }
   Admission& admission() { return admission_; }
   CallDeadlines::Waiter& waiter() { return waiter_; }
 

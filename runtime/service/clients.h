@@ -45,6 +45,7 @@ class Clients {
   std::vector<int> DescriptorsOf(runtime::ProcessKey process) const;
 
   const runtime::AccessRules& rules() const { return rules_; }
+  bool by_tcp() const { return by_tcp_; }
   // The client that called: its process is kNoProcess when it has gone already. Clients by TCP are
   // one client together. Never null.
   std::shared_ptr<const runtime::Client> Find(const grpc::ServerContext& context) const;

@@ -19,11 +19,7 @@ void InferStreamCall::Proceed(bool ok) {
     case Step::kAwaited:
       if (!ok) break;
       new InferStreamCall(environment_, service_, handler_);
-      if (const grpc::Status begun = Guarded([this] { return Begin(); }); !begun.ok()) {
-        Finish(begun);
-        return;
-      }
-      Read();
+      Enter();
       return;
     case Step::kReading:
       if (ok) {
@@ -47,18 +43,51 @@ void InferStreamCall::EndPart() {
   if (parts_left_.fetch_sub(1) == 1) delete this;
 }
 
+// Afterwards this may be gone.
+void InferStreamCall::Enter() {
+  Gate::Entry entry = Gate::Entry::kNever;
+  const grpc::Status entered = Guarded([&] {
+    grpc::Status refused;
+    waited_ = true;
+    entry = environment_.gate.Enter(context_, 0, queue(), *this, &refused);
+    return refused;
+  });
+  if (!entered.ok()) {
+    Finish(entered);
+  } else if (entry == Gate::Entry::kNow) {
+    waited_ = false;
+    Run();
+  }
+}
+
+void InferStreamCall::Run() {
+  if (const grpc::Status begun = Guarded([this] { return Begin(); }); !begun.ok()) {
+    Finish(begun);
+    return;
+  }
+  Read();
+}
+
+// A stream is held like a session; each of its inferences is a call.
 grpc::Status InferStreamCall::Begin() {
-  if (grpc::Status serving = environment_.CheckServing(); !serving.ok()) return serving;
-  context_.SetClient(environment_.clients.Find(context_));
-  const auto entered = context_.admission().Enter(context_.client().account, 0);
-  return entered ? grpc::Status::OK : RefusalOf(entered.error());
+  if (waited_) {
+    if (grpc::Status returned = environment_.gate.Return(context_); !returned.ok()) return returned;
+  }
+  const auto& account = context_.client().account;
+  if (account == nullptr) return grpc::Status::OK;
+  auto charge = account->Take(runtime::Holding::kSessions);
+  if (!charge) return RefusalOf(charge.error());
+  charge_ = std::move(*charge);
+  return grpc::Status::OK;
 }
 
 // Begins with the request in `bytes_`; Respond() comes when the inference has ended.
 grpc::Status InferStreamCall::Handle() {
   environment_.meter.Taken(context_.client(), bytes_.Length());
-  if (auto charged = context_.admission().SetBytes(bytes_.Length()); !charged)
-    return RefusalOf(charged.error());
+  if (grpc::Status serving = environment_.gate.CheckServing(); !serving.ok()) return serving;
+  if (auto entered = context_.admission().Enter(context_.client().account, bytes_.Length());
+      !entered)
+    return RefusalOf(entered.error());
   NmgrService* const handler = handler_.get();
   if (handler == nullptr) {
     if (grpc::Status refused = Refuse(handler_.reason(), &response_); !refused.ok()) return refused;
@@ -107,13 +136,14 @@ void InferStreamCall::Respond(const grpc::Status& ended) {
 void InferStreamCall::Read() {
   step_ = Step::kReading;
   bytes_.Clear();
-  (void)context_.admission().SetBytes(0);
+  context_.admission().Leave();
   stream_.Read(&bytes_, this);
 }
 
 void InferStreamCall::Finish(const grpc::Status& status) {
   step_ = Step::kAnswered;
   bytes_.Clear();
+  charge_.Release();
   environment_.deadlines.Begin(context_.waiter(), CallDeadlines::Kind::kAnswerRead);
   stream_.Finish(status, this);
 }

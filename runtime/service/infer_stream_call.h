@@ -12,7 +12,7 @@ namespace nrtd::service {
 
 // One response a request, in the requests' order; a failed inference is an answer like any other.
 // The next request is read when the response has left. Ends with the client's half-close.
-class InferStreamCall final : public Call, private Deferred {
+class InferStreamCall final : public Call, private Deferred, private Task {
  public:
   // Waits for the next stream. All outlive the call.
   InferStreamCall(const CallEnvironment& environment, RawService& service,
@@ -22,6 +22,8 @@ class InferStreamCall final : public Call, private Deferred {
 
  private:
   enum class Step { kAwaited, kReading, kWriting, kAnswered };
+  void Enter();
+  void Run() override;
   grpc::Status Begin();
   grpc::Status Handle();
   grpc::Status EncodeResponse();
@@ -36,11 +38,13 @@ class InferStreamCall final : public Call, private Deferred {
   RawService& service_;
   Late<NmgrService>& handler_;
   Step step_ = Step::kAwaited;
+  bool waited_ = false;  // for the client's rate
   CallContext context_;
   RawService::Stream stream_{&context_};
   grpc::ByteBuffer bytes_;  // of a request, then of its response
   nrt::infer_request request_;
   nrt::infer_response response_;
+  runtime::Charge charge_;
   std::atomic<int> parts_left_{2};
   InferenceWait wait_{queue(), *this};
 };

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <chrono>
 #include <map>
+#include <optional>
 
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -38,7 +39,7 @@ struct Listener::State {
   void AwaitHangups();
   void TakeHangups();
 
-  const BoundSocket bound;
+  std::optional<BoundSocket> bound;
   const ListenerEvents events;
   boost::asio::local::stream_protocol::acceptor acceptor;
   boost::asio::posix::stream_descriptor hangups;
@@ -155,9 +156,15 @@ bool Listener::HasUnread(int descriptor) const {
          bytes > 0;
 }
 
-Listener::~Listener() {
+void Listener::StopAccepting() {
   boost::system::error_code ignored;
   state_->acceptor.close(ignored);
+  state_->pause.cancel();
+  state_->bound.reset();
+}
+
+Listener::~Listener() {
+  StopAccepting();
 }
 
 }  // namespace nrtd::service

@@ -42,7 +42,9 @@ class Listener {
   // Are there bytes of the client that nobody has read yet?
   bool HasUnread(int descriptor) const;
 
-  // Removes the socket. Connections stay as they are; `io` does not run.
+  // Removes the socket. Connections stay as they are.
+  void StopAccepting();
+  // As StopAccepting(), and nothing is told any more; `io` does not run.
   ~Listener();
 
  private:

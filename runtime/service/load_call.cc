@@ -19,13 +19,7 @@ void LoadCall::Proceed(bool ok) {
     case Step::kAwaited:
       if (!ok) break;
       new LoadCall(environment_, service_, late_handler_);
-      if (const grpc::Status begun = Guarded([this] { return Begin(); }); !begun.ok()) {
-        Finish(begun, {});
-        return;
-      }
-      if (environment_.rate.Admit(context_.client().process, runtime::RateLimiter::kCall,
-                                  [this] { queue().Post(*this); }))
-        Run();
+      Enter();
       return;
     case Step::kReading:
       if (!ok) {
@@ -47,9 +41,27 @@ void LoadCall::Proceed(bool ok) {
   delete this;  // it never began: gRPC will not speak of it again
 }
 
+// Afterwards this may be gone.
+void LoadCall::Enter() {
+  Gate::Entry entry = Gate::Entry::kNever;
+  const grpc::Status entered = Guarded([&] {
+    grpc::Status refused;
+    waited_ = true;
+    entry = environment_.gate.Enter(context_, 0, queue(), *this, &refused);
+    return refused;
+  });
+  if (!entered.ok()) {
+    Finish(entered, {});
+  } else if (entry == Gate::Entry::kNow) {
+    waited_ = false;
+    Run();
+  }
+}
+
 grpc::Status LoadCall::Begin() {
-  if (grpc::Status serving = environment_.CheckServing(); !serving.ok()) return serving;
-  context_.SetClient(environment_.clients.Find(context_));
+  if (waited_) {
+    if (grpc::Status returned = environment_.gate.Return(context_); !returned.ok()) return returned;
+  }
   rights_ = environment_.clients.RightsOf(context_);
   handler_ = late_handler_.get();
   if (handler_ == nullptr) added_ = tl::unexpected<Error>(late_handler_.reason());
@@ -87,6 +99,10 @@ void LoadCall::EndPart() {
 // It may begin, or it may compute.
 void LoadCall::Run() {
   if (step_ == Step::kAwaited) {
+    if (const grpc::Status begun = Guarded([this] { return Begin(); }); !begun.ok()) {
+      Finish(begun, {});
+      return;
+    }
     step_ = Step::kReading;
     ReadNext();
     return;

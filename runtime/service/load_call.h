@@ -23,6 +23,7 @@ class LoadCall final : public Call, private Task {
 
  private:
   enum class Step { kAwaited, kReading, kAnswered };
+  void Enter();
   grpc::Status Begin();
   void ReadNext();
   grpc::Status Take();
@@ -37,6 +38,7 @@ class LoadCall final : public Call, private Task {
   Late<NmgrService>& late_handler_;
   NmgrService* handler_ = nullptr;  // since the load began; null: it is refused
   Step step_ = Step::kAwaited;
+  bool waited_ = false;  // for the client's rate
   CallContext context_;
   RawService::Reader reader_{&context_};
   grpc::ByteBuffer bytes_;

@@ -3,7 +3,7 @@
 
 #include <chrono>
 #include <filesystem>
-#include <set>
+#include <map>
 #include <thread>
 
 #include <boost/asio/post.hpp>
@@ -21,6 +21,7 @@
 #include "runtime/ledger/limits.h"
 #include "runtime/ledger/rate_limiter.h"
 #include "runtime/service/clients.h"
+#include "runtime/service/gate.h"
 #include "runtime/service/memory_trimmer.h"
 #include "runtime/service/methods.h"
 #include "runtime/service/process_watch.h"
@@ -91,7 +92,8 @@ struct Server::State {
         boost::asio::io_context& io)
       : address(std::move(listen_address)),
         deadlines(io, served.clock),
-        rate(io, served.clock, options.call_rate),
+        context(io),
+        rate(io, served.clock, by_tcp ? 0 : options.call_rate),
         trimmer(io, {HeapBytesInUse, ReturnFreeMemory}),
         processes(io,
                   [this](runtime::ProcessKey process) {
@@ -102,6 +104,7 @@ struct Server::State {
         sessions(served.sessions),
         meter(sessions.ledger(), io),
         clients(sessions, options.access, by_tcp),
+        gate(clients, rate, [this](const runtime::Client& client) { CutOff(client); }),
         control_service(runtime, sessions, clients.rules(), served.clock, address,
                         [this, &io](runtime::ProcessKey client) {
                           boost::asio::post(io, [this, client] { CloseConnectionsOf(client); });
@@ -112,28 +115,30 @@ struct Server::State {
     if (served.runtime != nullptr) Provide(*served.runtime);
     sessions.ledger().SetOnFreed([this] { trimmer.Freed(); });
   }
-  CallEnvironment environment() { return {*queue, clients, deadlines, meter, rate, ending}; }
+  CallEnvironment environment() { return {*queue, clients, deadlines, meter, gate}; }
 
   void SetReason(const std::string& reason);
   void Provide(runtime::Runtime& with);
   Result<void> Build(bool by_tcp);
   Result<void> Listen(BoundSocket socket, boost::asio::io_context& io);
   void Serve(int descriptor);
+  void CutOff(const runtime::Client& client);
   void Disconnected(int descriptor);
-  void AwaitCalls(std::chrono::system_clock::time_point until) const;
+  void AwaitCalls(Duration grace);
   void CloseConnectionsOf(runtime::ProcessKey client);
   void FreeAllOf(runtime::ProcessKey client);
 
   static constexpr size_t kReclaimers = 2;
   std::string address;
   CallDeadlines deadlines;
+  boost::asio::io_context& context;
   runtime::RateLimiter rate;
-  std::atomic<bool> ending{false};
   MemoryTrimmer trimmer;
   ProcessWatch processes;
   runtime::SessionTable& sessions;
   SocketMeter meter;
   Clients clients;
+  Gate gate;
   // Freeing what a client left may take as long as an inference, which the listener's thread must
   // not wait for.
   boost::asio::thread_pool reclaimers{kReclaimers};
@@ -149,7 +154,12 @@ struct Server::State {
   std::unique_ptr<CallQueue> queue;
   std::unique_ptr<grpc::Server> server;
   std::unique_ptr<Listener> listener;  // none for TCP: gRPC listens itself
-  std::set<int> unserved;              // connections that gRPC does not know yet: theirs to close
+  // Connections that wait for their client's rate, by descriptor. gRPC does not know them yet.
+  struct Unserved {
+    runtime::ProcessKey client;
+    runtime::RateLimiter::Ticket ticket;
+  };
+  std::map<int, Unserved> unserved;
 };
 
 void Server::State::SetReason(const std::string& reason) {
@@ -198,10 +208,13 @@ Result<void> Server::State::Listen(BoundSocket socket, boost::asio::io_context& 
     NRTD_ASSIGN(const auto client, clients.Connected(descriptor, std::move(peer)));
     processes.Connected(*client);
     meter.Connected(*client);
-    unserved.insert(descriptor);
-    if (rate.Admit(client->process, runtime::RateLimiter::kConnection,
-                   [this, descriptor] { Serve(descriptor); }))
-      Serve(descriptor);
+    const auto ticket =
+        rate.AdmitConnection(client->process, [this, descriptor] { Serve(descriptor); });
+    if (ticket == 0) {
+      grpc::AddInsecureChannelFromFd(server.get(), descriptor);
+    } else {
+      unserved.emplace(descriptor, Unserved{client->process, ticket});
+    }
     return Result<void>();
   };
   meter.SetActions(
@@ -219,8 +232,20 @@ void Server::State::Serve(int descriptor) {
   if (unserved.erase(descriptor) != 0) grpc::AddInsecureChannelFromFd(server.get(), descriptor);
 }
 
+void Server::State::CutOff(const runtime::Client& client) {
+  LogForClient(LogLevel::kWarning, "NRTD:Server",
+               "{} goes on calling although its calls are refused: its connection is closed",
+               client.Text());
+  boost::asio::post(context, [this, descriptor = client.descriptor] {
+    if (listener) listener->ShutDown(descriptor);
+  });
+}
+
 void Server::State::Disconnected(int descriptor) {
-  if (unserved.erase(descriptor) != 0) ::close(descriptor);
+  if (const auto waiting = unserved.extract(descriptor)) {
+    rate.Forget(waiting.mapped().client, waiting.mapped().ticket);
+    ::close(descriptor);
+  }
   meter.Disconnected(descriptor);
   const auto client = clients.Disconnected(descriptor);
   if (!client) return;
@@ -230,14 +255,20 @@ void Server::State::Disconnected(int descriptor) {
   if (runtime::Runtime* const there = runtime.get()) there->Disconnect(client->connection, [] {});
 }
 
-// Until every call has been answered and every posted result collected. What is left are sessions,
-// which wait for nothing.
-void Server::State::AwaitCalls(std::chrono::system_clock::time_point until) const {
+// Until every call has been answered and every posted result collected, or its client has gone.
+// What is left are streams, which wait for nothing.
+void Server::State::AwaitCalls(Duration grace) {
   constexpr auto kBetweenLooks = std::chrono::milliseconds(2);
   const runtime::Counters& held = sessions.ledger().totals();
+  const auto until = std::chrono::steady_clock::now() + grace;
+  context.restart();
   while ((held.Of(runtime::Holding::kCalls) != 0 || held.Of(runtime::Holding::kCookies) != 0) &&
-         std::chrono::system_clock::now() < until)
-    std::this_thread::sleep_for(kBetweenLooks);
+         std::chrono::steady_clock::now() < until) {
+    const auto look = std::chrono::steady_clock::now() + kBetweenLooks;
+    (void)context.run_until(look);
+    std::this_thread::sleep_until(look);  // where nothing is left to run
+  }
+  context.stop();
 }
 
 void Server::State::CloseConnectionsOf(runtime::ProcessKey client) {
@@ -307,13 +338,16 @@ const std::string& Server::address() const {
 }
 
 void Server::Shutdown(Duration grace) {
-  state_->listener.reset();
-  for (const int descriptor : state_->unserved) ::close(descriptor);
+  state_->gate.SetEnding();
+  if (state_->listener) state_->listener->StopAccepting();
+  for (const auto& [descriptor, waiting] : state_->unserved) {
+    state_->rate.Forget(waiting.client, waiting.ticket);
+    ::close(descriptor);
+  }
   state_->unserved.clear();
   state_->rate.Open();
-  state_->ending.store(true);
-  const auto until = std::chrono::system_clock::now() + grace;
-  state_->AwaitCalls(until);
+  state_->AwaitCalls(grace);
+  state_->listener.reset();
   state_->server->Shutdown(std::chrono::system_clock::now());
   state_->queue->Stop();
   state_->reclaimers.join();

@@ -74,7 +74,7 @@ class Server {
 
   // Takes no new calls but those that collect results. Calls under way may end, and posted results
   // may be collected, until `grace` is over; then what is left is cancelled. Removes the socket.
-  // `io` does not run any more.
+  // `io` does not run any more, but by this.
   void Shutdown(Duration grace);
 
  private:

@@ -29,12 +29,7 @@ void SessionCall::Proceed(bool ok) {
     case Step::kAwaited:
       if (!ok) break;
       new SessionCall(environment_, service_, sessions_, runtime_);
-      if (const grpc::Status opened = Guarded([this] { return Open(); }); !opened.ok()) {
-        Finish(opened);
-        return;
-      }
-      step_ = Step::kGreeting;
-      stream_.Write(bytes_, this);
+      Enter();
       return;
     case Step::kGreeting:
     case Step::kReading:
@@ -60,9 +55,36 @@ void SessionCall::Proceed(bool ok) {
   delete this;
 }
 
+// Afterwards this may be gone.
+void SessionCall::Enter() {
+  Gate::Entry entry = Gate::Entry::kNever;
+  const grpc::Status entered = Guarded([&] {
+    grpc::Status refused;
+    waited_ = true;
+    entry = environment_.gate.Enter(context_, 0, queue(), *this, &refused);
+    return refused;
+  });
+  if (!entered.ok()) {
+    Finish(entered);
+  } else if (entry == Gate::Entry::kNow) {
+    waited_ = false;
+    Run();
+  }
+}
+
+void SessionCall::Run() {
+  if (const grpc::Status opened = Guarded([this] { return Open(); }); !opened.ok()) {
+    Finish(opened);
+    return;
+  }
+  step_ = Step::kGreeting;
+  stream_.Write(bytes_, this);
+}
+
 grpc::Status SessionCall::Open() {
-  if (grpc::Status serving = environment_.CheckServing(); !serving.ok()) return serving;
-  context_.SetClient(environment_.clients.Find(context_));
+  if (waited_) {
+    if (grpc::Status returned = environment_.gate.Return(context_); !returned.ok()) return returned;
+  }
   const runtime::Client& client = context_.client();
   if (client.account != nullptr) {
     auto charge = client.account->Take(runtime::Holding::kSessions);

@@ -12,7 +12,7 @@ namespace nrtd::service {
 // Answers {session_id, runtime_version} as soon as the stream opens, before the client has written
 // anything, exactly once; also while the daemon waits for its devices, which the session then
 // outlives. It ends with the stream, however that ends. Between two messages it occupies no thread.
-class SessionCall final : public Call {
+class SessionCall final : public Call, private Task {
  public:
   // Waits for the next session. All outlive the call.
   SessionCall(const CallEnvironment& environment, RawService& service,
@@ -22,6 +22,8 @@ class SessionCall final : public Call {
 
  private:
   enum class Step { kAwaited, kGreeting, kReading, kAnswered };
+  void Enter();
+  void Run() override;
   grpc::Status Open();
   grpc::Status Describe();
   void Finish(const grpc::Status& status);
@@ -31,6 +33,7 @@ class SessionCall final : public Call {
   runtime::SessionTable& sessions_;
   Late<runtime::Runtime>& runtime_;
   Step step_ = Step::kAwaited;
+  bool waited_ = false;  // for the client's rate
   runtime::SessionId id_ = 0;
   CallContext context_;
   RawService::Stream stream_{&context_};

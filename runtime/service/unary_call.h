@@ -7,10 +7,10 @@
 #include <atomic>
 #include <type_traits>
 
-#include "runtime/ledger/rate_limiter.h"
 #include "runtime/service/call_context.h"
 #include "runtime/service/call_queue.h"
 #include "runtime/service/clients.h"
+#include "runtime/service/gate.h"
 #include "runtime/service/inference_wait.h"
 #include "runtime/service/late.h"
 #include "runtime/service/raw_service.h"
@@ -24,15 +24,7 @@ struct CallEnvironment {
   Clients& clients;
   CallDeadlines& deadlines;
   SocketMeter& meter;
-  runtime::RateLimiter& rate;
-  // The daemon ends: results are collected, nothing begins.
-  const std::atomic<bool>& ending;
-
-  // UNAVAILABLE, as of a daemon that has ended already.
-  grpc::Status CheckServing() const {
-    if (!ending.load(std::memory_order_relaxed)) return grpc::Status::OK;
-    return {grpc::StatusCode::UNAVAILABLE, "neuron-rtd is shutting down"};
-  }
+  Gate& gate;
 };
 
 // What becomes of a call whose client gives up.
@@ -86,9 +78,10 @@ class UnaryCall final : public Call, private Deferred, private Task {
   explicit UnaryCall(const Method& method)
       : Call(method.environment.queue),
         method_(method),
+        counts_(!kInference && !method.options.inference),
         writer_(&context_),
-        parts_left_(method.options.watched ? 2 : 1) {
-    if (method_.options.watched) context_.Watch([this] { EndPart(); });
+        parts_left_(method.options.watched || counts_ ? 2 : 1) {
+    if (parts_left_ == 2) context_.Watch([this] { EndPart(); });
     method_.service.RequestUnary(method_.number, &context_, &bytes_, &writer_,
                                  queue().completions(), this);
   }
@@ -107,36 +100,45 @@ class UnaryCall final : public Call, private Deferred, private Task {
       return;
     }
     new UnaryCall(method_);
-    bool may_go_on = true;
-    const grpc::Status entered = Guarded([&] { return Enter(&may_go_on); });
-    if (!entered.ok()) {
+    Gate::Entry entry = Gate::Entry::kNever;
+    const grpc::Status entered = Guarded([&] { return Enter(&entry); });
+    if (!entered.ok() || entry == Gate::Entry::kNever) {
       Answer(entered);
-    } else if (may_go_on) {
+    } else if (entry == Gate::Entry::kNow) {
+      waited_ = false;
       Run();
     }
   }
 
  private:
-  // Takes the call in. When it may not go on yet, Run() comes later, and this may be gone already.
-  grpc::Status Enter(bool* may_go_on) {
-    context_.SetClient(method_.environment.clients.Find(context_));
-    const runtime::Client& client = context_.client();
-    method_.environment.meter.Taken(client, bytes_.Length());
-    if (!method_.options.collects) {
-      if (grpc::Status serving = method_.environment.CheckServing(); !serving.ok()) return serving;
+  // Afterwards this may be gone, if the call is to begin later.
+  grpc::Status Enter(Gate::Entry* entry) {
+    Gate& gate = method_.environment.gate;
+    grpc::Status refused;
+    if (counts_) {
+      waited_ = true;
+      *entry = gate.Enter(context_, bytes_.Length(), queue(), *this, &refused);
+      return refused;
     }
-    if (auto entered = context_.admission().Enter(client.account, bytes_.Length()); !entered)
-      return RefusalOf(entered.error());
-    if (!kInference && !method_.options.inference) {
-      *may_go_on = method_.environment.rate.Admit(client.process, runtime::RateLimiter::kCall,
-                                                  [this] { queue().Post(*this); });
-    }
-    return grpc::Status::OK;
+    gate.EnterFreely(context_);
+    *entry = Gate::Entry::kNow;
+    return method_.options.collects ? grpc::Status::OK : gate.CheckServing();
   }
 
+  // Begins the call.
   void Run() override {
     // The handler may have answered when it returns, and this may be gone: unless it failed.
-    const grpc::Status status = Guarded([this] { return HandleCall(); });
+    const grpc::Status status = Guarded([this] {
+      if (waited_) {
+        if (grpc::Status returned = method_.environment.gate.Return(context_); !returned.ok())
+          return returned;
+      }
+      const runtime::Client& client = context_.client();
+      method_.environment.meter.Taken(client, bytes_.Length());
+      if (auto entered = context_.admission().Enter(client.account, bytes_.Length()); !entered)
+        return RefusalOf(entered.error());
+      return HandleCall();
+    });
     if (kNow || !status.ok()) Answer(status);
   }
 
@@ -197,6 +199,8 @@ class UnaryCall final : public Call, private Deferred, private Task {
   }
 
   const Method method_;
+  const bool counts_;    // in the client's rate
+  bool waited_ = false;  // for its rate
   CallContext context_;
   grpc::ByteBuffer bytes_;  // the request, until it is decoded
   Request request_;

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/compute_turns.h"
 
+#include <array>
+#include <barrier>
 #include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
-#include "test/driver_shim/sim_fixture.h"
+#include "base/usable_cpus.h"
 
 namespace nrtd::sim {
 namespace {
@@ -100,25 +104,63 @@ TEST_F(ComputeTurnsTest, TheLimitEndsTheWait) {
   waiting.join();
 }
 
-// Three cores that compute for long, with turns for two: all end, and each got its share.
-TEST_F(ComputeTurnsTest, ManyThreadsAllGetOn) {
+// More cores than turns, with pieces of 1, 20 and 20 ms (of time that the test counts): each
+// computes as much as the others.
+TEST_F(ComputeTurnsTest, CoresWithLongPiecesComputeNoMoreThanOneWithShortOnes) {
+  constexpr uint64_t kPieces[] = {1'000'000, 20'000'000, 20'000'000};
+  constexpr uint64_t kTotal = 2'000'000'000;
+  ComputeTurns one(1);  // so that only its holder gets on
+  std::array<ComputeTurns::Place, 3> places;
+  std::array<std::atomic<uint64_t>, 3> computed{};
+  std::atomic<bool> over{false};
+  std::barrier there(3);
   std::vector<std::thread> threads;
-  std::atomic<int> at_once{0};
-  std::atomic<int> most{0};
-  std::vector<ComputeTurns::Place> places(8);
-  for (auto& place : places) {
-    threads.emplace_back([&] {
-      for (int i = 0; i < 1000; ++i) {
-        WaitForTurn(place);
-        const int now = ++at_once;
-        if (now > most) most = now;
-        --at_once;
-        turns_.GiveBack(place, 1000);
+  for (size_t i = 0; i < 3; ++i) {
+    threads.emplace_back([&, i] {
+      there.arrive_and_wait();
+      EXPECT_TRUE(one.Take(places[i], {}, interrupted_));
+      // The first one waits until the others do.
+      while (!over && one.waiting() + 1 < places.size()) std::this_thread::yield();
+      while (!over) {
+        if ((computed[i] += kPieces[i]) >= kTotal) over = true;
+        EXPECT_TRUE(one.Renew(places[i], kPieces[i], {}, interrupted_));
       }
+      one.GiveBack(places[i], 0);
     });
   }
   for (auto& thread : threads) thread.join();
-  EXPECT_LE(most, 2);
+  for (const auto& amount : computed)
+    EXPECT_GT(amount, kTotal * 9 / 10) << computed[0] << " " << computed[1] << " " << computed[2];
+}
+
+TEST_F(ComputeTurnsTest, WhoRenewsKeepsItsTurnWhileNobodyComputedLess) {
+  EXPECT_TRUE(TakeAtOnce(first_));
+  EXPECT_TRUE(turns_.Renew(first_, 1'000'000, {}, interrupted_));
+  EXPECT_TRUE(first_.has_turn());
+}
+
+TEST(FreeTimeTest, ItComesBackAtATenthOfTheClocksSpeed) {
+  FreeTime free;
+  EXPECT_EQ(free.At(1'000'000'000), FreeTime::kMostNs);
+  free.Use(700'000);
+  EXPECT_EQ(free.At(1'000'000'000), 300'000U);
+  EXPECT_EQ(free.At(1'001'000'000), 400'000U);
+  free.Use(1'000'000'000);
+  EXPECT_EQ(free.At(1'001'000'000), 0U);
+  EXPECT_EQ(free.At(9'000'000'000), FreeTime::kMostNs);
+}
+
+TEST(UsableCpusTest, NoMoreThanTheAffinityAllows) {
+  cpu_set_t before;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof(before), &before), 0);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (size_t cpu = 0; CPU_COUNT(&one) == 0; ++cpu)
+    if (CPU_ISSET(cpu, &before)) CPU_SET(cpu, &one);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof(one), &one), 0);
+  EXPECT_EQ(UsableCpus(), 1U);
+  EXPECT_EQ(ComputeTurns::FittingOnCpus(4), 1U);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof(before), &before), 0);
 }
 
 }  // namespace

@@ -7,27 +7,12 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "test/hostile/child.h"
 #include "test/hostile/hostile_test.h"
+#include "test/hostile/sparse_memory.h"
 
 namespace nrtd::hostile {
 namespace {
-
-// A sparse file of shared memory, removed at the end.
-class SparseMemory {
- public:
-  SparseMemory(const std::string& name, uint64_t size) : name_(name) {
-    const UniqueFd file(::shm_open(name.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666));
-    if (!file || ::ftruncate(file.get(), static_cast<off_t>(size)) != 0)
-      throw std::runtime_error("shm_open " + name);
-  }
-  ~SparseMemory() { ::shm_unlink(name_.c_str()); }
-  SparseMemory(const SparseMemory&) = delete;
-  SparseMemory& operator=(const SparseMemory&) = delete;
-  const std::string& name() const { return name_; }
-
- private:
-  const std::string name_;
-};
 
 nrt::shm_map_request MapRequest(const std::string& path, uint64_t session = 0) {
   nrt::shm_map_request request;
@@ -39,42 +24,6 @@ nrt::shm_map_request MapRequest(const std::string& path, uint64_t session = 0) {
 
 class MappingsTest : public HostileTest {
  protected:
-  // Runs `work` in a process of its own and returns its pid; the process ends when it is told to.
-  class Child {
-   public:
-    explicit Child(const std::function<void()>& work) {
-      int ready[2];
-      int leave[2];
-      if (::pipe(ready) != 0 || ::pipe(leave) != 0) throw std::runtime_error("pipe");
-      pid_ = ::fork();
-      if (pid_ == 0) {
-        ::close(leave[1]);
-        work();
-        char letter = 'r';
-        (void)!::write(ready[1], &letter, 1);
-        (void)!::read(leave[0], &letter, 1);
-        ::_exit(0);
-      }
-      ::close(ready[1]);
-      ::close(leave[0]);
-      leave_ = UniqueFd(leave[1]);
-      char letter = 0;
-      if (::read(ready[0], &letter, 1) != 1) throw std::runtime_error("the child has failed");
-      ::close(ready[0]);
-    }
-    ~Child() { Kill(); }
-    void Kill() {
-      if (pid_ <= 0) return;
-      ::kill(pid_, SIGKILL);
-      ::waitpid(pid_, nullptr, 0);
-      pid_ = -1;
-    }
-
-   private:
-    pid_t pid_ = -1;
-    UniqueFd leave_;
-  };
-
   size_t Maps() const {
     const auto maps = ReadTextFile(fmt::format("/proc/{}/maps", daemon_->pid()));
     size_t count = 0;

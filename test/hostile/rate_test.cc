@@ -4,8 +4,12 @@
 #include <chrono>
 #include <vector>
 
+#include "base/sanitized.h"
+#include "test/hostile/child.h"
 #include "test/hostile/hostile_test.h"
 #include "test/hostile/raw_http2.h"
+#include "test/hostile/sparse_memory.h"
+#include "test/must.h"
 
 namespace nrtd::hostile {
 namespace {
@@ -42,6 +46,75 @@ TEST_F(RateTest, ConnectionsBeyondTheRateAreServedLaterAndMayGoBefore) {
   RtdClient last(address());
   connections.erase(connections.begin(), connections.begin() + 40);
   EXPECT_THAT(last.ListNetworks().status(), IsOk());
+}
+
+// Until the daemon has had enough.
+void BeginCalls(RawHttp2& connection, std::string_view method, std::string_view message,
+                int count) {
+  for (int i = 0; i < count; ++i) {
+    const uint32_t stream = connection.OpenStream(method);
+    if (stream == 0 || !connection.SendMessage(stream, message, kEndStream)) return;
+  }
+}
+constexpr std::string_view kListNetworks = "/nrtd.v1.Control/ListNetworks";
+
+// What waits for a client's rate belongs to somebody who is there.
+TEST_F(RateTest, CallsOfClientsThatHaveGoneHoldNothing) {
+  for (int i = 0; i < 20; ++i) {
+    Child child([this] {
+      for (int k = 0; k < 4; ++k) {
+        auto connection = RawHttp2::Connect(SocketPath());
+        if (connection) BeginCalls(*connection, kListNetworks, "", 250);
+      }
+    });
+  }
+  EXPECT_THAT(client().ListNetworks().status(), IsOk());
+  if (!kSanitized) {
+    EXPECT_LT(daemon().StatusBytes("VmRSS"), 150 * kMiB);
+  }
+}
+
+TEST_F(RateTest, AMappingThatWaitedGoesWithItsProcess) {
+  const SparseMemory memory("/nrtd_rate_test", 1 << 16);
+  nrt::shm_map_request request;
+  request.set_path(memory.name());
+  {
+    Child child([&] {
+      RawHttp2 connection = Must(RawHttp2::Connect(SocketPath()));
+      BeginCalls(connection, kListNetworks, "", 200);
+      BeginCalls(connection, "/nrt.nmgr_v1/shm_map", request.SerializeAsString(), 40);
+    });
+  }
+  // More than two seconds, by this client's own rate: the other's calls have had their turn.
+  for (int i = 0; i < 290; ++i) EXPECT_THAT(client().ListNetworks().status(), IsOk());
+  const auto clients = client().ListClients();
+  for (const auto& other : clients.accounts()) {
+    for (const auto& holding : other.holdings()) {
+      if (holding.name() == "mappings") {
+        EXPECT_EQ(holding.amount(), 0U) << other.DebugString();
+      }
+    }
+  }
+}
+
+TEST_F(RateTest, ACallThatWasGivenUpWhileItWaitedIsNotMade) {
+  const uint32_t network = Load({.neff = digits_neff()});
+  for (int i = 0; i < 200; ++i) EXPECT_THAT(client().ListNetworks().status(), IsOk());
+  for (int i = 0; i < 10; ++i) (void)client().BeginUnload(network);
+  EXPECT_THAT(client().ListNetworks().status(), IsOk());
+  ExpectReads(network);
+}
+
+// Its other connections, and other clients, go on.
+TEST_F(RateTest, AClientThatGoesOnAlthoughItIsRefusedLosesItsConnection) {
+  RawHttp2 connection = Must(RawHttp2::Connect(SocketPath()));
+  for (int i = 0; i < 20 && !connection.AtEnd(); ++i) {
+    BeginCalls(connection, kListNetworks, "", 100);
+    while (connection.Read(std::chrono::milliseconds(20))) {
+    }
+  }
+  EXPECT_TRUE(connection.AtEnd());
+  EXPECT_THAT(client().GetVersion().runtime_version().full_version(), testing::Not(""));
 }
 
 }  // namespace

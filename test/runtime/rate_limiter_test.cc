@@ -18,9 +18,14 @@ constexpr int kBurst = static_cast<int>(10 * RateLimiter::kBurstSeconds);
 
 class RateLimiterTest : public testing::Test {
  protected:
-  bool Ask(scheduler::ProcessKey client, int name, double cost = RateLimiter::kCall) {
-    return limiter_.Admit(client, cost, [this, name] { gone_on_.push_back(name); });
+  using Verdict = RateLimiter::Verdict;
+  Verdict Call(scheduler::ProcessKey client, int name) {
+    return limiter_.AdmitCall(client, [this, name] { gone_on_.push_back(name); });
   }
+  RateLimiter::Ticket Connect(scheduler::ProcessKey client, int name) {
+    return limiter_.AdmitConnection(client, [this, name] { gone_on_.push_back(name); });
+  }
+  bool Ask(scheduler::ProcessKey client, int name) { return Call(client, name) == Verdict::kGoOn; }
   void AskForAll(scheduler::ProcessKey client) {
     for (int i = 0; i < kBurst; ++i) EXPECT_TRUE(Ask(client, 0));
   }
@@ -65,7 +70,7 @@ TEST_F(RateLimiterTest, NobodyGoesBeforeThoseThatWait) {
 TEST_F(RateLimiterTest, WhatCostsMoreIsPaidForAfterwards) {
   AskForAll(kFirst);
   clock_.Advance(milliseconds(101));
-  EXPECT_TRUE(Ask(kFirst, 0, RateLimiter::kConnection));
+  EXPECT_EQ(Connect(kFirst, 0), 0U);
   EXPECT_FALSE(Ask(kFirst, 1));
   Pass(milliseconds(298));
   EXPECT_THAT(gone_on_, ElementsAre());
@@ -78,6 +83,50 @@ TEST_F(RateLimiterTest, ABucketHoldsNoMoreThanABurst) {
   clock_.Advance(std::chrono::hours(1));
   AskForAll(kFirst);
   EXPECT_FALSE(Ask(kFirst, 1));
+}
+
+TEST_F(RateLimiterTest, FewCallsWaitAndTheRestIsRefusedAndCosts) {
+  AskForAll(kFirst);
+  for (size_t i = 0; i < RateLimiter::kMostCalls; ++i) EXPECT_EQ(Call(kFirst, 1), Verdict::kWaits);
+  for (int i = 1; i < kBurst; ++i) EXPECT_EQ(Call(kFirst, 2), Verdict::kRefused);
+  EXPECT_EQ(Call(kFirst, 2), Verdict::kCutOff);
+  EXPECT_EQ(Call(kFirst, 2), Verdict::kCutOff);
+  // Its debt is no larger for that.
+  Pass(std::chrono::seconds(static_cast<int>(RateLimiter::kBurstSeconds)) + milliseconds(1));
+  EXPECT_THAT(gone_on_, ElementsAre(1));
+}
+
+TEST_F(RateLimiterTest, ACallThatMayNotWaitIsRefused) {
+  AskForAll(kFirst);
+  EXPECT_EQ(limiter_.AdmitCall(kFirst, nullptr), Verdict::kRefused);
+}
+
+TEST_F(RateLimiterTest, SoManyCallsWaitOfAllClientsTogether) {
+  const size_t clients = RateLimiter::kMostCallsTogether / RateLimiter::kMostCalls;
+  for (size_t client = 1; client <= clients; ++client) {
+    AskForAll(client);
+    for (size_t i = 0; i < RateLimiter::kMostCalls; ++i)
+      EXPECT_EQ(Call(client, 1), Verdict::kWaits);
+  }
+  AskForAll(clients + 1);
+  EXPECT_EQ(Call(clients + 1, 1), Verdict::kRefused);
+  Pass(milliseconds(1));
+  EXPECT_EQ(gone_on_.size(), clients);
+  EXPECT_EQ(Call(clients + 1, 1), Verdict::kWaits);
+}
+
+// Or those that are gone would hold up the next one.
+TEST_F(RateLimiterTest, AConnectionThatHasGoneCostsNothing) {
+  AskForAll(kFirst);
+  std::vector<RateLimiter::Ticket> tickets;
+  for (int i = 0; i < 400; ++i) tickets.push_back(Connect(kFirst, 1));
+  EXPECT_NE(tickets[0], 0U);
+  Connect(kFirst, 2);
+  for (const auto ticket : tickets) limiter_.Forget(kFirst, ticket);
+  Pass(milliseconds(1));
+  EXPECT_THAT(gone_on_, ElementsAre(2));
+  limiter_.Forget(kFirst, tickets[0]);
+  limiter_.Forget(kSecond, tickets[0]);
 }
 
 TEST_F(RateLimiterTest, AtTheEndEverythingGoesOn) {
@@ -98,7 +147,7 @@ TEST_F(RateLimiterTest, ClientsThatComeAndGoLeaveNothing) {
 
 TEST_F(RateLimiterTest, NoRateIsNoLimit) {
   RateLimiter any(io_, clock_, 0);
-  for (int i = 0; i < 10 * kBurst; ++i) EXPECT_TRUE(any.Admit(kFirst, 1, [] {}));
+  for (int i = 0; i < 10 * kBurst; ++i) EXPECT_TRUE(any.AdmitCall(kFirst, [] {}) == Verdict::kGoOn);
 }
 
 TEST_F(RateLimiterTest, TheTimerLetsGoOnByItself) {
@@ -106,7 +155,9 @@ TEST_F(RateLimiterTest, TheTimerLetsGoOnByItself) {
   RateLimiter limiter(io_, clock, 1000);
   int waited = 0;
   int gone_on = 0;
-  for (int i = 0; i < 5020; ++i) waited += limiter.Admit(kFirst, 1, [&] { ++gone_on; }) ? 0 : 1;
+  for (int i = 0; i < 5020; ++i)
+    waited += limiter.AdmitCall(kFirst, [&] { ++gone_on; }) == Verdict::kWaits ? 1 : 0;
+  EXPECT_GT(waited, 0);
   while (gone_on < waited) io_.run_one();
 }
 
