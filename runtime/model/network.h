@@ -131,6 +131,7 @@ class Network : public std::enable_shared_from_this<Network> {
   void AwaitReset() NRTD_EXCLUDES(mutex_);
   Result<void> StartStages();
   void Drain(TimePoint deadline, std::function<void()> then);
+  bool IsDraining() NRTD_REQUIRES(mutex_);
   void ContinueDrain();
   void EndDrain();
   void ContinueRelease();

@@ -117,28 +117,34 @@ TimePoint Network::IdleDeadline(Urgency urgency) const {
 // Calls `then` when no slot is in flight any more. What is not driven by its waiter goes on by
 // itself.
 void Network::Drain(TimePoint deadline, std::function<void()> then) {
-  // The deadline's thread may call `then` before this returns, and with it the network may go.
-  const auto kept = shared_from_this();
   {
     MutexLock lock(mutex_);
-    drain_ = std::move(then);
     draining_ = 0;
     for (scheduler::Slot* slot : all_slots_) {
       if (slot->in_flight()) slot->LetGo();
     }
-    drain_deadline_.Set(deadline);
+    if (IsDraining()) {
+      // Once the lock is free another thread may call `then`, with which the network may go.
+      drain_ = std::move(then);
+      drain_deadline_.Set(deadline);
+      return;
+    }
   }
-  ContinueDrain();
+  then();
+}
+
+// False: all slots have ended. Otherwise ContinueDrain() comes when the next one has.
+bool Network::IsDraining() {
+  for (; draining_ < all_slots_.size(); ++draining_)
+    if (all_slots_[draining_]->Observe(drain_step_)) return true;
+  return false;
 }
 
 void Network::ContinueDrain() {
   std::function<void()> then;
   {
     MutexLock lock(mutex_);
-    if (!drain_) return;
-    for (; draining_ < all_slots_.size(); ++draining_) {
-      if (all_slots_[draining_]->Observe(drain_step_)) return;
-    }
+    if (!drain_ || IsDraining()) return;
     then = std::exchange(drain_, nullptr);
     drain_deadline_.Cancel();
   }
@@ -236,13 +242,15 @@ void Network::Hurry() {
 }
 
 void Network::AwaitReleased(std::function<void()> then) {
-  const auto kept = shared_from_this();  // as in Drain()
   {
     MutexLock lock(mutex_);
-    release_ = std::move(then);
-    release_deadline_.Set(machine_.clock().Now() + kDrainMargin);
+    if (slots_.ObserveAllFree(release_step_)) {
+      release_ = std::move(then);  // as in Drain()
+      release_deadline_.Set(machine_.clock().Now() + kDrainMargin);
+      return;
+    }
   }
-  ContinueRelease();
+  WhenIdle(std::move(then));
 }
 
 void Network::ContinueRelease() {

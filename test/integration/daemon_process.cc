@@ -48,12 +48,12 @@ pid_t Spawn(std::vector<std::string> command, const UniqueFd& error_output) {
 }  // namespace
 
 DaemonProcess::DaemonProcess(const std::vector<std::string>& arguments,
-                             const std::vector<std::string>& launcher) {
+                             const std::vector<std::string>& launcher, const std::string& program) {
   Pipe pipe;
   // A test that is killed takes its daemon along.
   std::vector<std::string> command = {"/usr/bin/setpriv", "--pdeathsig", "KILL", "--"};
   command.insert(command.end(), launcher.begin(), launcher.end());
-  command.push_back(std::string(NRTD_BINARY_DIR) + "/neuron-rtd");
+  command.push_back(std::string(NRTD_BINARY_DIR) + "/" + program);
   command.insert(command.end(), arguments.begin(), arguments.end());
   pid_ = Spawn(command, pipe.write);
   running_ = true;

@@ -18,13 +18,14 @@ namespace nrtd::integration {
 // there.
 inline constexpr Duration kPatience = std::chrono::seconds(60);
 
-// One neuron-rtd of this build. Its stderr is read as it comes and kept. Killed by the destructor
-// if it still runs.
+// One neuron-rtd, or another server, of this build. Its stderr is read as it comes and kept. Killed
+// by the destructor if it still runs.
 class DaemonProcess {
  public:
   // `launcher` is a command that runs the command that follows it, as in a control group.
   explicit DaemonProcess(const std::vector<std::string>& arguments,
-                         const std::vector<std::string>& launcher = {});
+                         const std::vector<std::string>& launcher = {},
+                         const std::string& program = "neuron-rtd");
   ~DaemonProcess();
   DaemonProcess(const DaemonProcess&) = delete;
   DaemonProcess& operator=(const DaemonProcess&) = delete;
