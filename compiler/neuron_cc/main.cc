@@ -2,17 +2,22 @@
 //
 // neuron-cc: compiles networks for the simulated Inferentia.
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/unique_fd.h"
 #include "compiler/compile.h"
 #include "compiler/neuron_cc/report_table.h"
+#include "compiler/neuron_cc/saved_model.h"
 #include "compiler/operators/operator.h"
 
 namespace nrtd::compiler {
@@ -30,6 +35,9 @@ struct Arguments {
   std::string cast = "all";
   std::optional<std::string> samples;  // folder
   CompileOptions options;
+  SavedModelTarget saved_model;  // none if it has no folder
+  std::vector<std::string> input_keys;
+  std::vector<std::string> output_keys;
 };
 
 void AddFramework(CLI::App* command, Arguments& arguments) {
@@ -53,11 +61,46 @@ CLI::App* AddCompile(CLI::App& app, Arguments& arguments) {
           "what may be computed in bfloat16: all, matmult (products and convolutions), none")
       ->check(CLI::IsMember(kCasts))
       ->capture_default_str();
+  command->add_option(
+      "--saved-model", arguments.saved_model.folder,
+      "write a SavedModel with the NEFF instead of the NEFF: into DIR/<version>, as "
+      "tensorflow_model_server_neuron serves them");
+  command->add_option("--model-name", arguments.saved_model.model_name,
+                      "the SavedModel's name [the network's]");
+  command->add_option("--model-version", arguments.saved_model.version, "the SavedModel's version")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option(
+      "--signature-input", arguments.input_keys,
+      "KEY=TENSOR: what the SavedModel's signature calls an input; may be given again");
+  command->add_option("--signature-output", arguments.output_keys, "the same for an output");
   command->add_option("--calibrate", arguments.samples,
                       "a folder of sample inputs, DIR/<input>.npy or DIR/*/<input>.npy: biases are "
                       "corrected by what casts change on average");
   return command;
 }
+
+// In a folder that is made if it is not there; removed again.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& folder) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    path_ = folder + "/.neuron-cc-XXXXXX";
+    const UniqueFd file(::mkstemp(path_.data()));
+    if (!file) made_ = Fail(Nerr::kInvalid, "cannot write into {}: {}", folder, ErrnoText(errno));
+  }
+  ~TemporaryFile() { (void)::unlink(path_.c_str()); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+  const Result<void>& made() const { return made_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  Result<void> made_;
+};
 
 // On one line of a terminal, which goes away at the end.
 void ShowProgress(size_t done, size_t nodes) {
@@ -78,8 +121,22 @@ Result<CompileReport> CompileAsAsked(Arguments& arguments) {
   return report;
 }
 
+// The NEFF is only on its way then.
+Result<CompileReport> CompileIntoSavedModel(Arguments& arguments) {
+  SavedModelTarget& target = arguments.saved_model;
+  for (const std::string& key : arguments.input_keys) NRTD_TRY(AddKey(key, target.input_keys));
+  for (const std::string& key : arguments.output_keys) NRTD_TRY(AddKey(key, target.output_keys));
+  const TemporaryFile neff(target.folder);
+  NRTD_TRY(neff.made());
+  arguments.output = neff.path();
+  NRTD_ASSIGN(CompileReport report, CompileAsAsked(arguments));
+  NRTD_ASSIGN(arguments.output, SaveAsSavedModel(report, neff.path(), target));
+  return report;
+}
+
 int Compile(Arguments arguments) {
-  const auto report = CompileAsAsked(arguments);
+  const auto report = arguments.saved_model.folder.empty() ? CompileAsAsked(arguments)
+                                                           : CompileIntoSavedModel(arguments);
   if (!report) {
     fmt::print(stderr, "neuron-cc: {}\n", report.error().text);
     return kExitFailed;

@@ -10,6 +10,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include "proto/nrt/nmgr_service.grpc.pb.h"
+#include "proto/nrt/nmgr_session_service.grpc.pb.h"
 #include "proto/nrtd/v1/control.grpc.pb.h"
 #include "tools/client/daemon.h"
 
@@ -19,6 +20,7 @@ struct Connection {
   std::string address;
   std::unique_ptr<nrt::nmgr_v1::Stub> nmgr;
   std::unique_ptr<v1::Control::Stub> control;
+  std::unique_ptr<nrt::nmgr_session_manager::Stub> sessions;
 
   // Success if the call reached the daemon.
   Result<void> CheckTransport(std::string_view call, const grpc::Status& status) const;

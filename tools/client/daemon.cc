@@ -137,6 +137,7 @@ Result<Daemon> Daemon::Connect(const std::string& address, const ConnectOptions&
   connection->address = address;
   connection->nmgr = nrt::nmgr_v1::NewStub(channel);
   connection->control = v1::Control::NewStub(channel);
+  connection->sessions = nrt::nmgr_session_manager::NewStub(channel);
 
   grpc::ClientContext context;
   context.set_wait_for_ready(options.wait_for_daemon);
@@ -209,8 +210,15 @@ Result<void> Daemon::Infer(const nrt::infer_request& request, nrt::infer_respons
       *connection_->nmgr, &nrt::nmgr_v1::Stub::infer, request, response);
 }
 
-Result<nrt::create_eg_response> Daemon::CreateGroup(uint32_t core_count) {
+Result<void> Daemon::InferWithin(Duration timeout, const nrt::infer_request& request,
+                                 nrt::infer_response& response) {
+  return Call{*connection_, "infer", timeout}.Into(*connection_->nmgr, &nrt::nmgr_v1::Stub::infer,
+                                                   request, response);
+}
+
+Result<nrt::create_eg_response> Daemon::CreateGroup(uint32_t core_count, uint64_t session_id) {
   nrt::create_eg_request request;
+  request.set_session_id(session_id);
   request.set_nc_count(core_count);
   return Call{*connection_, "create_eg"}(*connection_->nmgr, &nrt::nmgr_v1::Stub::create_eg,
                                          request);

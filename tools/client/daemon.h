@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -38,7 +39,8 @@ struct ConnectOptions {
 
 struct LoadOptions {
   std::string neff_path;
-  bool by_path = false;  // send the absolute path and let the daemon read the file
+  std::string_view neff_bytes;  // instead of a file; they outlive the call
+  bool by_path = false;         // send the absolute path and let the daemon read the file
   std::optional<uint32_t> group_id;
   std::optional<uint64_t> session_id;
   std::optional<uint32_t> ninfer;
@@ -46,6 +48,24 @@ struct LoadOptions {
 };
 
 struct Connection;
+
+// What belongs to it the daemon frees when it ends: with this object, or with the process.
+class Session {
+ public:
+  struct Stream;
+  explicit Session(std::unique_ptr<Stream> stream);
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  uint64_t id() const;
+  // Blocks until the daemon has ended it, or has gone; or End() was called, by another thread.
+  void AwaitEnd();
+  void End();
+
+ private:
+  std::unique_ptr<Stream> stream_;
+};
 
 // The text of every Error is ready to print behind the tool's name:
 //   "load: NERR_INVALID (2): Wrong NEFF file size"          the daemon's answer; code is its code
@@ -67,12 +87,17 @@ class Daemon {
   // Streams a NEFF in the order of the TensorFlow plugin: group, session, size, parameters, chunks
   // of kNeffChunk. Returns the network's id. kInvalid if the file cannot be read.
   Result<uint32_t> Load(const LoadOptions& options);
+  // `framework` is what lists of sessions show.
+  Result<Session> OpenSession(const std::string& framework);
   Result<void> Unload(uint32_t network_id);
   Result<void> Start(uint32_t network_id);
   Result<void> Stop(uint32_t network_id);
   // `response` is filled in with whatever came, also when the result is an Error: outputs come with
   // kInferCompletedWithNumErr.
   Result<void> Infer(const nrt::infer_request& request, nrt::infer_response& response);
+  // The same; kTimeout when `timeout` has passed, which cancels it.
+  Result<void> InferWithin(Duration timeout, const nrt::infer_request& request,
+                           nrt::infer_response& response);
 
   // Begins an inference; the cookie to wait for it with, once.
   Result<uint64_t> Post(const nrt::infer_request& request);
@@ -81,7 +106,8 @@ class Daemon {
   Result<void> MapSharedMemory(const std::string& path);
   Result<void> UnmapSharedMemory(const std::string& path);
 
-  Result<nrt::create_eg_response> CreateGroup(uint32_t core_count);  // 0: as large as possible
+  // 0: as large as possible. Of a session, if one is named.
+  Result<nrt::create_eg_response> CreateGroup(uint32_t core_count, uint64_t session_id = 0);
   Result<void> DestroyGroup(uint32_t group_id);
   Result<nrt::out_list_egs> ListGroups();
   Result<void> UnloadAll();

@@ -76,19 +76,34 @@ bool SendPath(Writer& writer, const LoadOptions& options, const std::string& pat
   return SendHandles(writer, options) && SendParameters(writer, options) && writer.Write(request);
 }
 
-Result<void> SendContent(Writer& writer, const LoadOptions& options, const NeffFile& file) {
+// `read(at, size, chunk)` fills a chunk with bytes of the NEFF.
+template <typename Read>
+Result<void> SendContent(Writer& writer, const LoadOptions& options, uint64_t neff_size,
+                         const Read& read) {
   nrt::load_request request;
   if (!SendHandles(writer, options)) return {};
-  request.set_neff_size(file.size);
+  request.set_neff_size(neff_size);
   if (!writer.Write(request) || !SendParameters(writer, options)) return {};
-  for (uint64_t sent = 0; sent < file.size;) {
-    const uint64_t size = std::min(kNeffChunk, file.size - sent);
-    NRTD_TRY(ReadExactly(file.fd, size, options.neff_path,
-                         *request.mutable_neff_chunk()->mutable_chunk()));
+  for (uint64_t sent = 0; sent < neff_size;) {
+    const uint64_t size = std::min(kNeffChunk, neff_size - sent);
+    NRTD_TRY(read(sent, size, *request.mutable_neff_chunk()->mutable_chunk()));
     if (!writer.Write(request)) return {};
     sent += size;
   }
   return {};
+}
+
+Result<void> SendNeff(Writer& writer, const LoadOptions& options, const NeffFile& file) {
+  if (!options.neff_bytes.empty()) {
+    return SendContent(writer, options, options.neff_bytes.size(),
+                       [&](uint64_t at, uint64_t size, std::string& chunk) -> Result<void> {
+                         chunk.assign(options.neff_bytes.substr(at, size));
+                         return {};
+                       });
+  }
+  return SendContent(writer, options, file.size, [&](uint64_t, uint64_t size, std::string& chunk) {
+    return ReadExactly(file.fd, size, options.neff_path, chunk);
+  });
 }
 
 }  // namespace
@@ -107,9 +122,12 @@ Result<uint32_t> Daemon::Load(const LoadOptions& options) {
     if (SendPath(*writer, options, path.lexically_normal().string())) writer->WritesDone();
     NRTD_TRY(connection_->CheckTransport("load", writer->Finish()));
   } else {
-    NRTD_ASSIGN(const NeffFile file, OpenNeff(options.neff_path));
+    NeffFile file;
+    if (options.neff_bytes.empty()) {
+      NRTD_ASSIGN(file, OpenNeff(options.neff_path));
+    }
     const auto writer = connection_->nmgr->load(&context, &response);
-    if (auto sent = SendContent(*writer, options, file); !sent) {
+    if (auto sent = SendNeff(*writer, options, file); !sent) {
       context.TryCancel();
       (void)writer->Finish();
       return tl::unexpected<Error>(std::move(sent).error());

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/neuron_cc/saved_model.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/file.h"
+#include "serving/graph/saved_model_writer.h"
+
+namespace nrtd::compiler {
+namespace {
+
+// "ids:0" is known as "ids".
+std::string KeyOf(const std::string& name, const std::map<std::string, std::string>& keys) {
+  const auto found = keys.find(name);
+  if (found != keys.end()) return found->second;
+  return name.ends_with(":0") ? name.substr(0, name.size() - 2) : name;
+}
+
+Result<std::vector<serving::SavedPort>> PortsOf(const std::vector<PortReport>& reports,
+                                                const std::map<std::string, std::string>& keys,
+                                                bool batched) {
+  for (const auto& [name, key] : keys) {
+    const auto named = [&wanted = name](const PortReport& port) { return port.name == wanted; };
+    if (std::none_of(reports.begin(), reports.end(), named))
+      return Fail(Nerr::kInvalid,
+                  "'{}' is to be '{}' in the signature, and the network has no such "
+                  "tensor",
+                  name, key);
+  }
+  std::vector<serving::SavedPort> ports;
+  for (const PortReport& port : reports)
+    ports.push_back({KeyOf(port.name, keys), port.name, port.dtype, port.shape, batched});
+  return ports;
+}
+
+bool HasBatch(const CompileReport& report) {
+  std::optional<int64_t> batch;
+  for (const auto* ports : {&report.inputs, &report.outputs}) {
+    for (const PortReport& port : *ports) {
+      if (port.shape.empty() || port.shape[0] != batch.value_or(port.shape[0])) return false;
+      batch = port.shape[0];
+    }
+  }
+  return batch.has_value();
+}
+
+}  // namespace
+
+Result<void> AddKey(const std::string& assignment, std::map<std::string, std::string>& keys) {
+  const size_t equals = assignment.find('=');
+  if (equals == 0 || equals == std::string::npos || equals + 1 == assignment.size())
+    return Fail(Nerr::kInvalid, "'{}' is not KEY=TENSOR, such as input_ids=ids:0", assignment);
+  keys[assignment.substr(equals + 1)] = assignment.substr(0, equals);
+  return {};
+}
+
+Result<std::string> SaveAsSavedModel(const CompileReport& report, const std::string& neff_path,
+                                     const SavedModelTarget& target) {
+  const bool batched = HasBatch(report);
+  serving::SavedNetwork network;
+  network.name = target.model_name.empty() ? report.name : target.model_name;
+  NRTD_ASSIGN(network.inputs, PortsOf(report.inputs, target.input_keys, batched));
+  NRTD_ASSIGN(network.outputs, PortsOf(report.outputs, target.output_keys, batched));
+  uint32_t cores = 0;
+  for (const StageReport& stage : report.stages)
+    cores = std::max(cores, static_cast<uint32_t>(stage.pieces.size()));
+  network.cores = std::max(cores, 1U);
+  NRTD_ASSIGN(network.neff, ReadTextFile(neff_path, INT32_MAX));
+  NRTD_ASSIGN(const auto saved_model, serving::MakeSavedModel(std::move(network)));
+  NRTD_TRY(serving::WriteSavedModel(saved_model, target.folder, target.version));
+  return fmt::format("{}/{}/saved_model.pb", target.folder, target.version);
+}
+
+}  // namespace nrtd::compiler

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A SavedModel as the model server runs it: host operations around NeuronOps.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "serving/tensor/tensor.h"
+
+namespace nrtd::serving {
+
+// An output of a node.
+struct Port {
+  uint32_t node = 0;  // index in Graph::nodes
+  uint32_t output = 0;
+  bool operator==(const Port&) const = default;
+};
+
+// A tensor as a graph declares it.
+struct TensorSpec {
+  DType dtype = DType::kFloat32;
+  Shape shape;                // -1: any
+  bool unknown_rank = false;  // then `shape` says nothing
+};
+
+// The host operations, with what their attributes say. Inputs are Node::inputs.
+namespace op {
+
+struct Placeholder {
+  TensorSpec spec;
+  bool has_default = false;  // its one input
+};
+struct Const {
+  Tensor value;
+};
+struct Identity {};  // of as many inputs as it has outputs
+struct Cast {
+  DType to;
+};
+struct Reshape {};  // data, shape
+struct Softmax {};  // over the last dimension
+struct ArgMax {     // data, dimension
+  DType output;
+};
+struct Squeeze {
+  std::vector<int64_t> axes;  // none: every dimension of 1
+};
+struct ExpandDims {};  // data, axis
+struct Pack {
+  int64_t axis;
+};
+struct StridedSlice {  // data, begin, end, strides
+  int64_t begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask;
+};
+struct ShapeOf {
+  DType output;
+};
+struct Concat {};     // values..., axis
+struct Transpose {};  // data, permutation
+
+// A compiled network. Dimension `batch_axis` of a tensor, if it is not negative, is the batch,
+// which the network was compiled for with the shape's size there.
+struct NeuronTensor {
+  std::string name;  // in the NEFF
+  DType dtype = DType::kFloat32;
+  Shape shape;
+  int64_t batch_axis = -1;
+};
+struct Neuron {
+  std::vector<NeuronTensor> inputs;
+  std::vector<NeuronTensor> outputs;
+  std::shared_ptr<const std::string> executable;  // the NEFF
+  std::vector<int64_t> model_config;
+  uint32_t number = 0;  // among the graph's NeuronOps, from 0
+};
+
+}  // namespace op
+
+using Operation =
+    std::variant<op::Placeholder, op::Const, op::Identity, op::Cast, op::Reshape, op::Softmax,
+                 op::ArgMax, op::Squeeze, op::ExpandDims, op::Pack, op::StridedSlice, op::ShapeOf,
+                 op::Concat, op::Transpose, op::Neuron>;
+
+struct Node {
+  std::string name;
+  Operation operation;
+  std::vector<Port> inputs;
+};
+
+// What a signature calls a tensor.
+struct SignatureTensor {
+  Port port;
+  TensorSpec spec;
+};
+struct Signature {
+  std::string method;  // "tensorflow/serving/predict"
+  std::map<std::string, SignatureTensor> inputs;
+  std::map<std::string, SignatureTensor> outputs;
+};
+
+struct Graph {
+  std::vector<Node> nodes;  // inputs come from earlier ones
+  std::map<std::string, Signature> signatures;
+  std::vector<uint32_t> neuron_ops;  // nodes, by op::Neuron::number
+};
+
+}  // namespace nrtd::serving

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/error.h"
+#include "proto/tensorflow/saved_model.pb.h"
+
+namespace nrtd::serving {
+
+// An input or output of a compiled network.
+struct SavedPort {
+  std::string key;   // in the signature
+  std::string name;  // in the NEFF
+  DType dtype = DType::kFloat32;
+  Shape shape;
+  bool batched = false;  // dimension 0 is the batch
+};
+
+struct SavedNetwork {
+  std::string name;
+  std::vector<SavedPort> inputs;
+  std::vector<SavedPort> outputs;
+  std::string neff;
+  uint32_t cores = 1;  // that the network was cut for
+};
+
+// The network as tensorflow-neuron 1.x saves one: placeholders, one NeuronOp, an IdentityN for each
+// output, and the signature "serving_default". The batch is open in the signature. kInvalid: two
+// keys are equal, or too large for a message.
+Result<tensorflow::SavedModel> MakeSavedModel(SavedNetwork network);
+
+// Writes folder/version/saved_model.pb (folders are made), in one step. kInvalid with the path: it
+// is there already, or cannot be written.
+Result<void> WriteSavedModel(const tensorflow::SavedModel& saved_model, const std::string& folder,
+                             int64_t version);
+
+}  // namespace nrtd::serving

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serving/neuron/neuron_runtime.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <string_view>
+
+#include "base/log.h"
+#include "serving/neuron/batches.h"
+#include "tools/client/address.h"
+
+namespace nrtd::serving {
+namespace {
+
+constexpr std::string_view kGroupSizes = "NEURONCORE_GROUP_SIZES";
+constexpr std::string_view kMaxInfers = "NEURON_MAX_NUM_INFERS";
+constexpr std::string_view kInferTimeout = "NEURON_FRAMEWORK_INFER_TIMEOUT_SEC";
+
+std::string Variable(std::string_view name) {
+  const char* const value = std::getenv(std::string(name).c_str());
+  return value == nullptr ? "" : value;
+}
+
+Result<uint32_t> ParseCount(std::string_view name, std::string_view text) {
+  uint32_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [parsed, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || parsed != end || number == 0)
+    return Fail(Nerr::kInvalid, "{}: '{}' is no number of at least 1", name, text);
+  return number;
+}
+
+Result<void> ReadCount(std::string_view name, uint32_t* value) {
+  const std::string text = Variable(name);
+  if (text.empty()) return {};
+  NRTD_ASSIGN(*value, ParseCount(name, text));
+  return {};
+}
+
+// "2x1": two copies of one core each; "1": one.
+Result<GroupSize> ParseGroup(const std::string& text) {
+  GroupSize group;
+  const size_t times = text.find('x');
+  if (times != std::string::npos) {
+    NRTD_ASSIGN(group.copies, ParseCount(kGroupSizes, text.substr(0, times)));
+  }
+  NRTD_ASSIGN(group.cores,
+              ParseCount(kGroupSizes, times == std::string::npos ? text : text.substr(times + 1)));
+  return group;
+}
+
+// Brackets and blanks are left alone, as people write lists.
+Result<std::vector<GroupSize>> ParseGroupSizes(const std::string& text) {
+  std::vector<GroupSize> groups;
+  std::string entry;
+  for (const char c : text + ",") {
+    if (c == ' ' || c == '[' || c == ']') continue;
+    if (c != ',') {
+      entry += c;
+    } else if (!entry.empty()) {
+      NRTD_ASSIGN(const GroupSize group, ParseGroup(entry));
+      groups.push_back(group);
+      entry.clear();
+    }
+  }
+  return groups;
+}
+
+uint32_t CoresOf(const op::Neuron& op) {
+  // The second number is what one copy takes; older ones have none.
+  const int64_t cores = op.model_config.size() > 1 ? op.model_config[1] : 1;
+  return cores >= 1 && cores <= 64 ? static_cast<uint32_t>(cores) : 1;
+}
+
+// The plugin's: one more than the cores of the pipeline keep busy.
+uint32_t NinferOf(const op::Neuron& op, const NeuronOptions& options) {
+  if (options.ninfer) return *options.ninfer;
+  return CoresOf(op) + 1;
+}
+
+uint32_t TimeoutOf(const op::Neuron& op, const NeuronOptions& options) {
+  const bool has_own =
+      op.model_config.size() >= 4 && op.model_config[3] > 0 && op.model_config[3] <= 86'400;
+  return has_own ? static_cast<uint32_t>(op.model_config[3]) : options.infer_timeout_s;
+}
+
+}  // namespace
+
+Result<NeuronOptions> NeuronOptions::FromEnvironment() {
+  NeuronOptions options;
+  NRTD_ASSIGN(options.address, client::ResolveAddress(""));
+  NRTD_ASSIGN(options.group_sizes, ParseGroupSizes(Variable(kGroupSizes)));
+  if (uint32_t ninfer = 0; !Variable(kMaxInfers).empty()) {
+    NRTD_TRY(ReadCount(kMaxInfers, &ninfer));
+    options.ninfer = ninfer;
+  }
+  NRTD_TRY(ReadCount(kInferTimeout, &options.infer_timeout_s));
+  return options;
+}
+
+NeuronRuntime::NeuronRuntime(const NeuronOptions& options, client::Daemon daemon,
+                             client::Session session)
+    : options_(options), daemon_(std::move(daemon)), session_(std::move(session)) {}
+
+NeuronRuntime::~NeuronRuntime() = default;
+
+Result<std::shared_ptr<NeuronRuntime>> NeuronRuntime::Connect(const NeuronOptions& options) {
+  client::ConnectOptions connect;
+  connect.timeout = options.connect_timeout;
+  connect.wait_for_daemon = true;
+  connect.own_connection = true;
+  NRTD_ASSIGN(client::Daemon daemon, client::Daemon::Connect(options.address, connect));
+  NRTD_ASSIGN(client::Session session, daemon.OpenSession("tensorflow_model_server_neuron"));
+  std::shared_ptr<NeuronRuntime> runtime(
+      new NeuronRuntime(options, std::move(daemon), std::move(session)));
+  NRTD_TRY(runtime->MakeGroups());
+  return runtime;
+}
+
+Result<void> NeuronRuntime::MakeGroups() {
+  MutexLock lock(mutex_);
+  for (const GroupSize& size : options_.group_sizes) {
+    std::vector<uint32_t> copies;
+    for (uint32_t i = 0; i < size.copies; ++i) {
+      NRTD_ASSIGN(const auto group,
+                  daemon_.CreateGroup(size.cores, session_.id()).map_error([&](Error error) {
+                    return std::move(error).In(
+                        fmt::format("{}: a group of {} cores", kGroupSizes, size.cores));
+                  }));
+      copies.push_back(group.h_eg().id());
+    }
+    groups_.push_back(std::move(copies));
+  }
+  return {};
+}
+
+Result<std::vector<uint32_t>> NeuronRuntime::GroupsFor(uint32_t cores) {
+  MutexLock lock(mutex_);
+  if (options_.group_sizes.empty()) {
+    auto made = daemon_.CreateGroup(cores, session_.id());
+    if (made) {
+      groups_.push_back({made->h_eg().id()});
+      return groups_.back();
+    }
+    // All cores are taken: networks share those that are there.
+    if (groups_.empty()) return tl::unexpected<Error>(std::move(made.error()));
+  }
+  return groups_[next_group_++ % groups_.size()];
+}
+
+Result<void> NeuronModel::LoadOne(const op::Neuron& op) {
+  const NeuronOptions& settings = runtime_->options();
+  client::LoadOptions options;
+  options.neff_bytes = *op.executable;
+  options.session_id = runtime_->session_id();
+  options.ninfer = NinferOf(op, settings);
+  options.timeout_s = TimeoutOf(op, settings);
+  NRTD_ASSIGN(const std::vector<uint32_t> groups, runtime_->GroupsFor(CoresOf(op)));
+  {
+    MutexLock lock(mutex_);
+    copies_.emplace_back();
+  }
+  for (const uint32_t group : groups) {
+    options.group_id = group;
+    NRTD_ASSIGN(const uint32_t network, runtime_->daemon().Load(options));
+    {
+      MutexLock lock(mutex_);
+      copies_.back().push_back({network, *options.ninfer});
+    }
+    NRTD_TRY(runtime_->daemon().Start(network));
+  }
+  return {};
+}
+
+Result<std::unique_ptr<NeuronModel>> NeuronModel::Load(const Graph& graph,
+                                                       std::shared_ptr<NeuronRuntime> runtime) {
+  std::unique_ptr<NeuronModel> model(new NeuronModel(std::move(runtime)));
+  for (const uint32_t index : graph.neuron_ops) {
+    const Node& node = graph.nodes[index];
+    NRTD_TRY(model->LoadOne(std::get<op::Neuron>(node.operation)).map_error([&](Error error) {
+      return std::move(error).In(fmt::format("node '{}'", Printable(node.name)));
+    }));
+  }
+  return model;
+}
+
+NeuronModel::~NeuronModel() {
+  MutexLock lock(mutex_);
+  for (const std::vector<Copy>& copies : copies_) {
+    for (const Copy& copy : copies) {
+      if (auto unloaded = runtime_->daemon().Unload(copy.network); !unloaded)
+        Log(LogLevel::kWarning, "ModelServer", "{}", AsIs(unloaded.error().text));
+    }
+  }
+}
+
+Result<size_t> NeuronModel::TakeCopy(uint32_t number, TimePoint deadline) {
+  MutexLock lock(mutex_);
+  std::vector<Copy>& copies = copies_[number];
+  while (true) {
+    const auto best = std::max_element(
+        copies.begin(), copies.end(), [](const Copy& a, const Copy& b) { return a.free < b.free; });
+    if (best->free > 0) {
+      --best->free;
+      return static_cast<size_t>(best - copies.begin());
+    }
+    if (clock_.Now() >= deadline)
+      return Fail(Nerr::kTimeout, "every place of the network was taken until the deadline");
+    clock_.WaitUntil(freed_, mutex_, deadline);
+  }
+}
+
+Result<std::vector<Tensor>> NeuronModel::Run(const op::Neuron& op, std::vector<Tensor> inputs,
+                                             TimePoint deadline) {
+  return RunInBatches(op, std::move(inputs),
+                      [&](std::vector<Tensor> piece) -> Result<std::vector<Tensor>> {
+                        NRTD_ASSIGN(const size_t copy, TakeCopy(op.number, deadline));
+                        uint32_t network = 0;
+                        {
+                          MutexLock lock(mutex_);
+                          network = copies_[op.number][copy].network;
+                        }
+                        auto outputs = RunCompiled(op, network, std::move(piece), deadline);
+                        MutexLock lock(mutex_);
+                        ++copies_[op.number][copy].free;
+                        freed_.NotifyOne();
+                        return outputs;
+                      });
+}
+
+Result<std::vector<Tensor>> NeuronModel::RunCompiled(const op::Neuron& op, uint32_t network,
+                                                     std::vector<Tensor> inputs,
+                                                     TimePoint deadline) {
+  nrt::infer_request request;
+  request.mutable_h_nn()->set_id(network);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    nrt::infer_io& io = *request.add_ifmap();
+    io.set_name(op.inputs[i].name);
+    *io.mutable_buf() = std::move(inputs[i]).TakeBytes();
+  }
+  nrt::infer_response response;
+  NRTD_TRY(runtime_->daemon().InferWithin(deadline - clock_.Now(), request, response));
+  std::vector<Tensor> outputs;
+  for (const op::NeuronTensor& wanted : op.outputs) {
+    nrt::infer_io* found = nullptr;
+    for (nrt::infer_io& io : *response.mutable_ofmap())
+      if (io.name() == wanted.name) found = &io;
+    if (found == nullptr)
+      return Fail(Nerr::kFail, "the daemon answered without the output '{}'", wanted.name);
+    NRTD_ASSIGN(Tensor output,
+                Tensor::Make(wanted.dtype, wanted.shape, std::move(*found->mutable_buf())));
+    outputs.push_back(std::move(output));
+  }
+  return outputs;
+}
+
+}  // namespace nrtd::serving

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The model server's side of neuron-rtd.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "serving/graph/executor.h"
+#include "tools/client/daemon.h"
+
+namespace nrtd::serving {
+
+// Groups that a network is loaded onto together, as copies that take inferences in turn.
+struct GroupSize {
+  uint32_t copies = 1;
+  uint32_t cores = 1;
+  bool operator==(const GroupSize&) const = default;
+};
+
+struct NeuronOptions {
+  std::string address;  // as client::ResolveAddress gives it
+  // In the order in which they are made (NEURONCORE_GROUP_SIZES, "1,2x1"); networks take them in
+  // turn. Empty: each network gets a group of as many cores as it was cut for.
+  std::vector<GroupSize> group_sizes;
+  std::optional<uint32_t> ninfer;  // NEURON_MAX_NUM_INFERS
+  uint32_t infer_timeout_s =
+      10;  // NEURON_FRAMEWORK_INFER_TIMEOUT_SEC, for networks without their own
+  Duration connect_timeout = std::chrono::seconds(3);
+
+  // From the environment. kInvalid with the variable and its value.
+  static Result<NeuronOptions> FromEnvironment();
+};
+
+// One connection with its session. All that is made through it goes when the daemon or this does.
+// Threadsafe.
+class NeuronRuntime {
+ public:
+  // kFail and kTimeout as client::Daemon::Connect().
+  static Result<std::shared_ptr<NeuronRuntime>> Connect(const NeuronOptions& options);
+  ~NeuronRuntime();
+
+  client::Daemon& daemon() { return daemon_; }
+  uint64_t session_id() const { return session_.id(); }
+  const NeuronOptions& options() const { return options_; }
+  // The groups for the copies of a network of so many cores.
+  Result<std::vector<uint32_t>> GroupsFor(uint32_t cores);
+
+ private:
+  NeuronRuntime(const NeuronOptions& options, client::Daemon daemon, client::Session session);
+  Result<void> MakeGroups();
+
+  const NeuronOptions options_;
+  client::Daemon daemon_;
+  client::Session session_;
+  Mutex mutex_;
+  std::vector<std::vector<uint32_t>> groups_ NRTD_GUARDED_BY(mutex_);
+  size_t next_group_ NRTD_GUARDED_BY(mutex_) = 0;
+};
+
+// The networks of one graph, loaded and started. They are unloaded by the destructor, which waits
+// for inferences under way. Threadsafe.
+class NeuronModel final : public NeuronRunner {
+ public:
+  // Errors of the daemon, with the node.
+  static Result<std::unique_ptr<NeuronModel>> Load(const Graph& graph,
+                                                   std::shared_ptr<NeuronRuntime> runtime);
+  ~NeuronModel() override;
+
+  Result<std::vector<Tensor>> Run(const op::Neuron& op, std::vector<Tensor> inputs,
+                                  TimePoint deadline) override;
+
+ private:
+  explicit NeuronModel(std::shared_ptr<NeuronRuntime> runtime) : runtime_(std::move(runtime)) {}
+  // A loaded network, of which the daemon has room for so many inferences more.
+  struct Copy {
+    uint32_t network = 0;
+    uint32_t free = 0;
+  };
+  Result<void> LoadOne(const op::Neuron& op);
+  Result<std::vector<Tensor>> RunCompiled(const op::Neuron& op, uint32_t network,
+                                          std::vector<Tensor> inputs, TimePoint deadline);
+  // The copy with the most room, and a place there, which is waited for. kTimeout.
+  Result<size_t> TakeCopy(uint32_t number, TimePoint deadline);
+
+  const std::shared_ptr<NeuronRuntime> runtime_;
+  SteadyClock clock_;
+  Mutex mutex_;
+  CondVar freed_;
+  std::vector<std::vector<Copy>> copies_ NRTD_GUARDED_BY(mutex_);  // by op::Neuron::number
+};
+
+}  // namespace nrtd::serving
