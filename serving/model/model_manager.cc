@@ -54,12 +54,14 @@ ModelManager::ModelManager(const Options& options, Loader load)
     : options_(options), load_(std::move(load)), thread_([this] { Run(); }) {}
 
 ModelManager::~ModelManager() {
-  {
-    MutexLock lock(mutex_);
-    stopping_ = true;
-    changed_.NotifyAll();
-  }
+  Stop();
   thread_.join();
+}
+
+void ModelManager::Stop() {
+  MutexLock lock(mutex_);
+  stopping_ = true;
+  changed_.NotifyAll();
 }
 
 Result<void> ModelManager::SetModels(const std::vector<ModelSource>& models) {
@@ -109,14 +111,25 @@ void ModelManager::LoadAnew() {
   for (auto& [name, model] : models_) {
     for (auto& [number, version] : model.versions) {
       version.anew = version.anew || version.servable != nullptr;
-      version.servable.reset();
       version.attempts = 0;
       version.next_attempt = {};
       version.status.state = Status::START;
       version.status.error.clear();
     }
   }
+  anew_ = true;
   changed_.NotifyAll();
+}
+
+// By this manager's thread, since the last owner of a servable waits for its networks.
+void ModelManager::DropAll() {
+  std::vector<std::shared_ptr<const Servable>> doomed;
+  MutexLock lock(mutex_);
+  anew_ = false;
+  for (auto& [name, model] : models_) {
+    for (auto& [number, version] : model.versions) doomed.push_back(std::move(version.servable));
+  }
+  lock.Unlock();
 }
 
 ModelManager::Version* ModelManager::Lookup(const Wanted& wanted) {
@@ -149,7 +162,7 @@ Result<std::shared_ptr<const Servable>> ModelManager::Find(const Wanted& asked,
       return Fail(Nerr::kInvalidHandle, "Servable not found for request: {}",
                   AsIs(RequestText(wanted)));
     }
-    if (version->servable != nullptr) return version->servable;
+    if (version->servable != nullptr && !version->anew) return version->servable;
     if (stopping_ || clock_.Now() >= deadline) {
       return Fail(Nerr::kFail, "neuron-rtd is not there: {} is loaded again when it comes back",
                   AsIs(RequestText(wanted)));
@@ -268,13 +281,14 @@ void ModelManager::Run() {
   while (true) {
     LookAtFolders();
     Step step;
+    bool anew = false;
     {
       MutexLock lock(mutex_);
       look_ = false;
       changed_.NotifyAll();
       const TimePoint next_look =
           options_.poll == Duration::zero() ? TimePoint::max() : clock_.Now() + options_.poll;
-      while (!stopping_ && !look_) {
+      while (!stopping_ && !look_ && !anew_) {
         step = NextStep();
         if (step.kind != Step::Kind::kNone || clock_.Now() >= next_look) break;
         // A load that failed is tried again later.
@@ -282,7 +296,9 @@ void ModelManager::Run() {
                          std::min(next_look, clock_.Now() + std::chrono::seconds(1)));
       }
       if (stopping_) return;
+      anew = anew_;
     }
+    if (anew) DropAll();
     if (step.kind == Step::Kind::kLoad) Load(step);
     if (step.kind == Step::Kind::kUnload) Unload(step);
   }

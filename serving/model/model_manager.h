@@ -73,6 +73,8 @@ class ModelManager {
   bool AwaitLoaded(TimePoint deadline);
   // The networks of all servables are gone: they are loaded anew. Requests wait meanwhile.
   void LoadAnew();
+  // Loads nothing more, and nobody waits any longer.
+  void Stop();
 
   // kInvalidHandle: "Latest(name)", "Specific(name, 3)"; kInvalid: an unknown label. Waits until
   // `deadline` for a version that is being loaded anew.
@@ -103,6 +105,7 @@ class ModelManager {
   };
   void Run();
   void LookAtFolders();
+  void DropAll();
   Step NextStep() NRTD_REQUIRES(mutex_);
   void Load(const Step& step);
   void Unload(const Step& step);
@@ -116,6 +119,7 @@ class ModelManager {
   CondVar changed_;
   std::map<std::string, Model> models_ NRTD_GUARDED_BY(mutex_);
   bool look_ NRTD_GUARDED_BY(mutex_) = false;
+  bool anew_ NRTD_GUARDED_BY(mutex_) = false;  // LoadAnew() was called
   bool stopping_ NRTD_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

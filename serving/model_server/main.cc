@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // tensorflow_model_server_neuron: TensorFlow Serving's API in front of neuron-rtd.
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <functional>
+#include <future>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -13,6 +17,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "serving/model/model_manager.h"
@@ -20,6 +25,9 @@
 
 namespace nrtd::serving {
 namespace {
+
+// For requests under way, as long as Kubernetes gives a pod less its margin.
+constexpr auto kShutdownGrace = std::chrono::seconds(10);
 
 struct Flags {
   int port = 8500;
@@ -57,37 +65,21 @@ sigset_t BlockSignals() {
   return signals;
 }
 
-int Serve(const Flags& flags) {
-  const sigset_t signals = BlockSignals();
-  if (flags.model_base_path.empty()) {
-    fmt::print(stderr, "tensorflow_model_server_neuron: --model_base_path is missing\n");
-    return 2;
-  }
-  const auto options = NeuronOptions::FromEnvironment();
-  if (!options) {
-    fmt::print(stderr, "tensorflow_model_server_neuron: {}\n", options.error().text);
-    return 2;
-  }
-  auto runtime = NeuronRuntime::Connect(*options);
-  if (!runtime) {
-    fmt::print(stderr, "tensorflow_model_server_neuron: {}\n", runtime.error().text);
-    return 1;
-  }
-  ModelManager::Options settings;
-  settings.poll = std::chrono::duration_cast<Duration>(
+void Say(const std::string& problem) {
+  fmt::print(stderr, "tensorflow_model_server_neuron: {}\n", problem);
+}
+
+ModelManager::Options ManagerOptions(const Flags& flags) {
+  ModelManager::Options options;
+  options.poll = std::chrono::duration_cast<Duration>(
       std::chrono::duration<double>(flags.file_system_poll_wait_seconds));
-  settings.load_retries = flags.max_num_load_retries;
-  settings.retry_after = std::chrono::microseconds(flags.load_retry_interval_micros);
-  ModelManager models(settings,
-                      [&](const std::string& model, int64_t version, const std::string& folder) {
-                        return LoadServable(model, version, folder, *runtime);
-                      });
-  if (auto set = models.SetModels({{flags.model_name, flags.model_base_path, Latest{}, {}}});
-      !set) {
-    fmt::print(stderr, "tensorflow_model_server_neuron: {}\n", set.error().text);
-    return 2;
-  }
-  (void)models.AwaitLoaded(TimePoint::max() - std::chrono::hours(1));
+  options.load_retries = flags.max_num_load_retries;
+  options.retry_after = std::chrono::microseconds(flags.load_retry_interval_micros);
+  return options;
+}
+
+// Listens, and serves until a signal comes.
+int Serve(const Flags& flags, ModelManager& models, const std::function<int()>& await_signal) {
   PredictionService prediction(models);
   ModelService model_service(models);
   grpc::EnableDefaultHealthCheckService(true);
@@ -102,15 +94,57 @@ int Serve(const Flags& flags) {
   builder.RegisterService(&model_service);
   const auto server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
-    fmt::print(stderr, "tensorflow_model_server_neuron: cannot listen on port {}\n", flags.port);
+    Say(fmt::format("cannot listen on port {}", flags.port));
     return 1;
   }
   Log(LogLevel::kInfo, "ModelServer", "Running gRPC ModelServer at 0.0.0.0:{} ...", port);
-  int signal = 0;
-  sigwait(&signals, &signal);
+  const int signal = await_signal();
   Log(LogLevel::kInfo, "ModelServer", "signal {}: shutting down", signal);
-  server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  server->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
   return 0;
+}
+
+int LoadAndServe(const Flags& flags) {
+  const sigset_t signals = BlockSignals();
+  if (flags.model_base_path.empty()) {
+    Say("--model_base_path is missing");
+    return 2;
+  }
+  const auto options = NeuronOptions::FromEnvironment();
+  if (!options) {
+    Say(options.error().text);
+    return 2;
+  }
+  ModelManager* manager = nullptr;
+  RuntimeKeeper keeper(*options, [&] { manager->LoadAnew(); });
+  ModelManager models(ManagerOptions(flags),
+                      [&](const std::string& model, int64_t version,
+                          const std::string& folder) -> Result<std::shared_ptr<const Servable>> {
+                        NRTD_ASSIGN(const auto runtime, keeper.Get());
+                        return LoadServable(model, version, folder, runtime);
+                      });
+  manager = &models;
+  if (auto set = models.SetModels({{flags.model_name, flags.model_base_path, Latest{}, {}}});
+      !set) {
+    Say(set.error().text);
+    return 2;
+  }
+  // A signal may come before anything is served.
+  std::atomic<bool> serving{false};
+  std::promise<int> signalled;
+  const std::shared_future<int> signal = signalled.get_future().share();
+  const std::jthread waiter([&] {
+    int number = 0;
+    (void)sigwait(&signals, &number);
+    keeper.Stop();
+    signalled.set_value(number);
+    if (!serving) models.Stop();
+  });
+  const bool loaded = models.AwaitLoaded(TimePoint::max() - std::chrono::hours(1));
+  serving = loaded;
+  const int exit_code = loaded ? Serve(flags, models, [&] { return signal.get(); }) : 0;
+  if (exit_code != 0) (void)::kill(::getpid(), SIGTERM);  // for the thread that waits for one
+  return exit_code;
 }
 
 int Run(int argc, char** argv) {
@@ -128,7 +162,7 @@ int Run(int argc, char** argv) {
   log.console = true;
   log.syslog = false;
   InitLog(log);
-  return Serve(flags);
+  return LoadAndServe(flags);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 namespace nrtd::serving {
 namespace {
 
+constexpr auto kRetryPause = std::chrono::milliseconds(500);
 constexpr std::string_view kGroupSizes = "NEURONCORE_GROUP_SIZES";
 constexpr std::string_view kMaxInfers = "NEURON_MAX_NUM_INFERS";
 constexpr std::string_view kInferTimeout = "NEURON_FRAMEWORK_INFER_TIMEOUT_SEC";
@@ -103,9 +104,14 @@ NeuronRuntime::NeuronRuntime(const NeuronOptions& options, client::Daemon daemon
                              client::Session session)
     : options_(options), daemon_(std::move(daemon)), session_(std::move(session)) {}
 
-NeuronRuntime::~NeuronRuntime() = default;
+NeuronRuntime::~NeuronRuntime() {
+  ending_ = true;
+  session_.End();
+  if (watch_.joinable()) watch_.join();
+}
 
-Result<std::shared_ptr<NeuronRuntime>> NeuronRuntime::Connect(const NeuronOptions& options) {
+Result<std::shared_ptr<NeuronRuntime>> NeuronRuntime::Connect(const NeuronOptions& options,
+                                                              std::function<void()> on_lost) {
   client::ConnectOptions connect;
   connect.timeout = options.connect_timeout;
   connect.wait_for_daemon = true;
@@ -115,7 +121,33 @@ Result<std::shared_ptr<NeuronRuntime>> NeuronRuntime::Connect(const NeuronOption
   std::shared_ptr<NeuronRuntime> runtime(
       new NeuronRuntime(options, std::move(daemon), std::move(session)));
   NRTD_TRY(runtime->MakeGroups());
+  runtime->watch_ = std::thread([watched = runtime.get(), lost = std::move(on_lost)] {
+    watched->session_.AwaitEnd();
+    if (watched->ending_) return;
+    watched->lost_ = true;
+    Log(LogLevel::kError, "ModelServer", "lost neuron-rtd at {}", watched->options_.address);
+    lost();
+  });
   return runtime;
+}
+
+Result<std::shared_ptr<NeuronRuntime>> RuntimeKeeper::Get() {
+  if (runtime_ != nullptr && !runtime_->is_lost()) return runtime_;
+  std::string said;
+  while (!stopping_) {
+    auto made = NeuronRuntime::Connect(options_, on_lost_);
+    if (made) {
+      if (!said.empty())
+        Log(LogLevel::kInfo, "ModelServer", "neuron-rtd answers at {}", options_.address);
+      runtime_ = *made;
+      return runtime_;
+    }
+    if (std::exchange(said, made.error().text) != made.error().text)
+      Log(LogLevel::kWarning, "ModelServer", "waiting for neuron-rtd: {}", AsIs(said));
+    // It waited itself where nothing answered; a daemon that answers and refuses gets a rest.
+    if (made.error().code != Nerr::kTimeout) std::this_thread::sleep_for(kRetryPause);
+  }
+  return Fail(Nerr::kFail, "the model server is ending");
 }
 
 Result<void> NeuronRuntime::MakeGroups() {
@@ -186,6 +218,7 @@ Result<std::unique_ptr<NeuronModel>> NeuronModel::Load(const Graph& graph,
 }
 
 NeuronModel::~NeuronModel() {
+  if (runtime_->is_lost()) return;
   MutexLock lock(mutex_);
   for (const std::vector<Copy>& copies : copies_) {
     for (const Copy& copy : copies) {

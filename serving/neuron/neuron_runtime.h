@@ -3,9 +3,12 @@
 // The model server's side of neuron-rtd.
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/clock.h"
@@ -39,9 +42,13 @@ struct NeuronOptions {
 // Threadsafe.
 class NeuronRuntime {
  public:
-  // kFail and kTimeout as client::Daemon::Connect().
-  static Result<std::shared_ptr<NeuronRuntime>> Connect(const NeuronOptions& options);
+  // kFail and kTimeout as client::Daemon::Connect(). `on_lost` is called once, by a thread of this,
+  // when the daemon has gone; it must not destroy this.
+  static Result<std::shared_ptr<NeuronRuntime>> Connect(const NeuronOptions& options,
+                                                        std::function<void()> on_lost);
   ~NeuronRuntime();
+
+  bool is_lost() const { return lost_; }
 
   client::Daemon& daemon() { return daemon_; }
   uint64_t session_id() const { return session_.id(); }
@@ -59,6 +66,28 @@ class NeuronRuntime {
   Mutex mutex_;
   std::vector<std::vector<uint32_t>> groups_ NRTD_GUARDED_BY(mutex_);
   size_t next_group_ NRTD_GUARDED_BY(mutex_) = 0;
+  std::atomic<bool> ending_{false};
+  std::atomic<bool> lost_{false};
+  std::thread watch_;  // of the session
+};
+
+// The runtime, as long as there is one, and a new one when the daemon has been away.
+class RuntimeKeeper {
+ public:
+  // `on_lost` as NeuronRuntime's.
+  RuntimeKeeper(const NeuronOptions& options, std::function<void()> on_lost)
+      : options_(options), on_lost_(std::move(on_lost)) {}
+
+  // Waits until there is a daemon, and says in the log what it waits for. kFail after Stop().
+  Result<std::shared_ptr<NeuronRuntime>> Get();
+  // Threadsafe.
+  void Stop() { stopping_ = true; }
+
+ private:
+  const NeuronOptions options_;
+  const std::function<void()> on_lost_;
+  std::atomic<bool> stopping_{false};
+  std::shared_ptr<NeuronRuntime> runtime_;
 };
 
 // The networks of one graph, loaded and started. They are unloaded by the destructor, which waits

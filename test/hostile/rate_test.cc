@@ -60,6 +60,7 @@ constexpr std::string_view kListNetworks = "/nrtd.v1.Control/ListNetworks";
 
 // What waits for a client's rate belongs to somebody who is there.
 TEST_F(RateTest, CallsOfClientsThatHaveGoneHoldNothing) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's own memory counts too";
   for (int i = 0; i < 20; ++i) {
     Child child([this] {
       for (int k = 0; k < 4; ++k) {
@@ -69,9 +70,7 @@ TEST_F(RateTest, CallsOfClientsThatHaveGoneHoldNothing) {
     });
   }
   EXPECT_THAT(client().ListNetworks().status(), IsOk());
-  if (!kSanitized) {
-    EXPECT_LT(daemon().StatusBytes("VmRSS"), 150 * kMiB);
-  }
+  EXPECT_LT(daemon().StatusBytes("VmRSS"), 150 * kMiB);
 }
 
 TEST_F(RateTest, AMappingThatWaitedGoesWithItsProcess) {

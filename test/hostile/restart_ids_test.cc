@@ -27,7 +27,9 @@ class IdsTest : public HostileTest {
     std::filesystem::create_directory(folder_.path());
     StartLimited(arguments);
   }
-  std::vector<std::string> WithState() const { return {"--state-directory", state_.File("ids")}; }
+  std::vector<std::string> WithState() const {
+    return {"--state-directory", state_.File("ids"), "--call-rate", "0"};
+  }
 
   ScratchDirectory state_;
 };

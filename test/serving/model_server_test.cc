@@ -47,19 +47,25 @@ class ModelServerTest : public integration::DaemonTest {
                       "image=input:0", "--signature-output", "scores=output:0"});
     ASSERT_EQ(compiled.exit_code, 0) << compiled.err;
   }
-  void StartServer() {
-    server_ = std::make_unique<DaemonProcess>(
+  std::unique_ptr<DaemonProcess> StartProcess() {
+    return std::make_unique<DaemonProcess>(
         std::vector<std::string>{"--port=0", "--model_name=digits",
                                  "--model_base_path=" + File("digits"),
                                  "--file_system_poll_wait_seconds=0.05"},
         std::vector<std::string>{"/usr/bin/env", "NEURON_RTD_ADDRESS=" + address()},
         "tensorflow_model_server_neuron");
+  }
+  void StartServer() {
+    server_ = StartProcess();
+    Connect();
+  }
+  void Connect() {
     ASSERT_TRUE(server_->AwaitLog("Running gRPC ModelServer at")) << server_->Log();
     const std::string log = server_->Log();
     std::smatch port;
     ASSERT_TRUE(std::regex_search(log, port, std::regex("ModelServer at 0.0.0.0:([0-9]+)")));
     const auto channel =
-        grpc::CreateChannel("localhost:" + port[1].str(), grpc::InsecureChannelCredentials());
+        grpc::CreateChannel("ipv4:127.0.0.1:" + port[1].str(), grpc::InsecureChannelCredentials());
     predictions_ = tfs::PredictionService::NewStub(channel);
     models_ = tfs::ModelService::NewStub(channel);
   }
@@ -197,6 +203,41 @@ TEST_F(ModelServerTest, ANewVersionTakesOverWithoutAFailedRequest) {
     version = response.model_spec().version().value();
   }
   ExpectPredicts(3, 2);
+}
+
+// Requests wait for it within their deadline.
+TEST_F(ModelServerTest, ADaemonThatWasAwayIsLoadedAnew) {
+  ExpectPredicts(1, 1);
+  daemon_->Signal(SIGKILL);
+  (void)daemon_->AwaitExit();
+  ASSERT_TRUE(server_->AwaitLog("waiting for neuron-rtd"));
+  tfs::PredictResponse response;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(50));
+  EXPECT_EQ(predictions_->Predict(&context, Request(1), &response).error_code(),
+            StatusCode::DEADLINE_EXCEEDED);
+  StartDaemon();
+  ExpectPredicts(3, 1);
+}
+
+TEST_F(ModelServerTest, ItWaitsForADaemonThatIsNotThereYet) {
+  EXPECT_EQ(server_->Stop(), 0);
+  EXPECT_EQ(daemon_->Stop(), 0);
+  server_ = StartProcess();
+  ASSERT_TRUE(server_->AwaitLog("waiting for neuron-rtd"));
+  StartDaemon();
+  Connect();
+  ExpectPredicts(1, 1);
+}
+
+TEST_F(ModelServerTest, ASignalEndsItAlsoWhileItWaits) {
+  EXPECT_EQ(server_->Stop(), 0);
+  EXPECT_EQ(daemon_->Stop(), 0);
+  server_ = StartProcess();
+  ASSERT_TRUE(server_->AwaitLog("waiting for neuron-rtd"));
+  EXPECT_EQ(server_->Stop(), 0);
+  server_.reset();
+  StartDaemon();
 }
 
 }  // namespace
