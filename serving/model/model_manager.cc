@@ -54,8 +54,13 @@ ModelManager::ModelManager(const Options& options, Loader load)
     : options_(options), load_(std::move(load)), thread_([this] { Run(); }) {}
 
 ModelManager::~ModelManager() {
+  Shutdown();
+}
+
+void ModelManager::Shutdown() {
   Stop();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
+  DropAll();
 }
 
 void ModelManager::Stop() {

@@ -75,6 +75,8 @@ class ModelManager {
   void LoadAnew();
   // Loads nothing more, and nobody waits any longer.
   void Stop();
+  // Stop(), and what is loaded goes. No other call is under way, but LoadAnew().
+  void Shutdown();
 
   // kInvalidHandle: "Latest(name)", "Specific(name, 3)"; kInvalid: an unknown label. Waits until
   // `deadline` for a version that is being loaded anew.

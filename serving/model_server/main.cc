@@ -144,6 +144,8 @@ int LoadAndServe(const Flags& flags) {
   serving = loaded;
   const int exit_code = loaded ? Serve(flags, models, [&] { return signal.get(); }) : 0;
   if (exit_code != 0) (void)::kill(::getpid(), SIGTERM);  // for the thread that waits for one
+  models.Shutdown();
+  keeper.Release();
   return exit_code;
 }
 

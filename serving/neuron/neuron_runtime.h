@@ -82,6 +82,9 @@ class RuntimeKeeper {
   Result<std::shared_ptr<NeuronRuntime>> Get();
   // Threadsafe.
   void Stop() { stopping_ = true; }
+  // Get() is not called any more, and `on_lost` not either when this returns, if nobody else has
+  // the runtime.
+  void Release() { runtime_.reset(); }
 
  private:
   const NeuronOptions options_;
