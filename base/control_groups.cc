@@ -50,11 +50,10 @@ void VisitControlGroups(const std::string& controller,
   VisitUpwards(fmt::format("{}/{}", kRoot, controller), GroupPath(controller), visit);
 }
 
-bool ReadGroupNumber(const std::string& path, uint64_t* number) {
+std::optional<uint64_t> ReadGroupNumber(const std::string& path) {
   const auto text = ReadTextFile(path);
-  if (!text || text->empty() || (*text)[0] < '0' || (*text)[0] > '9') return false;
-  *number = std::strtoull(text->c_str(), nullptr, 10);
-  return true;
+  if (!text || text->empty() || (*text)[0] < '0' || (*text)[0] > '9') return std::nullopt;
+  return std::strtoull(text->c_str(), nullptr, 10);
 }
 
 }  // namespace nrtd

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 namespace nrtd {
@@ -17,6 +18,6 @@ void VisitControlGroups(const std::string& controller,
 
 // A number in a file, such as memory.max; nothing for "max", for no number, and where there is no
 // such file.
-bool ReadGroupNumber(const std::string& path, uint64_t* number);
+std::optional<uint64_t> ReadGroupNumber(const std::string& path);
 
 }  // namespace nrtd

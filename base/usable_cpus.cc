@@ -17,17 +17,22 @@ namespace {
 
 // CPUs' worth of time that one group gives, rounded up; nothing without a quota.
 std::optional<uint64_t> QuotaOf(const std::string& folder) {
-  uint64_t quota = 0;
-  uint64_t period = 0;
+  std::optional<uint64_t> quota;
+  std::optional<uint64_t> period;
   if (const auto text = ReadTextFile(folder + "/cpu.max")) {  // "150000 100000", "max 100000"
     std::istringstream numbers(*text);
-    if (!(numbers >> quota >> period)) return std::nullopt;
-  } else if (!ReadGroupNumber(folder + "/cpu.cfs_quota_us", &quota) ||
-             !ReadGroupNumber(folder + "/cpu.cfs_period_us", &period)) {
-    return std::nullopt;
+    uint64_t first = 0;
+    uint64_t second = 0;
+    if (numbers >> first >> second) {
+      quota = first;
+      period = second;
+    }
+  } else {
+    quota = ReadGroupNumber(folder + "/cpu.cfs_quota_us");
+    period = ReadGroupNumber(folder + "/cpu.cfs_period_us");
   }
-  if (quota == 0 || period == 0) return std::nullopt;
-  return (quota - 1) / period + 1;
+  if (quota.value_or(0) == 0 || period.value_or(0) == 0) return std::nullopt;
+  return (*quota - 1) / *period + 1;
 }
 
 }  // namespace

@@ -48,8 +48,8 @@ class ComputeTurns {
   // Waits until `place`, which has none, has a turn. False: the limit has passed, or `interrupted`
   // was set, before.
   bool Take(Place& place, const PollLimit& limit, const std::atomic<bool>& interrupted);
-  // Its turn is over, after so long, and it wants another one: at once, if nobody who waits has
-  // computed less.
+  // Ends the turn of `place`, which took `computed_ns`, and waits for its next one. It gets that
+  // without waiting if no waiting core has computed less.
   bool Renew(Place& place, uint64_t computed_ns, const PollLimit& limit,
              const std::atomic<bool>& interrupted);
   void GiveBack(Place& place, uint64_t computed_ns);

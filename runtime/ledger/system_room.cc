@@ -12,9 +12,7 @@ namespace nrtd::runtime {
 namespace {
 
 uint64_t ReadLimit(const std::string& path) {
-  uint64_t limit = kUnlimited;
-  (void)ReadGroupNumber(path, &limit);
-  return limit;
+  return ReadGroupNumber(path).value_or(kUnlimited);
 }
 
 // The smallest limit of this process's groups.

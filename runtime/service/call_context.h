@@ -32,6 +32,9 @@ class CallContext final : public grpc::ServerContext {
   void SetClient(std::shared_ptr<const runtime::Client> client) { client_ = std::move(client); }
   const runtime::Client& client() const { return *client_; }
   const std::shared_ptr<const runtime::Client>& shared_client() const { return client_; }
+  // The call waited for its client's rate (gate.h).
+  bool waited() const { return waited_; }
+  void set_waited(bool waited) { waited_ = waited; }
   Admission& admission() { return admission_; }
   CallDeadlines::Waiter& waiter() { return waiter_; }
 
@@ -51,6 +54,7 @@ class CallContext final : public grpc::ServerContext {
   };
   End end_{*this};
   std::shared_ptr<const runtime::Client> client_;
+  bool waited_ = false;
   Admission admission_;
   CallDeadlines::Waiter waiter_{*this};
 };

@@ -17,23 +17,26 @@ grpc::Status Gate::CheckServing() const {
   return {grpc::StatusCode::UNAVAILABLE, "neuron-rtd is shutting down"};
 }
 
-// Of a client that has gone nobody knows what it may do, and nobody waits for the answer.
-grpc::Status Gate::CheckThere(CallContext& context) const {
+void Gate::FindClient(CallContext& context, std::optional<size_t> request_bytes) {
   context.SetClient(clients_.Find(context));
+  if (request_bytes) meter_.Taken(context.client(), *request_bytes);
+}
+
+// Of a client that has gone nobody knows what it may do, and nobody waits for the answer.
+grpc::Status Gate::CheckThere(const CallContext& context) const {
   if (context.client().process != runtime::kNoProcess || clients_.by_tcp()) return CheckServing();
   return {grpc::StatusCode::CANCELLED, "the client has gone"};
 }
 
-Gate::Entry Gate::Enter(CallContext& context, size_t request_bytes, CallQueue& queue, Task& task,
+Gate::Entry Gate::Admit(CallContext& context, bool may_wait, CallQueue& queue, Task& task,
                         grpc::Status* refused) {
-  *refused = CheckThere(context);
-  if (!refused->ok()) return Entry::kNever;
   const std::shared_ptr<const runtime::Client> client = context.shared_client();
-  const bool may_wait = request_bytes <= kMostWaitingBytes;
   std::function<void()> go_on;
   if (may_wait) go_on = [&queue, &task] { queue.Post(task); };
+  context.set_waited(true);  // before the call can be another thread's
   switch (rate_.AdmitCall(client->process, std::move(go_on))) {
     case Verdict::kGoOn:
+      context.set_waited(false);
       return Entry::kNow;
     case Verdict::kWaits:
       return Entry::kLater;
@@ -48,9 +51,35 @@ Gate::Entry Gate::Enter(CallContext& context, size_t request_bytes, CallQueue& q
   return Entry::kNever;
 }
 
-grpc::Status Gate::Return(CallContext& context) {
+Gate::Entry Gate::Enter(CallContext& context, std::optional<size_t> request_bytes, CallQueue& queue,
+                        Task& task, grpc::Status* refused) {
+  Entry entry = Entry::kNever;
+  *refused = Guarded([&] {
+    FindClient(context, request_bytes);
+    grpc::Status status = CheckThere(context);
+    if (status.ok()) {
+      const bool may_wait = request_bytes.value_or(0) <= kMostWaitingBytes;
+      entry = Admit(context, may_wait, queue, task, &status);
+    }
+    return status;
+  });
+  return entry;
+}
+
+Gate::Entry Gate::EnterFreely(CallContext& context, size_t request_bytes, bool collects,
+                              grpc::Status* refused) {
+  *refused = Guarded([&] {
+    FindClient(context, request_bytes);
+    return collects ? grpc::Status::OK : CheckServing();
+  });
+  return refused->ok() ? Entry::kNow : Entry::kNever;
+}
+
+grpc::Status Gate::Begin(CallContext& context) {
+  if (!context.waited()) return grpc::Status::OK;
   if (context.given_up().stop_requested())
     return {grpc::StatusCode::CANCELLED, "the client gave up"};
+  FindClient(context, std::nullopt);
   return CheckThere(context);
 }
 

@@ -45,18 +45,13 @@ void InferStreamCall::EndPart() {
 
 // Afterwards this may be gone.
 void InferStreamCall::Enter() {
-  Gate::Entry entry = Gate::Entry::kNever;
-  const grpc::Status entered = Guarded([&] {
-    grpc::Status refused;
-    waited_ = true;
-    entry = environment_.gate.Enter(context_, 0, queue(), *this, &refused);
-    return refused;
-  });
-  if (!entered.ok()) {
-    Finish(entered);
-  } else if (entry == Gate::Entry::kNow) {
-    waited_ = false;
+  grpc::Status refused;
+  const Gate::Entry entry =
+      environment_.gate.Enter(context_, std::nullopt, queue(), *this, &refused);
+  if (entry == Gate::Entry::kNow) {
     Run();
+  } else if (entry == Gate::Entry::kNever) {
+    Finish(refused);
   }
 }
 
@@ -70,9 +65,7 @@ void InferStreamCall::Run() {
 
 // A stream is held like a session; each of its inferences is a call.
 grpc::Status InferStreamCall::Begin() {
-  if (waited_) {
-    if (grpc::Status returned = environment_.gate.Return(context_); !returned.ok()) return returned;
-  }
+  if (grpc::Status begun = environment_.gate.Begin(context_); !begun.ok()) return begun;
   const auto& account = context_.client().account;
   if (account == nullptr) return grpc::Status::OK;
   auto charge = account->Take(runtime::Holding::kSessions);

@@ -38,7 +38,6 @@ class InferStreamCall final : public Call, private Deferred, private Task {
   RawService& service_;
   Late<NmgrService>& handler_;
   Step step_ = Step::kAwaited;
-  bool waited_ = false;  // for the client's rate
   CallContext context_;
   RawService::Stream stream_{&context_};
   grpc::ByteBuffer bytes_;  // of a request, then of its response

@@ -43,25 +43,18 @@ void LoadCall::Proceed(bool ok) {
 
 // Afterwards this may be gone.
 void LoadCall::Enter() {
-  Gate::Entry entry = Gate::Entry::kNever;
-  const grpc::Status entered = Guarded([&] {
-    grpc::Status refused;
-    waited_ = true;
-    entry = environment_.gate.Enter(context_, 0, queue(), *this, &refused);
-    return refused;
-  });
-  if (!entered.ok()) {
-    Finish(entered, {});
-  } else if (entry == Gate::Entry::kNow) {
-    waited_ = false;
+  grpc::Status refused;
+  const Gate::Entry entry =
+      environment_.gate.Enter(context_, std::nullopt, queue(), *this, &refused);
+  if (entry == Gate::Entry::kNow) {
     Run();
+  } else if (entry == Gate::Entry::kNever) {
+    Finish(refused, {});
   }
 }
 
 grpc::Status LoadCall::Begin() {
-  if (waited_) {
-    if (grpc::Status returned = environment_.gate.Return(context_); !returned.ok()) return returned;
-  }
+  if (grpc::Status begun = environment_.gate.Begin(context_); !begun.ok()) return begun;
   rights_ = environment_.clients.RightsOf(context_);
   handler_ = late_handler_.get();
   if (handler_ == nullptr) added_ = tl::unexpected<Error>(late_handler_.reason());

@@ -38,7 +38,6 @@ class LoadCall final : public Call, private Task {
   Late<NmgrService>& late_handler_;
   NmgrService* handler_ = nullptr;  // since the load began; null: it is refused
   Step step_ = Step::kAwaited;
-  bool waited_ = false;  // for the client's rate
   CallContext context_;
   RawService::Reader reader_{&context_};
   grpc::ByteBuffer bytes_;

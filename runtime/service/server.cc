@@ -104,7 +104,7 @@ struct Server::State {
         sessions(served.sessions),
         meter(sessions.ledger(), io),
         clients(sessions, options.access, by_tcp),
-        gate(clients, rate, [this](const runtime::Client& client) { CutOff(client); }),
+        gate(clients, meter, rate, [this](const runtime::Client& client) { CutOff(client); }),
         control_service(runtime, sessions, clients.rules(), served.clock, address,
                         [this, &io](runtime::ProcessKey client) {
                           boost::asio::post(io, [this, client] { CloseConnectionsOf(client); });

@@ -57,18 +57,13 @@ void SessionCall::Proceed(bool ok) {
 
 // Afterwards this may be gone.
 void SessionCall::Enter() {
-  Gate::Entry entry = Gate::Entry::kNever;
-  const grpc::Status entered = Guarded([&] {
-    grpc::Status refused;
-    waited_ = true;
-    entry = environment_.gate.Enter(context_, 0, queue(), *this, &refused);
-    return refused;
-  });
-  if (!entered.ok()) {
-    Finish(entered);
-  } else if (entry == Gate::Entry::kNow) {
-    waited_ = false;
+  grpc::Status refused;
+  const Gate::Entry entry =
+      environment_.gate.Enter(context_, std::nullopt, queue(), *this, &refused);
+  if (entry == Gate::Entry::kNow) {
     Run();
+  } else if (entry == Gate::Entry::kNever) {
+    Finish(refused);
   }
 }
 
@@ -82,9 +77,7 @@ void SessionCall::Run() {
 }
 
 grpc::Status SessionCall::Open() {
-  if (waited_) {
-    if (grpc::Status returned = environment_.gate.Return(context_); !returned.ok()) return returned;
-  }
+  if (grpc::Status begun = environment_.gate.Begin(context_); !begun.ok()) return begun;
   const runtime::Client& client = context_.client();
   if (client.account != nullptr) {
     auto charge = client.account->Take(runtime::Holding::kSessions);

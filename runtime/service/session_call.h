@@ -33,7 +33,6 @@ class SessionCall final : public Call, private Task {
   runtime::SessionTable& sessions_;
   Late<runtime::Runtime>& runtime_;
   Step step_ = Step::kAwaited;
-  bool waited_ = false;  // for the client's rate
   runtime::SessionId id_ = 0;
   CallContext context_;
   RawService::Stream stream_{&context_};

@@ -100,42 +100,30 @@ class UnaryCall final : public Call, private Deferred, private Task {
       return;
     }
     new UnaryCall(method_);
-    Gate::Entry entry = Gate::Entry::kNever;
-    const grpc::Status entered = Guarded([&] { return Enter(&entry); });
-    if (!entered.ok() || entry == Gate::Entry::kNever) {
-      Answer(entered);
-    } else if (entry == Gate::Entry::kNow) {
-      waited_ = false;
+    grpc::Status refused;
+    const Gate::Entry entry = Enter(&refused);
+    if (entry == Gate::Entry::kNow) {
       Run();
+    } else if (entry == Gate::Entry::kNever) {
+      Answer(refused);
     }
   }
 
  private:
   // Afterwards this may be gone, if the call is to begin later.
-  grpc::Status Enter(Gate::Entry* entry) {
+  Gate::Entry Enter(grpc::Status* refused) {
     Gate& gate = method_.environment.gate;
-    grpc::Status refused;
-    if (counts_) {
-      waited_ = true;
-      *entry = gate.Enter(context_, bytes_.Length(), queue(), *this, &refused);
-      return refused;
-    }
-    gate.EnterFreely(context_);
-    *entry = Gate::Entry::kNow;
-    return method_.options.collects ? grpc::Status::OK : gate.CheckServing();
+    if (counts_) return gate.Enter(context_, bytes_.Length(), queue(), *this, refused);
+    return gate.EnterFreely(context_, bytes_.Length(), method_.options.collects, refused);
   }
 
   // Begins the call.
   void Run() override {
     // The handler may have answered when it returns, and this may be gone: unless it failed.
     const grpc::Status status = Guarded([this] {
-      if (waited_) {
-        if (grpc::Status returned = method_.environment.gate.Return(context_); !returned.ok())
-          return returned;
-      }
-      const runtime::Client& client = context_.client();
-      method_.environment.meter.Taken(client, bytes_.Length());
-      if (auto entered = context_.admission().Enter(client.account, bytes_.Length()); !entered)
+      if (grpc::Status begun = method_.environment.gate.Begin(context_); !begun.ok()) return begun;
+      const auto& account = context_.client().account;
+      if (auto entered = context_.admission().Enter(account, bytes_.Length()); !entered)
         return RefusalOf(entered.error());
       return HandleCall();
     });
@@ -199,8 +187,7 @@ class UnaryCall final : public Call, private Deferred, private Task {
   }
 
   const Method method_;
-  const bool counts_;    // in the client's rate
-  bool waited_ = false;  // for its rate
+  const bool counts_;  // in the client's rate
   CallContext context_;
   grpc::ByteBuffer bytes_;  // the request, until it is decoded
   Request request_;

@@ -12,23 +12,24 @@ namespace {
 class Execution {
  public:
   Execution(const Graph& graph, NeuronRunner& neuron, TimePoint deadline)
-      : graph_(graph), neuron_(neuron), deadline_(deadline), values_(graph.nodes.size()) {
-    readers_.resize(graph.nodes.size());
-  }
+      : graph_(graph),
+        neuron_(neuron),
+        deadline_(deadline),
+        given_(graph.nodes.size()),
+        readers_(graph.nodes.size()),
+        values_(graph.nodes.size()) {}
 
   void Give(Port port, Tensor tensor) {
-    given_.resize(graph_.nodes.size());
     given_[port.node] = true;
     values_[port.node] = {std::move(tensor)};
   }
   // Somebody reads the output in the end.
   void Want(Port port) { ++readers_[port.node]; }
   Result<void> Run();
-  Tensor Take(Port port) { return TakeValue(port); }
+  // One of its readers has it.
+  Tensor Take(Port port);
 
  private:
-  bool IsGiven(size_t node) const { return node < given_.size() && given_[node]; }
-  Tensor TakeValue(Port port);
   Result<std::vector<Tensor>> RunNode(const Node& node, std::vector<Tensor> inputs);
 
   const Graph& graph_;
@@ -39,7 +40,7 @@ class Execution {
   std::vector<std::vector<Tensor>> values_;
 };
 
-Tensor Execution::TakeValue(Port port) {
+Tensor Execution::Take(Port port) {
   std::vector<Tensor>& outputs = values_[port.node];
   if (--readers_[port.node] != 0) return outputs[port.output];
   Tensor last = std::move(outputs[port.output]);
@@ -50,8 +51,8 @@ Tensor Execution::TakeValue(Port port) {
 Result<std::vector<Tensor>> Execution::RunNode(const Node& node, std::vector<Tensor> inputs) {
   if (const auto* constant = std::get_if<op::Const>(&node.operation))
     return std::vector<Tensor>{constant->value};
-  if (const auto* placeholder = std::get_if<op::Placeholder>(&node.operation)) {
-    if (placeholder->has_default) return inputs;
+  if (std::holds_alternative<op::Placeholder>(node.operation)) {
+    if (!inputs.empty()) return inputs;
     return Fail(Nerr::kInvalid, "you must feed a value for it");
   }
   if (const auto* neuron = std::get_if<op::Neuron>(&node.operation))
@@ -61,14 +62,14 @@ Result<std::vector<Tensor>> Execution::RunNode(const Node& node, std::vector<Ten
 
 Result<void> Execution::Run() {
   for (size_t i = graph_.nodes.size(); i-- > 0;) {
-    if (readers_[i] == 0 || IsGiven(i)) continue;
+    if (readers_[i] == 0 || given_[i]) continue;
     for (const Port& input : graph_.nodes[i].inputs) ++readers_[input.node];
   }
   for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-    if (readers_[i] == 0 || IsGiven(i)) continue;
+    if (readers_[i] == 0 || given_[i]) continue;
     const Node& node = graph_.nodes[i];
     std::vector<Tensor> inputs;
-    for (const Port& input : node.inputs) inputs.push_back(TakeValue(input));
+    for (const Port& input : node.inputs) inputs.push_back(Take(input));
     auto outputs = RunNode(node, std::move(inputs));
     if (!outputs) {
       return Fail(outputs.error().code, "node '{}': {}", node.name, AsIs(outputs.error().text));

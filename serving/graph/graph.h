@@ -31,9 +31,8 @@ struct TensorSpec {
 // The host operations, with what their attributes say. Inputs are Node::inputs.
 namespace op {
 
-struct Placeholder {
+struct Placeholder {  // of its input, if it has one and is not fed
   TensorSpec spec;
-  bool has_default = false;  // its one input
 };
 struct Const {
   Tensor value;

@@ -116,6 +116,17 @@ Result<std::vector<op::NeuronTensor>> NeuronTensors(const Attributes& attributes
   return tensors;
 }
 
+Result<Operation> PlaceholderOf(tf::NodeDef& node) {
+  const Attributes attributes(node);
+  tf::TensorShapeProto unknown;
+  unknown.set_unknown_rank(true);
+  const tf::AttrValue* const type = attributes.Find("dtype");
+  const tf::AttrValue* const shape = attributes.Find("shape");
+  NRTD_ASSIGN(TensorSpec spec, SpecOf(type == nullptr ? tf::DT_INVALID : type->type(),
+                                      shape == nullptr ? unknown : shape->shape()));
+  return op::Placeholder{std::move(spec)};
+}
+
 Result<Operation> NeuronOf(tf::NodeDef& node) {
   const Attributes attributes(node);
   op::Neuron neuron;
@@ -150,28 +161,8 @@ std::function<Result<Operation>(tf::NodeDef&)> Plain() {
 
 const std::unordered_map<std::string, Maker>& Makers() {
   static const auto* const makers = new std::unordered_map<std::string, Maker>{
-      {"Placeholder",
-       {0, 0,
-        [](tf::NodeDef& node) -> Result<Operation> {
-          const tf::AttrValue* shape = Attributes(node).Find("shape");
-          tf::TensorShapeProto unknown;
-          unknown.set_unknown_rank(true);
-          const tf::AttrValue* type = Attributes(node).Find("dtype");
-          NRTD_ASSIGN(TensorSpec spec, SpecOf(type == nullptr ? tf::DT_INVALID : type->type(),
-                                              shape == nullptr ? unknown : shape->shape()));
-          return op::Placeholder{std::move(spec)};
-        }}},
-      {"PlaceholderWithDefault",
-       {1, 1,
-        [](tf::NodeDef& node) -> Result<Operation> {
-          const tf::AttrValue* shape = Attributes(node).Find("shape");
-          const tf::AttrValue* type = Attributes(node).Find("dtype");
-          tf::TensorShapeProto unknown;
-          unknown.set_unknown_rank(true);
-          NRTD_ASSIGN(TensorSpec spec, SpecOf(type == nullptr ? tf::DT_INVALID : type->type(),
-                                              shape == nullptr ? unknown : shape->shape()));
-          return op::Placeholder{std::move(spec), true};
-        }}},
+      {"Placeholder", {0, 0, PlaceholderOf}},
+      {"PlaceholderWithDefault", {1, 1, PlaceholderOf}},
       {"Const",
        {0, 0,
         [](tf::NodeDef& node) -> Result<Operation> {

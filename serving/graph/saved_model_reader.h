@@ -10,7 +10,6 @@
 
 namespace nrtd::serving {
 
-inline constexpr uint64_t kMaxSavedModelBytes = uint64_t{2} << 30;  // protobuf's own
 inline constexpr int kMaxGraphNodes = 65'536;
 
 // What folder/saved_model.pb holds, tags "serve". kInvalid with the file: it cannot be read or

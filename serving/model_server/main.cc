@@ -140,7 +140,7 @@ int LoadAndServe(const Flags& flags) {
     signalled.set_value(number);
     if (!serving) models.Stop();
   });
-  const bool loaded = models.AwaitLoaded(TimePoint::max() - std::chrono::hours(1));
+  const bool loaded = models.AwaitLoaded(TimePoint::max());
   serving = loaded;
   const int exit_code = loaded ? Serve(flags, models, [&] { return signal.get(); }) : 0;
   if (exit_code != 0) (void)::kill(::getpid(), SIGTERM);  // for the thread that waits for one

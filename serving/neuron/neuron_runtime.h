@@ -30,8 +30,8 @@ struct NeuronOptions {
   // turn. Empty: each network gets a group of as many cores as it was cut for.
   std::vector<GroupSize> group_sizes;
   std::optional<uint32_t> ninfer;  // NEURON_MAX_NUM_INFERS
-  uint32_t infer_timeout_s =
-      10;  // NEURON_FRAMEWORK_INFER_TIMEOUT_SEC, for networks without their own
+  // NEURON_FRAMEWORK_INFER_TIMEOUT_SEC, for networks without a time-out of their own.
+  uint32_t infer_timeout_s = 10;
   Duration connect_timeout = std::chrono::seconds(3);
 
   // From the environment. kInvalid with the variable and its value.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serving/service/grpc_services.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "proto/tensorflow_serving/services.pb.h"
@@ -17,12 +18,9 @@ namespace tfs = ::tensorflow::serving;
 
 // A client without a deadline waits as long as it takes, within reason.
 TimePoint DeadlineOf(const grpc::ServerContext& context) {
-  constexpr auto kLongest = std::chrono::hours(24);
-  const auto now = std::chrono::steady_clock::now();
-  const auto left = context.deadline() - std::chrono::system_clock::now();
-  return now + std::min<Duration>(
-                   kLongest, std::chrono::duration_cast<Duration>(
-                                 std::min<std::chrono::system_clock::duration>(left, kLongest)));
+  constexpr std::chrono::system_clock::duration kLongest = std::chrono::hours(24);
+  return std::chrono::steady_clock::now() +
+         std::min(context.deadline() - std::chrono::system_clock::now(), kLongest);
 }
 
 }  // namespace

@@ -199,11 +199,4 @@ void SetTyped(const Tensor& tensor, tf::TensorProto* proto) {
   }
 }
 
-void SetContent(Tensor tensor, tf::TensorProto* proto) {
-  proto->Clear();
-  proto->set_dtype(DataTypeOf(tensor.dtype()));
-  SetShape(tensor.shape(), proto->mutable_tensor_shape());
-  *proto->mutable_tensor_content() = std::move(tensor).TakeBytes();
-}
-
 }  // namespace nrtd::serving

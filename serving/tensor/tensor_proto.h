@@ -25,9 +25,6 @@ Result<Tensor> TakeTensor(tensorflow::TensorProto& proto);
 
 // Into the typed field, as the original answers.
 void SetTyped(const Tensor& tensor, tensorflow::TensorProto* proto);
-// Into tensor_content, without a copy if the tensor is the last one that has the elements.
-void SetContent(Tensor tensor, tensorflow::TensorProto* proto);
-
 // kInvalid for an unknown rank; -1 stays for a dimension that may be any.
 Result<Shape> ShapeOf(const tensorflow::TensorShapeProto& proto);
 void SetShape(const Shape& shape, tensorflow::TensorShapeProto* proto);

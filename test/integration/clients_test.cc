@@ -26,9 +26,7 @@ class ClientsTest : public DaemonTest {
     WriteText(File("slow.neff"), SlowNeff());
   }
   void Restart(const std::vector<std::string>& arguments) {
-    client_.reset();
-    ASSERT_EQ(daemon().Stop(), 0);
-    StartDaemon(arguments);
+    RestartDaemon(arguments);
     idle_ = ReadUsage(client());
   }
   // Lets other users reach the socket and the files.
@@ -98,8 +96,7 @@ TEST_F(ClientsTest, LogLinesNameTheClient) {
 }
 
 TEST_F(ClientsTest, ThousandsOfConnectionsComeAndGo) {
-  EXPECT_EQ(daemon().Stop(), 0);
-  StartDaemon({"--call-rate", "0"});  // one process is many clients here
+  RestartDaemon({"--call-rate", "0"});  // one process is many clients here
   const size_t files = daemon().OpenFiles();
   for (int i = 0; i < 2'000; ++i) (void)RtdClient(address()).GetVersion();
   Await("their descriptors to be closed", [&] { return daemon().OpenFiles() <= files + 4; });

@@ -33,6 +33,12 @@ void DaemonTest::SetUp() {
   StartDaemon();
 }
 
+void DaemonTest::RestartDaemon(const std::vector<std::string>& arguments) {
+  client_.reset();
+  ASSERT_EQ(daemon_->Stop(), 0);
+  StartDaemon(arguments);
+}
+
 void DaemonTest::TearDown() {
   client_.reset();
   if (daemon_ == nullptr) return;

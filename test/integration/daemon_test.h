@@ -60,6 +60,8 @@ class DaemonTest : public ::testing::Test {
 
   // Starts another one with the test's socket and these arguments behind the usual ones.
   void StartDaemon(const std::vector<std::string>& arguments = {});
+  // The same after the one that runs has stopped.
+  void RestartDaemon(const std::vector<std::string>& arguments);
   std::vector<std::string> Arguments(const std::vector<std::string>& more = {}) const;
 
   std::string SocketPath() const { return folder_.File("nrtd.sock"); }

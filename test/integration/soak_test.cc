@@ -29,8 +29,7 @@ class SoakTest : public DaemonTest {
   void SetUp() override {
     DaemonTest::SetUp();
     if (IsSkipped()) return;
-    EXPECT_EQ(daemon().Stop(), 0);
-    StartDaemon({"--call-rate", "0"});
+    RestartDaemon({"--call-rate", "0"});
   }
 
   struct Footprint {

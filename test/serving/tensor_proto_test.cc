@@ -47,8 +47,8 @@ TEST(TensorProtoTest, EveryTypeSurvivesBothForms) {
     const Tensor from_typed = Must(TakeTensor(typed));
     EXPECT_EQ(from_typed.dtype(), dtype);
     EXPECT_EQ(from_typed.bytes(), bytes) << DTypeName(dtype);
-    tensorflow::TensorProto content;
-    SetContent(tensor, &content);
+    auto content = Proto(DataTypeOf(dtype), {3});
+    content.set_tensor_content(bytes);
     EXPECT_EQ(Must(TakeTensor(content)).bytes(), bytes);
     EXPECT_EQ(DTypeOf(DataTypeOf(dtype)), dtype);
   }
