@@ -3,11 +3,14 @@
 // Runs one tensor instruction on a small memory of random values, for tests of what it means.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <random>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,10 +24,30 @@ namespace nrtd::sim {
 inline constexpr uint32_t kVar = 1;
 inline constexpr uint32_t kConst = 2;
 
+// Where an element of a tensor is. No vector: a test makes millions of them, and memory for each
+// would take most of its time under a sanitizer.
+class Index {
+ public:
+  explicit Index(size_t rank) : rank_(rank) {}
+  Index(std::initializer_list<int64_t> values) : rank_(values.size()) {
+    std::copy(values.begin(), values.end(), values_);
+  }
+  int64_t& operator[](size_t d) { return values_[d]; }
+  int64_t operator[](size_t d) const { return values_[d]; }
+  int64_t& back() { return values_[rank_ - 1]; }
+  [[nodiscard]] int64_t back() const { return values_[rank_ - 1]; }
+  [[nodiscard]] size_t size() const { return rank_; }
+  [[nodiscard]] std::string Text() const { return ShapeText({values_, values_ + rank_}); }
+
+ private:
+  size_t rank_;
+  int64_t values_[kMaxRank] = {};
+};
+
 // Walks all index tuples of `dims`.
 inline void ForEach(const std::vector<int64_t>& dims,
-                    const std::function<void(const std::vector<int64_t>&)>& visit) {
-  std::vector<int64_t> index(dims.size(), 0);
+                    const std::function<void(const Index&)>& visit) {
+  Index index(dims.size());
   while (true) {
     visit(index);
     size_t d = dims.size();
@@ -57,17 +80,17 @@ class KernelTest : public ::testing::TestWithParam<Kernels> {
   // What takes minutes in so many pieces under a sanitizer; small instructions show the same.
   static bool TakesTooLong() { return kSanitized && GetParam() == Kernels::kPieces; }
 
-  static size_t At(const Operand& operand, const std::vector<int64_t>& index) {
-    size_t at = operand.offset / sizeof(float);
-    for (size_t d = 0; d < index.size(); ++d)
-      at += static_cast<size_t>(index[d] * operand.strides[d]);
-    return at;
+  static size_t At(const Operand& operand, const Index& index) {
+    const int64_t* strides = operand.strides.data();
+    int64_t at = static_cast<int64_t>(operand.offset / sizeof(float));
+    for (size_t d = 0; d < index.size(); ++d) at += index[d] * strides[d];
+    return static_cast<size_t>(at);
   }
-  float& Value(const Operand& operand, const std::vector<int64_t>& index) {
+  float& Value(const Operand& operand, const Index& index) {
     return (operand.var_id == kConst ? constants_ : memory_)[At(operand, index)];
   }
   // As above, with dimensions of 1 repeated.
-  float Repeated(const Operand& operand, std::vector<int64_t> index) {
+  float Repeated(const Operand& operand, Index index) {
     for (size_t d = 0; d < index.size(); ++d) {
       if (operand.dims[d] == 1) index[d] = 0;
     }
@@ -108,16 +131,19 @@ class KernelTest : public ::testing::TestWithParam<Kernels> {
     return kernel ? std::move(*kernel) : nullptr;
   }
 
-  void Expect(const Operand& output, const std::function<double(const std::vector<int64_t>&)>& want,
+  void Expect(const Operand& output, const std::function<double(const Index&)>& want,
               double tolerance) {
     std::vector<double> expected;
     ForEach(output.dims, [&](const auto& index) { expected.push_back(want(index)); });
     size_t i = 0;
+    size_t wrong = 0;
     ForEach(output.dims, [&](const auto& index) {
-      ASSERT_NEAR(Value(output, index), expected[i], tolerance * (1 + std::abs(expected[i])))
-          << ShapeText(index);
-      ++i;
+      const double got = Value(output, index);
+      const double want = expected[i++];
+      if (!(std::abs(got - want) <= tolerance * (1 + std::abs(want))) && ++wrong == 1)
+        ADD_FAILURE() << index.Text() << " is " << got << ", expected " << want;
     });
+    ASSERT_EQ(wrong, 0U);
   }
 
   void CheckConv(const Conv2d& conv) {

@@ -72,7 +72,7 @@ TEST_P(KernelTest, SoftmaxSumsToOneOverItsAxis) {
     if (HasFatalFailure()) return;
     Expect(
         out,
-        [&](const std::vector<int64_t>& index) {
+        [&](const Index& index) {
           double sum = 0;
           for (int64_t i = 0; i < in.dims[static_cast<size_t>(axis)]; ++i) {
             auto other = index;
@@ -166,7 +166,7 @@ TEST_P(KernelTest, SoftmaxScalesAndMasksBefore) {
     for (int64_t axis : {1, 2}) {
       for (const Operand& out : {Temp({2, 3, 13}, 1000), in}) {
         const std::vector<float> before = memory_;
-        const auto z = [&](const std::vector<int64_t>& index) {
+        const auto z = [&](const Index& index) {
           auto at = index;
           for (size_t d = 0; d < at.size(); ++d) {
             if (mask.dims[d] == 1) at[d] = 0;
@@ -178,7 +178,7 @@ TEST_P(KernelTest, SoftmaxScalesAndMasksBefore) {
         ASSERT_TRUE(kernel->Run());
         Expect(
             out,
-            [&](const std::vector<int64_t>& index) {
+            [&](const Index& index) {
               double sum = 0;
               for (int64_t i = 0; i < in.dims[static_cast<size_t>(axis)]; ++i) {
                 auto other = index;
@@ -215,7 +215,7 @@ TEST_P(KernelTest, NormalisesRows) {
       if (HasFatalFailure()) return;
       Expect(
           out,
-          [&](const std::vector<int64_t>& index) {
+          [&](const Index& index) {
             double mean = 0;
             double variance = 0;
             auto at = index;
@@ -225,7 +225,7 @@ TEST_P(KernelTest, NormalisesRows) {
               variance += std::pow(Value(in, at) - mean, 2);
             variance /= static_cast<double>(count);
             const double y = (Value(in, index) - mean) / std::sqrt(variance + 1e-3);
-            const std::vector<int64_t> column{index.back()};
+            const Index column{index.back()};
             return y * (scale ? Value(*scale, column) : 1) + (bias ? Value(*bias, column) : 0);
           },
           1e-4);
@@ -251,10 +251,10 @@ TEST_P(KernelTest, ReducesOverAnyDimensions) {
         if (HasFatalFailure()) return;
         Expect(
             out,
-            [&](const std::vector<int64_t>& index) {
+            [&](const Index& index) {
               double result = starts[kind];
               double count = 0;
-              ForEach(in.dims, [&](const std::vector<int64_t>& from) {
+              ForEach(in.dims, [&](const Index& from) {
                 for (size_t d = 0; d < kept.size(); ++d) {
                   if (kept[d] != 1 && from[d] != index[d]) return;
                 }
@@ -280,8 +280,7 @@ TEST_P(KernelTest, ANaNStaysInAReductionWhateverComesBehindIt) {
     for (const Operand& in : {rows, transposed}) {
       for (const std::vector<int64_t>& kept :
            std::vector<std::vector<int64_t>>{{kRows, 1}, {1, kColumns}, {1, 1}}) {
-        for (const std::vector<int64_t>& place :
-             std::vector<std::vector<int64_t>>{{0, 0}, {2, 9}, {kRows - 1, kColumns - 1}}) {
+        for (const Index& place : {Index{0, 0}, Index{2, 9}, Index{kRows - 1, kColumns - 1}}) {
           ForEach(in.dims, [&](const auto& index) {
             Value(in, index) = static_cast<float>(index[0] * 7 % 5 - index[1] * 3 % 11);
           });
@@ -293,7 +292,7 @@ TEST_P(KernelTest, ANaNStaysInAReductionWhateverComesBehindIt) {
             const bool there =
                 (kept[0] == 1 || index[0] == place[0]) && (kept[1] == 1 || index[1] == place[1]);
             EXPECT_EQ(std::isnan(Value(out, index)), there)
-                << ShapeText(kept) << " at " << ShapeText(index);
+                << ShapeText(kept) << " at " << index.Text();
           });
         }
       }

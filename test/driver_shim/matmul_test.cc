@@ -43,7 +43,7 @@ TEST_P(MatMulTest, MultipliesMatricesInEveryForm) {
       };
       Expect(
           test.c,
-          [&](const std::vector<int64_t>& index) {
+          [&](const Index& index) {
             double sum = test.bias ? Repeated(*test.bias, index) : 0;
             const size_t rank = index.size();
             for (int64_t k = 0; k < 3; ++k) {
@@ -99,7 +99,7 @@ TEST_P(MatMulTest, MultipliesLargerMatricesByConstantsInEveryForm) {
       };
       Expect(
           test.c,
-          [&](std::vector<int64_t> index) {
+          [&](Index index) {
             double sum = test.bias ? Repeated(*test.bias, index) : 0;
             const size_t rank = index.size();
             auto a = index;
@@ -266,7 +266,7 @@ TEST_P(MatMulTest, MultipliesBatchesThatTheNetworkMakes) {
         if (HasFatalFailure()) return;
         Expect(
             matmul.c,
-            [&](std::vector<int64_t> index) {
+            [&](Index index) {
               double sum = 0;
               auto a = index;
               auto b = index;
@@ -331,7 +331,7 @@ TEST_P(MatMulTest, MultipliesOperandsThatAreRepeated) {
           if (HasFatalFailure()) return;
           Expect(
               product.c,
-              [&](const std::vector<int64_t>& index) {
+              [&](const Index& index) {
                 double sum = 0;
                 for (int64_t k = 0; k < kDepth; ++k) {
                   sum += double{round(Value(product.a, {index[0], k}))} *
