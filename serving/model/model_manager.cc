@@ -82,6 +82,7 @@ Result<void> ModelManager::SetModels(const std::vector<ModelSource>& models) {
     }
   }
   MutexLock lock(mutex_);
+  for (const ModelSource& source : models) NRTD_TRY(CheckLabels(source));
   for (auto& [name, model] : models_) model.listed = false;
   for (const ModelSource& source : models) {
     Model& model = models_[source.name];
@@ -91,6 +92,57 @@ Result<void> ModelManager::SetModels(const std::vector<ModelSource>& models) {
   look_ = true;
   changed_.NotifyAll();
   return {};
+}
+
+Result<void> ModelManager::CheckLabels(const ModelSource& source) const {
+  if (models_.empty()) return {};
+  const auto model = models_.find(source.name);
+  for (const auto& [label, number] : source.labels) {
+    const bool is_known = model != models_.end();
+    if (is_known) {
+      const auto version = model->second.versions.find(number);
+      const bool is_available = version != model->second.versions.end() &&
+                                version->second.status.state == Status::AVAILABLE;
+      const auto& labels = model->second.source.labels;
+      const auto before = labels.find(label);
+      const bool moves = before != labels.end() && before->second != number;
+      if (is_available || (options_.labels_of_unavailable && !moves)) continue;
+    } else if (options_.labels_of_unavailable) {
+      continue;
+    }
+    return Fail(Nerr::kFailedState,
+                "Request to assign label to version {} of model {}, which is not currently "
+                "available for inference",
+                number, source.name);
+  }
+  return {};
+}
+
+Result<void> ModelManager::Failures(const std::string& what) const {
+  std::string failures;
+  size_t count = 0;
+  MutexLock lock(mutex_);
+  for (const auto& [name, model] : models_) {
+    const VersionStatus* failed = nullptr;
+    bool is_served = false;
+    for (const auto& [number, version] : model.versions) {
+      if (version.status.state == Status::END && !version.status.error.empty())
+        failed = &version.status;
+      is_served = is_served || version.servable != nullptr || version.anew;
+    }
+    if (!model.listed || is_served || failed == nullptr) continue;
+    failures += fmt::format("{{{{name: {} version: {}}} due to error: {}}}, ", Printable(name),
+                            failed->version, failed->error);
+    ++count;
+  }
+  if (count == 0) return {};
+  return Fail(Nerr::kFail, "{} {} did not become available: {{{}}}", count, AsIs(what),
+              AsIs(failures));
+}
+
+bool ModelManager::Knows(const std::string& model) const {
+  MutexLock lock(mutex_);
+  return models_.contains(model);
 }
 
 bool ModelManager::IsSettled() const {

@@ -59,6 +59,8 @@ class ModelManager {
     Duration poll = std::chrono::seconds(1);  // of the folders; zero: once
     int load_retries = 5;                     // after the first failure
     Duration retry_after = std::chrono::minutes(1);
+    // A label that is new, or stays where it is, may name a version that is not available.
+    bool labels_of_unavailable = false;
   };
   using Loader = std::function<Result<std::shared_ptr<const Servable>>(
       const std::string& model, int64_t version, const std::string& folder)>;
@@ -67,7 +69,8 @@ class ModelManager {
   ModelManager(const Options& options, Loader load);
   ~ModelManager();
 
-  // The models from now on. kInvalid: a name twice, a path that is not absolute.
+  // The models from now on. kInvalid: a name twice, a path that is not absolute; kFailedState: a
+  // label of a version that is not available (the first models may have any).
   Result<void> SetModels(const std::vector<ModelSource>& models);
   // Until every model has a version that is available or has failed for good. False: `deadline`.
   bool AwaitLoaded(TimePoint deadline);
@@ -81,6 +84,11 @@ class ModelManager {
   // kInvalidHandle: "Latest(name)", "Specific(name, 3)"; kInvalid: an unknown label. Waits until
   // `deadline` for a version that is being loaded anew.
   Result<std::shared_ptr<const Servable>> Find(const Wanted& wanted, TimePoint deadline);
+  // kFail with the errors of models of which every version failed for good; `what` says what they
+  // are: "1 servable(s) did not become available: ...".
+  Result<void> Failures(const std::string& what) const;
+  // Whether it is, or was, among the models.
+  bool Knows(const std::string& model) const;
   // By falling version; empty for an unknown model.
   std::vector<VersionStatus> Status(const std::string& model) const;
 
@@ -105,6 +113,7 @@ class ModelManager {
     int64_t version = 0;
     std::string folder;
   };
+  Result<void> CheckLabels(const ModelSource& source) const NRTD_REQUIRES(mutex_);
   void Run();
   void LookAtFolders();
   void DropAll();

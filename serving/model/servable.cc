@@ -6,10 +6,39 @@
 #include "serving/graph/saved_model_reader.h"
 
 namespace nrtd::serving {
+namespace {
 
-Result<std::shared_ptr<const Servable>> LoadServable(
-    const std::string& model, int64_t version, const std::string& folder,
-    const std::shared_ptr<NeuronRuntime>& runtime) {
+std::vector<std::string> OutputsOf(const Signature& signature) {
+  std::vector<std::string> names;
+  for (const auto& [name, output] : signature.outputs) names.push_back(name);
+  return names;
+}
+
+void MakeQueues(BatchScheduler& batching, Servable& servable) {
+  for (const auto& [name, signature] : servable.graph.signatures) {
+    servable.queues[name] = std::make_unique<BatchQueue>(
+        batching, [&graph = servable.graph, &signature = signature, &neuron = *servable.neuron,
+                   all = OutputsOf(signature)](Tensors inputs, TimePoint deadline) {
+          return Execute(graph, signature, std::move(inputs), all, neuron, deadline);
+        });
+  }
+}
+
+}  // namespace
+
+Result<Tensors> Servable::Run(const std::string& name, Tensors inputs,
+                              const std::vector<std::string>& wanted, TimePoint deadline) const {
+  const Signature& signature = graph.signatures.at(name);
+  const auto queue = queues.find(name);
+  if (queue != queues.end() && wanted.size() == signature.outputs.size())
+    return queue->second->Run(std::move(inputs), deadline);
+  return Execute(graph, signature, std::move(inputs), wanted, *neuron, deadline);
+}
+
+Result<std::shared_ptr<const Servable>> LoadServable(const std::string& model, int64_t version,
+                                                     const std::string& folder,
+                                                     const std::shared_ptr<NeuronRuntime>& runtime,
+                                                     BatchScheduler* batching) {
   NRTD_ASSIGN(tensorflow::SavedModel saved_model, ReadSavedModelFile(folder));
   auto servable = std::make_shared<Servable>();
   servable->model = model;
@@ -26,6 +55,7 @@ Result<std::shared_ptr<const Servable>> LoadServable(
   NRTD_ASSIGN(servable->neuron, NeuronModel::Load(servable->graph, runtime));
   for (const uint32_t index : servable->graph.neuron_ops)
     std::get<op::Neuron>(servable->graph.nodes[index].operation).executable.reset();
+  if (batching != nullptr) MakeQueues(*batching, *servable);
   return servable;
 }
 

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "proto/tensorflow_serving/apis.pb.h"
+#include "serving/batching/batch_scheduler.h"
 #include "serving/graph/executor.h"
 #include "serving/neuron/neuron_runtime.h"
 
@@ -18,12 +21,20 @@ struct Servable {
   Graph graph;  // without the executables, which the daemon has
   std::unique_ptr<NeuronRunner> neuron;
   tensorflow::serving::SignatureDefMap signatures;  // as the SavedModel has them
+  // With batching: of each signature, for requests that want all of its outputs.
+  std::map<std::string, std::unique_ptr<BatchQueue>> queues;
+
+  // The outputs `wanted` of a signature of the graph, with other requests if there is batching.
+  // `inputs` are what Execute() takes, and so are errors. Threadsafe.
+  Result<Tensors> Run(const std::string& signature, Tensors inputs,
+                      const std::vector<std::string>& wanted, TimePoint deadline) const;
 };
 
 // Reads folder/saved_model.pb and loads its networks. Errors of ReadSavedModelFile(), BuildGraph()
-// and the daemon.
+// and the daemon. `batching`, if there is any, outlives the servable.
 Result<std::shared_ptr<const Servable>> LoadServable(const std::string& model, int64_t version,
                                                      const std::string& folder,
-                                                     const std::shared_ptr<NeuronRuntime>& runtime);
+                                                     const std::shared_ptr<NeuronRuntime>& runtime,
+                                                     BatchScheduler* batching);
 
 }  // namespace nrtd::serving

@@ -11,51 +11,25 @@
 #include <string>
 #include <thread>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
 #include <pthread.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "serving/model/model_manager.h"
-#include "serving/service/grpc_services.h"
+#include "serving/config/model_config.h"
+#include "serving/config/text_file.h"
+#include "serving/model_server/endpoints.h"
+#include "serving/model_server/flags.h"
 
 namespace nrtd::serving {
 namespace {
 
 // For requests under way, as long as Kubernetes gives a pod less its margin.
 constexpr auto kShutdownGrace = std::chrono::seconds(10);
+constexpr const char* kBatchWait = "/tensorflow/serving/batching_session/queuing_latency";
+constexpr Buckets kBatchWaitBuckets{100, 1.2, 52};
 
-struct Flags {
-  int port = 8500;
-  std::string model_name = "default";
-  std::string model_base_path;
-  double file_system_poll_wait_seconds = 1;
-  int max_num_load_retries = 5;
-  int64_t load_retry_interval_micros = 60'000'000;
-};
-
-void Declare(CLI::App& app, Flags& flags) {
-  app.add_option("--port", flags.port, "TCP port of the gRPC API")->capture_default_str();
-  app.add_option("--model_name", flags.model_name, "The model's name")->capture_default_str();
-  app.add_option("--model_base_path", flags.model_base_path,
-                 "The folder with the model's versions: folders with numbers for names");
-  app.add_option("--file_system_poll_wait_seconds", flags.file_system_poll_wait_seconds,
-                 "How often folders are looked at for new versions; 0: once")
-      ->capture_default_str();
-  app.add_option("--max_num_load_retries", flags.max_num_load_retries,
-                 "How often a version is tried again that could not be loaded")
-      ->capture_default_str();
-  app.add_option("--load_retry_interval_micros", flags.load_retry_interval_micros,
-                 "How long after a failure")
-      ->capture_default_str();
-  app.set_version_flag("--version", "TensorFlow ModelServer: 1.15.0 (neuron-rtd " NRTD_VERSION ")");
-}
-
-// SIGTERM and SIGINT are for AwaitSignal() alone.
+// SIGTERM and SIGINT are for sigwait() alone.
 sigset_t BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -65,8 +39,10 @@ sigset_t BlockSignals() {
   return signals;
 }
 
-void Say(const std::string& problem) {
-  fmt::print(stderr, "tensorflow_model_server_neuron: {}\n", problem);
+int Refuse(const Error& problem) {
+  fmt::print(stderr, "Failed to start server. Error: {}: {}\n",
+             CodeName(StatusOf(problem).error_code()), problem.text);
+  return 255;
 }
 
 ModelManager::Options ManagerOptions(const Flags& flags) {
@@ -75,60 +51,106 @@ ModelManager::Options ManagerOptions(const Flags& flags) {
       std::chrono::duration<double>(flags.file_system_poll_wait_seconds));
   options.load_retries = flags.max_num_load_retries;
   options.retry_after = std::chrono::microseconds(flags.load_retry_interval_micros);
+  options.labels_of_unavailable = flags.allow_version_labels_for_unavailable_models;
   return options;
 }
 
-// Listens, and serves until a signal comes.
-int Serve(const Flags& flags, ModelManager& models, const std::function<int()>& await_signal) {
-  PredictionService prediction(models);
-  ModelService model_service(models);
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort(fmt::format("0.0.0.0:{}", flags.port), grpc::InsecureServerCredentials(),
-                           &port);
-  builder.SetMaxReceiveMessageSize(INT32_MAX);
-  builder.SetMaxSendMessageSize(INT32_MAX);
-  builder.RegisterService(&prediction);
-  builder.RegisterService(&model_service);
-  const auto server = builder.BuildAndStart();
-  if (server == nullptr || port == 0) {
-    Say(fmt::format("cannot listen on port {}", flags.port));
-    return 1;
-  }
-  Log(LogLevel::kInfo, "ModelServer", "Running gRPC ModelServer at 0.0.0.0:{} ...", port);
-  const int signal = await_signal();
-  Log(LogLevel::kInfo, "ModelServer", "signal {}: shutting down", signal);
-  server->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
-  return 0;
+Result<std::vector<ModelSource>> ConfiguredModels(const Flags& flags) {
+  if (flags.model_config_file.empty())
+    return std::vector<ModelSource>{{flags.model_name, flags.model_base_path, Latest{}, {}}};
+  tensorflow::serving::ModelServerConfig config;
+  NRTD_TRY(ReadTextMessage(flags.model_config_file, &config));
+  return SourcesOf(config);
 }
 
-int LoadAndServe(const Flags& flags) {
+// Reads the file of models again and again. A file that is wrong changes nothing.
+class ConfigPoller {
+ public:
+  ConfigPoller(const Flags& flags, ModelManager& models) : flags_(flags), models_(models) {
+    if (!flags.model_config_file.empty() && flags.model_config_file_poll_wait_seconds > 0)
+      thread_ = std::thread([this] { Run(); });
+  }
+  ~ConfigPoller() {
+    {
+      MutexLock lock(mutex_);
+      stopping_ = true;
+      stopped_.NotifyAll();
+    }
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  void Run() {
+    const auto wait = std::chrono::duration_cast<Duration>(
+        std::chrono::duration<double>(flags_.model_config_file_poll_wait_seconds));
+    MutexLock lock(mutex_);
+    while (!stopping_) {
+      const TimePoint next = clock_.Now() + wait;
+      while (!stopping_ && clock_.Now() < next) clock_.WaitUntil(stopped_, mutex_, next);
+      if (stopping_) return;
+      if (auto models = ConfiguredModels(flags_); !models) {
+        Log(LogLevel::kError, "ModelServer", "Failed to read ModelServerConfig file: {}",
+            AsIs(models.error().text));
+      } else if (auto set = models_.SetModels(*models); !set) {
+        Log(LogLevel::kError, "ModelServer",
+            "PollFilesystemAndReloadConfig failed to ReloadConfig: {}", AsIs(set.error().text));
+      }
+    }
+  }
+
+  const Flags flags_;
+  ModelManager& models_;
+  SteadyClock clock_;
+  Mutex mutex_;
+  CondVar stopped_;
+  bool stopping_ NRTD_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+Result<std::unique_ptr<BatchScheduler>> MakeBatching(const Flags& flags, Metrics& metrics) {
+  if (!flags.enable_batching) return nullptr;
+  BatchingParameters parameters;
+  if (!flags.batching_parameters_file.empty()) {
+    NRTD_ASSIGN(parameters, BatchingParameters::FromFile(flags.batching_parameters_file));
+  }
+  auto batching = std::make_unique<BatchScheduler>(parameters);
+  metrics.DeclareHistogram(kBatchWait, kBatchWaitBuckets);
+  batching->OnBatch([&metrics](double microseconds) {
+    metrics.Observe(kBatchWait, {{"thread_pool_name", ""}}, microseconds);
+  });
+  return batching;
+}
+
+// Serves until a signal comes.
+Result<void> Serve(const Flags& flags, ModelManager& models, Metrics& metrics,
+                   const std::function<int()>& await_signal) {
+  NRTD_TRY(models.Failures("servable(s)"));
+  Calls calls(models, metrics);
+  NRTD_ASSIGN(const auto endpoints, Endpoints::Open(flags, calls, metrics));
+  const ConfigPoller poller(flags, models);
+  const int signal = await_signal();
+  Log(LogLevel::kInfo, "ModelServer", "signal {}: shutting down", signal);
+  endpoints->Close(kShutdownGrace);
+  return {};
+}
+
+Result<void> LoadAndServe(const Flags& flags) {
   const sigset_t signals = BlockSignals();
-  if (flags.model_base_path.empty()) {
-    Say("--model_base_path is missing");
-    return 2;
-  }
-  const auto options = NeuronOptions::FromEnvironment();
-  if (!options) {
-    Say(options.error().text);
-    return 2;
-  }
+  NRTD_TRY(CheckFlags(flags));
+  NRTD_ASSIGN(const auto options, NeuronOptions::FromEnvironment());
+  NRTD_ASSIGN(const auto sources, ConfiguredModels(flags));
+  Metrics metrics;
+  NRTD_ASSIGN(const auto batching, MakeBatching(flags, metrics));
   ModelManager* manager = nullptr;
-  RuntimeKeeper keeper(*options, [&] { manager->LoadAnew(); });
+  RuntimeKeeper keeper(options, [&] { manager->LoadAnew(); });
   ModelManager models(ManagerOptions(flags),
                       [&](const std::string& model, int64_t version,
                           const std::string& folder) -> Result<std::shared_ptr<const Servable>> {
                         NRTD_ASSIGN(const auto runtime, keeper.Get());
-                        return LoadServable(model, version, folder, runtime);
+                        return LoadServable(model, version, folder, runtime, batching.get());
                       });
   manager = &models;
-  if (auto set = models.SetModels({{flags.model_name, flags.model_base_path, Latest{}, {}}});
-      !set) {
-    Say(set.error().text);
-    return 2;
-  }
+  NRTD_TRY(models.SetModels(sources));
   // A signal may come before anything is served.
   std::atomic<bool> serving{false};
   std::promise<int> signalled;
@@ -142,29 +164,23 @@ int LoadAndServe(const Flags& flags) {
   });
   const bool loaded = models.AwaitLoaded(TimePoint::max());
   serving = loaded;
-  const int exit_code = loaded ? Serve(flags, models, [&] { return signal.get(); }) : 0;
-  if (exit_code != 0) (void)::kill(::getpid(), SIGTERM);  // for the thread that waits for one
+  Result<void> served;
+  if (loaded) served = Serve(flags, models, metrics, [&] { return signal.get(); });
+  if (!served) (void)::kill(::getpid(), SIGTERM);  // for the thread that waits for one
   models.Shutdown();
   keeper.Release();
-  return exit_code;
+  return served;
 }
 
 int Run(int argc, char** argv) {
-  CLI::App app(
-      "Serves SavedModels of tensorflow-neuron 1.x over TensorFlow Serving's API, computed "
-      "by the neuron-rtd at NEURON_RTD_ADDRESS.",
-      "tensorflow_model_server_neuron");
   Flags flags;
-  Declare(app, flags);
-  app.allow_extras();
-  CLI11_PARSE(app, argc, argv);
-  for (const std::string& unknown : app.remaining())
-    fmt::print(stderr, "tensorflow_model_server_neuron: {} has no effect here\n", unknown);
+  if (const auto exit_code = ParseFlags(argc, argv, &flags)) return *exit_code;
   LogOptions log;
   log.console = true;
   log.syslog = false;
   InitLog(log);
-  return LoadAndServe(flags);
+  const auto served = LoadAndServe(flags);
+  return served ? 0 : Refuse(served.error());
 }
 
 }  // namespace

@@ -37,13 +37,13 @@ Outcome NeuronCc(const std::string& arguments) {
   return outcome;
 }
 
-const std::string kDigits = std::string(NRTD_SOURCE_DIR) + "/models/digits/digits.onnx";
+const std::string kDigitsModel = std::string(NRTD_SOURCE_DIR) + "/models/digits/digits.onnx";
 
 TEST(NeuronCc, CompilesAndPrintsATable) {
   const TemporaryFolder folder;
   const std::string neff = folder.File("digits.neff");
-  const Outcome outcome =
-      NeuronCc("compile " + kDigits + " --framework ONNX --output " + neff + " --fp32-cast none");
+  const Outcome outcome = NeuronCc("compile " + kDigitsModel + " --framework ONNX --output " +
+                                   neff + " --fp32-cast none");
   EXPECT_EQ(outcome.exit_code, 0) << outcome.text;
   EXPECT_THAT(outcome.text, AllOf(HasSubstr("input:0 float32 [1,1,8,8]"), HasSubstr("25408"),
                                   HasSubstr("scratch peak"), HasSubstr("simulated")));
@@ -53,7 +53,8 @@ TEST(NeuronCc, CompilesAndPrintsATable) {
 TEST(NeuronCc, SaysWhatWentWhere) {
   const TemporaryFolder folder;
   const std::string to = " --framework ONNX --output " + folder.File("x.neff");
-  const Outcome pieces = NeuronCc("compile " + kDigits + to + " --neuroncore-pipeline-cores 2");
+  const Outcome pieces =
+      NeuronCc("compile " + kDigitsModel + to + " --neuroncore-pipeline-cores 2");
   EXPECT_THAT(pieces.text, AllOf(HasSubstr("sg00  NeuronCore 0"), HasSubstr("sg01  NeuronCore 1"),
                                  HasSubstr("predicted on Inf1"), HasSubstr("one inference every")));
   const Outcome host = NeuronCc("compile " + ModelOf("host_topk_between_products") + to);
@@ -69,7 +70,7 @@ TEST(NeuronCc, CorrectsBiasesFromSamples) {
   const Shape shape{1, 1, 8, 8};
   Must(
       WriteFileAtomically(folder.File("input:0.npy"), SerializeNpy(DType::kFloat32, shape, first)));
-  const std::string command = "compile " + kDigits + " --framework ONNX --output " +
+  const std::string command = "compile " + kDigitsModel + " --framework ONNX --output " +
                               folder.File("digits.neff") + " --calibrate " + folder.File("");
   const Outcome outcome = NeuronCc(command);
   EXPECT_EQ(outcome.exit_code, 0) << outcome.text;
@@ -89,13 +90,13 @@ TEST(NeuronCc, FailsWithAMessage) {
   const std::string to = " --framework ONNX --output " + folder.File("x.neff");
   const std::pair<std::string, const char*> kFailures[] = {
       {"compile " + RefusedModel("unsupported_operators") + to, "Sinh (2)"},
-      {"compile " + kDigits + to + " --neuroncore-pipeline-cores 99",
+      {"compile " + kDigitsModel + to + " --neuroncore-pipeline-cores 99",
        "use --neuroncore-pipeline-cores"},
       {"compile " + folder.File("missing.onnx") + to, "No such file"},
-      {"compile " + kDigits + " --framework TENSORFLOW", "TENSORFLOW"},
-      {"compile " + kDigits + to + " --fp32-cast some", "some"},
-      {"compile " + kDigits + to + " --calibrate " + folder.File("none"), "No such file"},
-      {"compile " + kDigits + to + " --calibrate \"\"", "No such file"},
+      {"compile " + kDigitsModel + " --framework TENSORFLOW", "TENSORFLOW"},
+      {"compile " + kDigitsModel + to + " --fp32-cast some", "some"},
+      {"compile " + kDigitsModel + to + " --calibrate " + folder.File("none"), "No such file"},
+      {"compile " + kDigitsModel + to + " --calibrate \"\"", "No such file"},
       {"compile", "model"},
       {"", "subcommand"},
   };

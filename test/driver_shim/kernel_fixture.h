@@ -139,9 +139,9 @@ class KernelTest : public ::testing::TestWithParam<Kernels> {
     size_t wrong = 0;
     ForEach(output.dims, [&](const auto& index) {
       const double got = Value(output, index);
-      const double want = expected[i++];
-      if (!(std::abs(got - want) <= tolerance * (1 + std::abs(want))) && ++wrong == 1)
-        ADD_FAILURE() << index.Text() << " is " << got << ", expected " << want;
+      const double right = expected[i++];
+      if (!(std::abs(got - right) <= tolerance * (1 + std::abs(right))) && ++wrong == 1)
+        ADD_FAILURE() << index.Text() << " is " << got << ", expected " << right;
     });
     ASSERT_EQ(wrong, 0U);
   }

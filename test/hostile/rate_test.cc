@@ -113,7 +113,7 @@ TEST_F(RateTest, AClientThatGoesOnAlthoughItIsRefusedLosesItsConnection) {
     }
   }
   EXPECT_TRUE(connection.AtEnd());
-  EXPECT_THAT(client().GetVersion().runtime_version().full_version(), testing::Not(""));
+  EXPECT_THAT(client().GetVersion().runtime_version().full_version(), ::testing::Not(""));
 }
 
 }  // namespace

@@ -111,16 +111,16 @@ TEST(RangeAllocatorDeathTest, FreeingTwiceIsCaught) {
 // Succeeds exactly when some place exists, never overlaps, and its figures are true, whatever the
 // order of calls.
 TEST(RangeAllocator, AgreesWithANaiveModelOverManyRandomCalls) {
-  constexpr uint64_t kBase = 4099;
-  constexpr uint64_t kSize = 1500;
+  constexpr uint64_t base = 4099;
+  constexpr uint64_t size = 1500;
   struct Held {
     uint64_t address;
     uint64_t size;
   };
   for (const uint64_t seed : {1, 2, 3}) {
     std::mt19937_64 random(seed);
-    RangeAllocator ranges(kBase, kSize);
-    NaiveModel model(kBase, kSize);
+    RangeAllocator ranges(base, size);
+    NaiveModel model(base, size);
     std::vector<Held> held;
     for (int i = 0; i < 12000; ++i) {
       if (random() % 100 < 55 || held.empty()) {

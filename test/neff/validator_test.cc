@@ -9,7 +9,7 @@
 namespace nrtd::neff {
 namespace {
 
-const std::filesystem::path kRealFile = NRTD_SOURCE_DIR "/test/neff/data/matmul_small.neff";
+const std::filesystem::path kMatMulFile = NRTD_SOURCE_DIR "/test/neff/data/matmul_small.neff";
 
 Result<void> Check(const NeffContents& contents) {
   NRTD_ASSIGN(ByteVector bytes, SerializeNeff(contents));
@@ -51,7 +51,7 @@ TEST(CheckExecutable, TakesTheSample) {
 }
 
 TEST(CheckExecutable, RefusesTheRealFileForItsVersionFirst) {
-  const Neff neff = ReadNeff(kRealFile).value();
+  const Neff neff = ReadNeff(kMatMulFile).value();
   EXPECT_THAT(
       CheckExecutable(neff, kSimTarget),
       FailsWith(Nerr::kUnsupportedVersion, "NEFF version mismatch supported: 1.1 received: 2.0"));
@@ -111,7 +111,7 @@ TEST(CheckExecutable, RefusesVariablesItCannotPlace) {
 
 TEST(ReadExecutable, ReadsFromBytesAndFiles) {
   EXPECT_THAT(ReadExecutable(SampleNeff(), kSimTarget), Succeeds());
-  EXPECT_THAT(ReadExecutable(kRealFile, kSimTarget),
+  EXPECT_THAT(ReadExecutable(kMatMulFile, kSimTarget),
               FailsWith(Nerr::kUnsupportedVersion, "received: 2.0"));
   EXPECT_THAT(ReadExecutable(SampleNeff(), "inferentia"),
               FailsWith(Nerr::kUnsupportedVersion, "sim-inf1"));

@@ -3,19 +3,32 @@
 // tensorflow_model_server_neuron beside a real daemon, asked over TensorFlow Serving's API.
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <regex>
+#include <sstream>
+#include <thread>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
 #include <gmock/gmock.h>
+#include <google/protobuf/text_format.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include "base/file.h"
+#include "proto/tensorflow_serving/config.pb.h"
 #include "proto/tensorflow_serving/services.grpc.pb.h"
+#include "serving/rest/http_server.h"
 #include "test/integration/daemon_test.h"
+#include "test/must.h"
 #include "test/tools/run_binary.h"
 
 namespace nrtd::serving {
 namespace {
 
+namespace http = boost::beast::http;
 namespace tfs = ::tensorflow::serving;
 using grpc::StatusCode;
 using integration::DaemonProcess;
@@ -33,7 +46,7 @@ class ModelServerTest : public integration::DaemonTest {
   }
   void TearDown() override {
     if (server_) {
-      EXPECT_EQ(server_->Stop(), 0);
+      StopServer();
       if (HasFailure()) std::cerr << "The model server's log:\n" << server_->Log() << '\n';
     }
     DaemonTest::TearDown();
@@ -48,24 +61,41 @@ class ModelServerTest : public integration::DaemonTest {
     ASSERT_EQ(compiled.exit_code, 0) << compiled.err;
   }
   std::unique_ptr<DaemonProcess> StartProcess() {
+    std::vector<std::string> arguments{"--port=0", "--file_system_poll_wait_seconds=0.05"};
+    if (config_file_.empty()) {
+      arguments.push_back("--model_name=digits");
+      arguments.push_back("--model_base_path=" + File("digits"));
+    }
+    arguments.insert(arguments.end(), more_flags_.begin(), more_flags_.end());
     return std::make_unique<DaemonProcess>(
-        std::vector<std::string>{"--port=0", "--model_name=digits",
-                                 "--model_base_path=" + File("digits"),
-                                 "--file_system_poll_wait_seconds=0.05"},
-        std::vector<std::string>{"/usr/bin/env", "NEURON_RTD_ADDRESS=" + address()},
+        arguments, std::vector<std::string>{"/usr/bin/env", "NEURON_RTD_ADDRESS=" + address()},
         "tensorflow_model_server_neuron");
   }
   void StartServer() {
     server_ = StartProcess();
     Connect();
   }
-  void Connect() {
+  // Without clients: an idle one answers a server that says goodbye only after seconds.
+  void StopServer() {
+    predictions_.reset();
+    models_.reset();
+    EXPECT_EQ(server_->Stop(), 0);
+  }
+  void Restart(const std::vector<std::string>& more_flags) {
+    StopServer();
+    more_flags_ = more_flags;
+    StartServer();
+  }
+  void Write(const std::string& name, const std::string& text) {
+    std::ofstream(File(name)) << text;
+  }
+  void Connect(const std::shared_ptr<grpc::ChannelCredentials>& credentials =
+                   grpc::InsecureChannelCredentials()) {
     ASSERT_TRUE(server_->AwaitLog("Running gRPC ModelServer at")) << server_->Log();
     const std::string log = server_->Log();
     std::smatch port;
     ASSERT_TRUE(std::regex_search(log, port, std::regex("ModelServer at 0.0.0.0:([0-9]+)")));
-    const auto channel =
-        grpc::CreateChannel("ipv4:127.0.0.1:" + port[1].str(), grpc::InsecureChannelCredentials());
+    const auto channel = grpc::CreateChannel("ipv4:127.0.0.1:" + port[1].str(), credentials);
     predictions_ = tfs::PredictionService::NewStub(channel);
     models_ = tfs::ModelService::NewStub(channel);
   }
@@ -109,10 +139,272 @@ class ModelServerTest : public integration::DaemonTest {
     return Predict(request, &response);
   }
 
+  std::vector<std::string> more_flags_;
+  std::string config_file_;
   std::unique_ptr<DaemonProcess> server_;
   std::unique_ptr<tfs::PredictionService::Stub> predictions_;
   std::unique_ptr<tfs::ModelService::Stub> models_;
 };
+
+// A port that was free a moment ago.
+uint16_t FreePort() {
+  boost::asio::io_context context;
+  boost::asio::ip::tcp::acceptor acceptor(context, {boost::asio::ip::tcp::v4(), 0});
+  return acceptor.local_endpoint().port();
+}
+
+class RestTest : public ModelServerTest {
+ protected:
+  void SetUp() override {
+    ModelServerTest::SetUp();
+    if (IsSkipped()) return;
+    Write("monitoring", "prometheus_config { enable: true }");
+    port_ = FreePort();
+    Restart({"--rest_api_port=" + std::to_string(port_),
+             "--monitoring_config_file=" + File("monitoring")});
+    ASSERT_TRUE(server_->AwaitLog("Exporting HTTP/REST API"));
+  }
+  struct Answer {
+    unsigned code;
+    std::string type;
+    std::string body;
+  };
+  Answer Ask(http::verb verb, const std::string& target, const std::string& body = "",
+             const std::string& encoding = "") {
+    boost::asio::io_context context;
+    boost::beast::tcp_stream stream(context);
+    stream.expires_after(std::chrono::seconds(60));
+    stream.connect(boost::asio::ip::tcp::endpoint(boost::asio::ip::address_v4::loopback(), port_));
+    http::request<http::string_body> request(verb, target, 11);
+    request.body() = body;
+    if (!encoding.empty()) request.set(http::field::content_encoding, encoding);
+    request.prepare_payload();
+    boost::system::error_code ignored;  // an answer may come before all of a request was read
+    http::write(stream, request, ignored);
+    boost::beast::flat_buffer buffer;
+    http::response<http::string_body> response;
+    http::read(stream, buffer, response);
+    return {response.result_int(), std::string(response[http::field::content_type]),
+            response.body()};
+  }
+  // One row of the digits' images as a JSON array.
+  std::string ImageText(size_t i) {
+    const std::string bytes = digits().Input(i).at(0).second;
+    std::string text = "[[";
+    for (size_t at = 0; at < bytes.size(); at += sizeof(float)) {
+      float value = 0;
+      std::memcpy(&value, bytes.data() + at, sizeof(value));
+      if (at > 0) text += at % (8 * sizeof(float)) == 0 ? "],[" : ",";
+      text += fmt::format("{}", value);
+    }
+    return "[" + text + "]]]";
+  }
+
+  uint16_t port_ = 0;
+};
+
+TEST_F(RestTest, PredictsRowsAndColumns) {
+  tfs::PredictResponse same;
+  ASSERT_TRUE(Predict(Request(2), &same).ok());
+  const auto body = [&](const std::string& key) {
+    return "{\"" + key + "\": [" + ImageText(0) + "," + ImageText(1) + "]}";
+  };
+  const Answer rows = Ask(http::verb::post, "/v1/models/digits:predict", body("instances"));
+  EXPECT_EQ(rows.code, 200U) << rows.body;
+  EXPECT_EQ(rows.type, "application/json");
+  const auto predictions = nlohmann::json::parse(rows.body)["predictions"];
+  ASSERT_EQ(predictions.size(), 2U);
+  for (size_t row = 0; row < 2; ++row) {
+    for (size_t i = 0; i < kScores; ++i) {
+      EXPECT_EQ(predictions[row][i].get<float>(),
+                same.outputs().at("scores").float_val(static_cast<int>(row * kScores + i)));
+    }
+  }
+  const Answer columns =
+      Ask(http::verb::post, "/v1/models/digits/versions/1:predict", body("inputs"));
+  EXPECT_EQ(columns.code, 200U) << columns.body;
+  EXPECT_EQ(nlohmann::json::parse(columns.body)["outputs"], predictions);
+}
+
+TEST_F(RestTest, AnswersErrorsAsTheOriginal) {
+  const Answer missing = Ask(http::verb::post, "/v1/models/half:predict", R"({"instances": [1]})");
+  EXPECT_EQ(missing.code, 404U);
+  EXPECT_EQ(missing.body, "{\n    \"error\": \"Servable not found for request: Latest(half)\"\n}");
+  const Answer empty = Ask(http::verb::post, "/v1/models/digits:predict", "");
+  EXPECT_EQ(empty.code, 400U);
+  EXPECT_EQ(empty.body, "{\n    \"error\": \"JSON Parse error: The document is empty\"\n}");
+  const Answer shape = Ask(http::verb::post, "/v1/models/digits:predict", R"({"instances": [1]})");
+  EXPECT_EQ(shape.code, 400U);
+  EXPECT_THAT(shape.body, HasSubstr("input 'image' has the shape [1]"));
+  const Answer signature = Ask(http::verb::post, "/v1/models/digits:predict",
+                               R"({"signature_name": "x", "instances": [1]})");
+  EXPECT_EQ(
+      signature.body,
+      "{\n    \"error\": \"Serving signature name: \\\"x\\\" not found in signature def\"\n}");
+  const Answer method = Ask(http::verb::put, "/v1/models/digits");
+  EXPECT_EQ(method.code, 400U);
+  EXPECT_THAT(method.body, HasSubstr("Malformed request: PUT /v1/models/digits"));
+  const Answer elsewhere = Ask(http::verb::get, "/index.html");
+  EXPECT_EQ(elsewhere.code, 404U);
+  EXPECT_EQ(elsewhere.type, "text/html");
+  const Answer method_name =
+      Ask(http::verb::post, "/v1/models/digits:classify", R"({"examples": [{"image": 1}]})");
+  EXPECT_THAT(method_name.body,
+              HasSubstr("Expected classification signature method_name to be "
+                        "tensorflow/serving/classify. Was: tensorflow/serving/predict"));
+}
+
+TEST_F(RestTest, StatusAndMetadataAreTheOriginalsBytes) {
+  EXPECT_EQ(Ask(http::verb::get, "/v1/models/digits").body, R"({
+ "model_version_status": [
+  {
+   "version": "1",
+   "state": "AVAILABLE",
+   "status": {
+    "error_code": "OK",
+    "error_message": ""
+   }
+  }
+ ]
+}
+)");
+  const std::string metadata = Ask(http::verb::get, "/v1/models/digits/metadata").body;
+  EXPECT_THAT(metadata, ::testing::StartsWith(R"({
+"model_spec":{
+ "name": "digits",
+ "signature_name": "",
+ "version": "1"
+}
+,
+"metadata": {"signature_def": {
+ "signature_def": {
+  "serving_default": {
+   "inputs": {
+    "image": {
+     "dtype": "DT_FLOAT",
+     "tensor_shape": {
+      "dim": [
+       {
+        "size": "-1",
+        "name": ""
+       },
+)"));
+  EXPECT_THAT(metadata, ::testing::EndsWith(R"(   "method_name": "tensorflow/serving/predict"
+  }
+ }
+}
+}
+}
+)"));
+}
+
+TEST_F(RestTest, MetricsCountRequests) {
+  ExpectPredicts(1, 1);
+  (void)Ask(http::verb::post, "/v1/models/unknown-name:predict", R"({"instances": [1]})");
+  const Answer page = Ask(http::verb::get, "/monitoring/prometheus/metrics");
+  EXPECT_EQ(page.code, 200U);
+  EXPECT_EQ(page.type, "text/plain");
+  EXPECT_THAT(page.body, HasSubstr(":tensorflow:serving:request_count{model_name=\"digits\","
+                                   "status=\"OK\"} 1\n"));
+  EXPECT_THAT(page.body, HasSubstr("entrypoint=\"GRPC\""));
+  EXPECT_THAT(page.body, HasSubstr(":neuron:serving:queue_depth{model_name=\"digits\"} 0\n"));
+  // Names that clients invent do not fill the server's memory.
+  EXPECT_THAT(page.body, ::testing::Not(HasSubstr("unknown-name")));
+  EXPECT_EQ(Ask(http::verb::get, "/monitoring/prometheus/metrics?x").code, 400U);
+}
+
+TEST_F(RestTest, WhatIsTooLargeIsRefusedAndOthersGoOn) {
+  const std::string zeros(kMaxHttpBody + 1, ' ');
+  EXPECT_EQ(Ask(http::verb::post, "/v1/models/digits:predict", zeros).code, 413U);
+  ExpectPredicts(1, 1);
+}
+
+TEST_F(ModelServerTest, BatchesRequestsThatComeTogether) {
+  Write("batching",
+        "max_batch_size { value: 8 } batch_timeout_micros { value: 20000 } "
+        "num_batch_threads { value: 2 }");
+  Restart({"--enable_batching", "--batching_parameters_file=" + File("batching")});
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 6; ++i) {
+    clients.emplace_back([&] {
+      for (size_t rows = 1; rows < 5; ++rows) ExpectPredicts(rows, 1);
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(StatusOf(Request(9)).error_message(),
+            "Task size 9 is larger than maximum batch size 8");
+}
+
+TEST_F(ModelServerTest, ReloadsItsModels) {
+  Compile(2);
+  const auto config = [&](const std::string& policy) {
+    return "model_config_list { config { name: 'digits' base_path: '" + File("digits") +
+           "' model_platform: 'tensorflow' " + policy + " } }";
+  };
+  Write("models", config("model_version_policy { all {} }"));
+  config_file_ = File("models");
+  Restart({"--model_config_file=" + File("models"), "--model_config_file_poll_wait_seconds=0.05"});
+  auto old = Request(1);
+  old.mutable_model_spec()->mutable_version()->set_value(1);
+  EXPECT_TRUE(StatusOf(old).ok());
+  // By the call.
+  const auto reload = [&](const std::string& text) {
+    tfs::ReloadConfigRequest request;
+    tfs::ReloadConfigResponse response;
+    EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, request.mutable_config()));
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+    return models_->HandleReloadConfigRequest(&context, request, &response);
+  };
+  Write("models",
+        config("model_version_policy { all {} } version_labels { key: 'stable' value: 1 }"));
+  auto stable = Request(1);
+  stable.mutable_model_spec()->set_version_label("stable");
+  for (int i = 0; i < 10'000 && !StatusOf(stable).ok(); ++i) {
+  }
+  tfs::PredictResponse response;
+  ASSERT_TRUE(Predict(stable, &response).ok());
+  EXPECT_EQ(response.model_spec().version().value(), 1);
+  EXPECT_EQ(reload("custom_model_config {}").error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(reload("model_config_list { config { name: 'digits' base_path: 'relative' } }")
+                .error_message(),
+            "Expected model digits to have an absolute path or URI; got base_path()=relative");
+  EXPECT_EQ(reload(config("version_labels { key: 'next' value: 7 }")).error_code(),
+            StatusCode::FAILED_PRECONDITION);
+  ExpectPredicts(1, 2);
+}
+
+TEST_F(ModelServerTest, PredictsByTls) {
+  const auto make = nrtd::testing::RunBinary(
+      "/usr/bin/openssl", {"req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", File("key"),
+                           "-out", File("certificate"), "-days", "1", "-subj", "/CN=localhost",
+                           "-addext", "subjectAltName=IP:127.0.0.1"});
+  ASSERT_EQ(make.exit_code, 0) << make.err;
+  tfs::SSLConfig config;
+  config.set_server_key(Must(ReadTextFile(File("key"))));
+  config.set_server_cert(Must(ReadTextFile(File("certificate"))));
+  std::string text;
+  ASSERT_TRUE(google::protobuf::TextFormat::PrintToString(config, &text));
+  Write("ssl", text);
+  Restart({"--ssl_config_file=" + File("ssl")});
+  EXPECT_FALSE(StatusOf(Request(1)).ok());
+  grpc::SslCredentialsOptions options;
+  options.pem_root_certs = config.server_cert();
+  Connect(grpc::SslCredentials(options));
+  ExpectPredicts(2, 1);
+}
+
+TEST_F(ModelServerTest, AModelThatCannotBeLoadedEndsTheStartAsTheOriginalDoes) {
+  StopServer();
+  Write("digits/1/saved_model.pb", "no message");
+  more_flags_ = {"--max_num_load_retries=0"};
+  server_ = StartProcess();
+  EXPECT_EQ(server_->AwaitExit(), 255);
+  EXPECT_THAT(server_->Log(), HasSubstr("Failed to start server. Error: "));
+  EXPECT_THAT(server_->Log(), HasSubstr("1 servable(s) did not become available: {{{name: digits "
+                                        "version: 1} due to error: "));
+  server_.reset();
+}
 
 TEST_F(ModelServerTest, PredictsOneRowAndMany) {
   ExpectPredicts(1, 1);
@@ -221,7 +513,7 @@ TEST_F(ModelServerTest, ADaemonThatWasAwayIsLoadedAnew) {
 }
 
 TEST_F(ModelServerTest, ItWaitsForADaemonThatIsNotThereYet) {
-  EXPECT_EQ(server_->Stop(), 0);
+  StopServer();
   EXPECT_EQ(daemon_->Stop(), 0);
   server_ = StartProcess();
   ASSERT_TRUE(server_->AwaitLog("waiting for neuron-rtd"));
@@ -231,7 +523,7 @@ TEST_F(ModelServerTest, ItWaitsForADaemonThatIsNotThereYet) {
 }
 
 TEST_F(ModelServerTest, ASignalEndsItAlsoWhileItWaits) {
-  EXPECT_EQ(server_->Stop(), 0);
+  StopServer();
   EXPECT_EQ(daemon_->Stop(), 0);
   server_ = StartProcess();
   ASSERT_TRUE(server_->AwaitLog("waiting for neuron-rtd"));

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "test/must.h"
+#include "test/serving/tensors.h"
 
 namespace nrtd::serving {
 namespace {
@@ -16,24 +17,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-template <typename T>
-Tensor Make(DType dtype, Shape shape, const std::vector<T>& elements) {
-  return Must(
-      Tensor::Make(dtype, std::move(shape),
-                   {reinterpret_cast<const char*>(elements.data()), elements.size() * sizeof(T)}));
-}
-Tensor Floats(Shape shape, const std::vector<float>& elements) {
-  return Make(DType::kFloat32, std::move(shape), elements);
-}
-Tensor Ints(Shape shape, const std::vector<int32_t>& elements) {
-  return Make(DType::kInt32, std::move(shape), elements);
-}
-template <typename T>
-std::vector<T> ElementsOf(const Tensor& tensor) {
-  std::vector<T> elements(tensor.bytes().size() / sizeof(T));
-  std::memcpy(elements.data(), tensor.bytes().data(), tensor.bytes().size());
-  return elements;
-}
 // 0, 1, 2, ...
 Tensor Counting(Shape shape) {
   std::vector<int32_t> elements(*ElementCount(shape));

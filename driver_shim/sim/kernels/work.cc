@@ -37,9 +37,9 @@ constexpr double kPowerNs = 150;
 constexpr double kSoftmaxNs = 10;
 constexpr double kStridedExpNs = 25;
 // Products and convolutions have tables of their rows.
-constexpr double kMostRows = 65'536;
+constexpr double kTableRows = 65'536;
 
-double Elements(const Operand& operand) {
+double ElementCountOf(const Operand& operand) {
   return static_cast<double>(ElementCount(operand.dims).value_or(UINT64_MAX));
 }
 
@@ -143,7 +143,8 @@ bool IsSimple(Function function) {
 
 double FusedNs(const std::optional<Fused>& fused, const Operand& output) {
   if (!fused) return 0;
-  return BestWalkNs(output) + Elements(output) * (IsSimple(fused->function) ? 1 : kFunctionNs);
+  return BestWalkNs(output) +
+         ElementCountOf(output) * (IsSimple(fused->function) ? 1 : kFunctionNs);
 }
 
 struct Estimate {
@@ -151,14 +152,14 @@ struct Estimate {
   bool is_packed;
 
   double WeightsNs(const Operand& weights) const {
-    return is_packed ? Elements(weights) * kPackedNs : BestWalkNs(weights);
+    return is_packed ? ElementCountOf(weights) * kPackedNs : BestWalkNs(weights);
   }
 
   double operator()(const MatMul& i) const {
     const auto macs = static_cast<double>(MacCount(i));
     const size_t rank = i.c.dims.size();
-    const double rows = Elements(i.c) / static_cast<double>(i.c.dims.back());
-    const double tables = rows / kMostRows * kPieceNs;
+    const double rows = ElementCountOf(i.c) / static_cast<double>(i.c.dims.back());
+    const double tables = rows / kTableRows * kPieceNs;
     const double walks =
         BestWalkNs(i.a) + WeightsNs(i.b) + BestWalkNs(i.c) + WalkNs(i.bias) + FusedNs(i.fused, i.c);
     double mac = i.precision == Precision::kBFloat16 ? kBFloat16MacNs : kFloatMacNs;
@@ -169,8 +170,8 @@ struct Estimate {
   }
   double operator()(const Conv2d& i) const {
     const auto macs = static_cast<double>(MacCount(i));
-    const double places = Elements(i.output) / static_cast<double>(i.output.dims[1]);
-    const double tables = places / kMostRows * kPieceNs;
+    const double places = ElementCountOf(i.output) / static_cast<double>(i.output.dims[1]);
+    const double tables = places / kTableRows * kPieceNs;
     const double padding = static_cast<double>((i.input.dims[2] + i.pads[0] + i.pads[2])) *
                            static_cast<double>((i.input.dims[3] + i.pads[1] + i.pads[3])) *
                            static_cast<double>(i.input.dims[0] * i.input.dims[1]);
@@ -178,8 +179,8 @@ struct Estimate {
                          padding + FusedNs(i.fused, i.output);
     double mac = i.precision == Precision::kBFloat16 ? kBFloat16MacNs : kFloatMacNs;
     const bool deep = i.weights.dims[1] >= kNarrowChannels ||
-                      (i.groups == 1 &&
-                       Elements(i.weights) >= kDeepWindow * static_cast<double>(i.weights.dims[0]));
+                      (i.groups == 1 && ElementCountOf(i.weights) >=
+                                            kDeepWindow * static_cast<double>(i.weights.dims[0]));
     if (!deep || i.weights.dims[0] / i.groups < kNarrowChannels) mac = kNarrowMacNs;
     if (is_slow) mac = kSlowNs + StepNs(i.input, 3) + StepNs(i.weights, 3);
     return std::max(tables, walks + macs * mac);
@@ -194,8 +195,8 @@ struct Estimate {
     const bool rows = i.input.strides[axis] == 1 && i.output.strides[axis] == 1;
     // Along the axis, which is the innermost loop: to write z, then e, then e / sum.
     const Order order = WithInnermost(InOrder(i.output.dims.size()), axis);
-    return Elements(i.output) * (rows ? kSoftmaxNs : kStridedExpNs) + 3 * WalkNs(i.output, order) +
-           WalkNs(i.input, order) + WalkNs(i.mask, order);
+    return ElementCountOf(i.output) * (rows ? kSoftmaxNs : kStridedExpNs) +
+           3 * WalkNs(i.output, order) + WalkNs(i.input, order) + WalkNs(i.mask, order);
   }
   double operator()(const LayerNorm& i) const {
     return 3 * WalkNs(i.input) + 2 * WalkNs(i.output) + WalkNs(i.scale) + WalkNs(i.bias);
@@ -208,22 +209,22 @@ struct Estimate {
     const Order order = OrderOf(i.output);
     const double moved = i.input.strides != i.output.strides ? (*this)(Copy{i.input, i.output}) : 0;
     return moved + WalkNs(i.input, order) + WalkNs(i.output, order) +
-           Elements(i.output) *
+           ElementCountOf(i.output) *
                ((IsSimple(i.function) ? 1 : kFunctionNs) + (is_slow ? kSlowNs : 0));
   }
   double operator()(const Binary& i) const {
     const Order order = OrderOf(i.output);
     return WalkNs(i.a, order) + WalkNs(Repeated(i.b, i.output), order) + WalkNs(i.output, order) +
-           Elements(i.output) * ((i.function == BinaryFunction::kPower    ? kPowerNs
-                                  : i.function == BinaryFunction::kDivide ? kFunctionNs
-                                                                          : 1) +
-                                 (is_slow ? kSlowNs : 0)) +
+           ElementCountOf(i.output) * ((i.function == BinaryFunction::kPower    ? kPowerNs
+                                        : i.function == BinaryFunction::kDivide ? kFunctionNs
+                                                                                : 1) +
+                                       (is_slow ? kSlowNs : 0)) +
            FusedNs(i.fused, i.output);
   }
   double operator()(const Copy& i) const {
     const Order order = BestOrder(i.output);
     return WalkNs(i.input, order) + WalkNs(i.output, order) +
-           Elements(i.output) * (i.input.dtype == i.output.dtype ? 0 : 3);
+           ElementCountOf(i.output) * (i.input.dtype == i.output.dtype ? 0 : 3);
   }
   double operator()(const Gather& i) const {
     // Rows are anywhere in the table.
@@ -236,16 +237,17 @@ struct Estimate {
   }
   double operator()(const Reduce& i) const {
     return WalkNs(i.input) + 2 * WalkNs(i.output) + WalkNs(Repeated(i.output, i.input)) +
-           Elements(i.input) * kChainNs;
+           ElementCountOf(i.input) * kChainNs;
   }
   double operator()(const Compare& i) const {
     const Order order = BestOrder(i.output);
-    return WalkNs(i.a, order) + WalkNs(i.b, order) + WalkNs(i.output, order) + Elements(i.output);
+    return WalkNs(i.a, order) + WalkNs(i.b, order) + WalkNs(i.output, order) +
+           ElementCountOf(i.output);
   }
   double operator()(const Select& i) const {
     const Order order = BestOrder(i.output);
     return WalkNs(i.condition, order) + WalkNs(i.a, order) + WalkNs(i.b, order) +
-           WalkNs(i.output, order) + Elements(i.output);
+           WalkNs(i.output, order) + ElementCountOf(i.output);
   }
   template <typename Control>
   double operator()(const Control&) const {
@@ -275,7 +277,8 @@ uint64_t EstimateKernelBytes(const Instruction& instruction) {
   constexpr uint64_t kOwn = kKiB;
   constexpr uint64_t kRow = 24;  // of tables
   const auto rows = [](const Operand& output, size_t columns) {
-    return static_cast<uint64_t>(Elements(output)) / static_cast<uint64_t>(output.dims[columns]);
+    return static_cast<uint64_t>(ElementCountOf(output)) /
+           static_cast<uint64_t>(output.dims[columns]);
   };
   if (const auto* i = std::get_if<MatMul>(&instruction)) {
     return kPrimitive +
@@ -285,7 +288,7 @@ uint64_t EstimateKernelBytes(const Instruction& instruction) {
     // Our own kernels have one group.
     const uint64_t places = i->groups == 1 ? rows(i->output, 1) : 0;
     return kPrimitive + kRow * (places + static_cast<uint64_t>(i->output.dims[1])) +
-           sizeof(uint64_t) * static_cast<uint64_t>(Elements(i->weights)) /
+           sizeof(uint64_t) * static_cast<uint64_t>(ElementCountOf(i->weights)) /
                static_cast<uint64_t>(i->weights.dims[0]);
   }
   if (const auto* i = std::get_if<LayerNorm>(&instruction))

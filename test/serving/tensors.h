@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tensors written down by their elements.
+#pragma once
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "serving/tensor/tensor.h"
+#include "test/must.h"
+
+namespace nrtd::serving {
+
+template <typename Element>
+Tensor Make(DType dtype, Shape shape, const std::vector<Element>& elements) {
+  return Must(Tensor::Make(
+      dtype, std::move(shape),
+      {reinterpret_cast<const char*>(elements.data()), elements.size() * sizeof(Element)}));
+}
+inline Tensor Floats(Shape shape, const std::vector<float>& elements) {
+  return Make(DType::kFloat32, std::move(shape), elements);
+}
+inline Tensor Ints(Shape shape, const std::vector<int32_t>& elements) {
+  return Make(DType::kInt32, std::move(shape), elements);
+}
+template <typename Element>
+std::vector<Element> ElementsOf(const Tensor& tensor) {
+  std::vector<Element> elements(tensor.bytes().size() / sizeof(Element));
+  std::memcpy(elements.data(), tensor.bytes().data(), tensor.bytes().size());
+  return elements;
+}
+
+}  // namespace nrtd::serving
