@@ -1,33 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "driver_shim/sim/sim_platform.h"
 
-#include <string_view>
+#include "base/inf1_instances.h"
 
 namespace nrtd::sim {
 namespace {
 
-struct InstanceRow {
-  std::string_view name;
-  uint32_t devices;
-};
-// The public sizes of Inf1.
-constexpr InstanceRow kInstances[] = {
-    {"inf1.xlarge", 1}, {"inf1.2xlarge", 1}, {"inf1.6xlarge", 4}, {"inf1.24xlarge", 16}};
-
 // On the 6xlarge the chain is 1c.0 - 1d.0 - 1e.0 - 1f.0; single devices sit at 1f.0. The 24xlarge's
 // sixteen follow the same pattern from 10.0 on.
 Result<std::vector<std::string>> ChainOf(const std::string& instance) {
-  for (const InstanceRow& row : kInstances) {
-    if (row.name != instance) continue;
-    std::vector<std::string> chain;
-    for (uint32_t i = 0; i < row.devices; ++i)
-      chain.push_back(fmt::format("0000:00:{:02x}.0", 0x20 - row.devices + i));
-    return chain;
-  }
-  return Fail(Nerr::kInvalid,
-              "no instance size '{}' to simulate: use inf1.xlarge, inf1.2xlarge, inf1.6xlarge or "
-              "inf1.24xlarge",
-              instance);
+  NRTD_ASSIGN(const uint32_t devices, DevicesOfInstance(instance));
+  std::vector<std::string> chain;
+  for (uint32_t i = 0; i < devices; ++i)
+    chain.push_back(fmt::format("0000:00:{:02x}.0", 0x20 - devices + i));
+  return chain;
 }
 
 }  // namespace

@@ -8,8 +8,9 @@
 
 #include <grpcpp/server.h>
 
+#include "http/http_server.h"
 #include "serving/model_server/flags.h"
-#include "serving/rest/http_server.h"
+#include "serving/rest/rest_api.h"
 #include "serving/service/grpc_services.h"
 
 namespace nrtd::serving {

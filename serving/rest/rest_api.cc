@@ -155,14 +155,6 @@ int HttpCode(StatusCode code) {
   }
 }
 
-HttpAnswer ErrorPage(int code, const std::string& reason) {
-  return {code, "text/html",
-          fmt::format("<HTML><HEAD>\n<TITLE>{0} {1}</TITLE>\n</HEAD><BODY>\n<H1>{1}</H1>\n"
-                      "</BODY></HTML>\n",
-                      code, reason),
-          true};
-}
-
 HttpAnswer RestApi::Answer(const HttpRequest& request) {
   const std::string path = request.target.substr(0, request.target.find('?'));
   if (!options_.metrics_path.empty() && path == options_.metrics_path) {

@@ -7,22 +7,11 @@
 #include <string>
 #include <string_view>
 
+#include "http/http_server.h"
 #include "serving/rest/json.h"
 #include "serving/service/calls.h"
 
 namespace nrtd::serving {
-
-struct HttpRequest {
-  std::string method;  // "POST"
-  std::string target;  // with its query
-  std::string body;
-};
-struct HttpAnswer {
-  int code = 200;
-  std::string content_type = "application/json";
-  std::string body;
-  bool close = false;
-};
 
 // What a path names: /v1/models/NAME[/versions/N|/labels/L][:VERB|/metadata].
 struct RestPath {
@@ -62,7 +51,4 @@ class RestApi {
 
 // 404 for NOT_FOUND, and so on.
 int HttpCode(grpc::StatusCode code);
-// A page like that of the original's HTTP library, for what is not part of the API.
-HttpAnswer ErrorPage(int code, const std::string& reason);
-
 }  // namespace nrtd::serving

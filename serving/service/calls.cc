@@ -21,6 +21,7 @@ constexpr const char* kDefaultSignature = "serving_default";
 constexpr const char* kMethods[] = {"tensorflow/serving/predict", "tensorflow/serving/classify",
                                     "tensorflow/serving/regress"};
 constexpr size_t kMostText = 1024;
+// Of tensorflow_model_server 2.5: 1.15 had no counts of requests.
 constexpr const char* kRequestCount = "/tensorflow/serving/request_count";
 constexpr const char* kRequestLatency = "/tensorflow/serving/request_latency";
 constexpr const char* kRuntimeLatency = "/tensorflow/serving/runtime_latency";

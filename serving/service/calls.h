@@ -12,9 +12,9 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "http/metrics.h"
 #include "proto/tensorflow_serving/apis.pb.h"
 #include "serving/model/model_manager.h"
-#include "serving/monitoring/metrics.h"
 
 namespace nrtd::serving {
 

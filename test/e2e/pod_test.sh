@@ -19,18 +19,9 @@ done
 [ "$(awk '/HugePages_Free/ {print $2}' /proc/meminfo)" -ge 128 ] || skip "128 free huge pages are needed: sysctl -w vm.nr_hugepages=128"
 
 work=$(mktemp -d)
-export CONTAINERS_CONF=$work/containers.conf
-cat >"$CONTAINERS_CONF" <<EOF
-[containers]
-default_ulimits = ["nofile=16384:16384", "nproc=4096:4096"]
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-[network]
-network_config_dir = "$work/networks"
-EOF
-podman=(podman --root "$work/storage" --runroot "$work/run" --tmpdir "$work/tmp")
+# shellcheck source=docker/podman_settings.sh
+. "$source_dir/docker/podman_settings.sh"
+podman_settings "$work"
 
 show_logs() {
   "${podman[@]}" ps -a || true
@@ -66,17 +57,7 @@ loads() { "${podman[@]}" logs "$client" 2>&1 | grep -c '^loaded model' || true; 
 has_rounds() { [ "$(rounds)" -gt "$1" ]; }
 has_loads() { [ "$(loads)" -gt "$1" ]; }
 
-if [ -n "$base_tar" ] && [ -s "$base_tar" ]; then
-  "${podman[@]}" import "$base_tar" localhost/debian:bookworm-slim >/dev/null
-else
-  debootstrap --variant=minbase bookworm "$work/root" >"$work/debootstrap.log" 2>&1 ||
-    skip "debootstrap cannot make a base image: $(tail -n 1 "$work/debootstrap.log")"
-  # As Debian's own images: a package manager need not survive a power cut inside of one.
-  echo force-unsafe-io >"$work/root/etc/dpkg/dpkg.cfg.d/unsafe-io"
-  [ -z "$base_tar" ] || tar -C "$work/root" -cf "$base_tar" .
-  tar -C "$work/root" -c . | "${podman[@]}" import - localhost/debian:bookworm-slim >/dev/null
-  rm -rf "$work/root"
-fi
+reason=$(make_base_image "${base_tar:-$work/base.tar}") || skip "$reason"
 "$source_dir/docker/build.sh" --base localhost/debian:bookworm-slim -- "${podman[@]}" >"$work/build.log" 2>&1 ||
   { tail -n 20 "$work/build.log" >&2; fail "the images cannot be built"; }
 echo "ok: images built"

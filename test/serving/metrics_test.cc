@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "serving/monitoring/metrics.h"
+#include "http/metrics.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

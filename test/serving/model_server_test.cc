@@ -18,9 +18,9 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "http/http_server.h"
 #include "proto/tensorflow_serving/config.pb.h"
 #include "proto/tensorflow_serving/services.grpc.pb.h"
-#include "serving/rest/http_server.h"
 #include "test/integration/daemon_test.h"
 #include "test/must.h"
 #include "test/tools/run_binary.h"

@@ -315,8 +315,8 @@ std::optional<Conv2d> AsConvolution(const MatMul& matmul, const KernelContext& c
     return std::nullopt;
   // Rows without gaps, as many in both.
   const int64_t rows = static_cast<int64_t>(ElementCount(c.dims).value_or(0)) / columns;
-  constexpr int64_t kLeastRows = 4;  // below, it is the weights' bytes that take the time
-  if (rows < kLeastRows || !IsDense(a) || !IsDense(c) ||
+  constexpr int64_t kFewRows = 4;  // below, it is the weights' bytes that take the time
+  if (rows < kFewRows || !IsDense(a) || !IsDense(c) ||
       !std::equal(a.dims.begin(), a.dims.end() - 1, c.dims.begin()))
     return std::nullopt;
   const auto places = [&](const Operand& operand, int64_t channels) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "serving/monitoring/metrics.h"
+#include "http/metrics.h"
 
 #include <algorithm>
 #include <cctype>
 
 #include <fmt/format.h>
 
-namespace nrtd::serving {
+namespace nrtd {
 namespace {
 
 bool IsDigit(char c) {
@@ -127,4 +127,4 @@ std::string Metrics::Page() const {
   return page;
 }
 
-}  // namespace nrtd::serving
+}  // namespace nrtd

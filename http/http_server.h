@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HTTP/1.1 for the REST API, by Boost.Beast.
+// HTTP/1.1 by Boost.Beast, for APIs and pages that answer a request whole.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "base/error.h"
-#include "serving/rest/rest_api.h"
 
-namespace nrtd::serving {
+namespace nrtd {
 
 // What a client may make the server hold.
 inline constexpr uint64_t kMaxHttpBody = 64ULL << 20;     // bytes, also when it was compressed
@@ -20,6 +20,22 @@ inline constexpr size_t kMaxHttpConnections = 512;        // more wait to be acc
 inline constexpr int kHttpSeconds =
     60;  // for a header to come, for a body, and for an answer to go
 
+struct HttpRequest {
+  std::string method;  // "POST"
+  std::string target;  // with its query
+  std::string body;
+};
+struct HttpAnswer {
+  int code = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  bool close = false;
+};
+
+// A page like that of the original's HTTP library, for what is not part of the API.
+HttpAnswer ErrorPage(int code, const std::string& reason);
+
+// Threadsafe.
 class HttpServer {
  public:
   using Handler = std::function<HttpAnswer(const HttpRequest&)>;
@@ -34,4 +50,4 @@ class HttpServer {
   virtual uint16_t port() const = 0;
 };
 
-}  // namespace nrtd::serving
+}  // namespace nrtd

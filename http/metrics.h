@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the model server counts, and the page that Prometheus reads. Names, labels and limits of
-// buckets are those of tensorflow_model_server 2.5, where it has them (1.15 had no request counts).
+// What a program counts, and the page that Prometheus reads, as TensorFlow Serving writes it.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +14,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 
-namespace nrtd::serving {
+namespace nrtd {
 
 // Names and values, in the order in which the page has them.
 using Labels = std::vector<std::pair<std::string, std::string>>;
@@ -61,4 +60,4 @@ class Metrics {
   std::map<std::string, Metric> metrics_ NRTD_GUARDED_BY(mutex_);
 };
 
-}  // namespace nrtd::serving
+}  // namespace nrtd

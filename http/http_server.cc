@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "serving/rest/http_server.h"
+#include "http/http_server.h"
 
 #include <chrono>
 #include <list>
@@ -17,9 +17,8 @@
 #include <zlib.h>
 
 #include "base/log.h"
-#include "serving/rest/json_tensors.h"
 
-namespace nrtd::serving {
+namespace nrtd {
 namespace {
 
 namespace asio = boost::asio;
@@ -162,7 +161,7 @@ void Connection::Release() {
 }
 
 void Connection::Refuse(int code, const std::string& text) {
-  Write({code, "application/json", ErrorBody(text)}, false);
+  Write({code, "text/plain", text + "\n"}, false);
 }
 
 void Connection::ReadBody(ErrorCode error) {
@@ -197,7 +196,7 @@ void Connection::TakeRequest(ErrorCode error) {
     try {
       answer = self->server_.handler_(request);
     } catch (const std::exception& problem) {
-      Log(LogLevel::kError, "ModelServer", "a REST request failed: {}", problem.what());
+      Log(LogLevel::kError, "HTTP", "a request failed: {}", problem.what());
       answer = ErrorPage(500, "Internal Server Error");
     }
     Connection& connection = *self;
@@ -253,7 +252,7 @@ void Server::Run() {
       sockets_.run();
       return;
     } catch (const std::exception& problem) {
-      Log(LogLevel::kError, "ModelServer", "a REST connection failed: {}", problem.what());
+      Log(LogLevel::kError, "HTTP", "a connection failed: {}", problem.what());
     }
   }
 }
@@ -281,6 +280,14 @@ void Server::Accept() {
 
 }  // namespace
 
+HttpAnswer ErrorPage(int code, const std::string& reason) {
+  return {code, "text/html",
+          fmt::format("<HTML><HEAD>\n<TITLE>{0} {1}</TITLE>\n</HEAD><BODY>\n<H1>{1}</H1>\n"
+                      "</BODY></HTML>\n",
+                      code, reason),
+          true};
+}
+
 Result<std::unique_ptr<HttpServer>> HttpServer::Start(uint16_t port, unsigned threads,
                                                       Handler handler) {
   auto server = std::make_unique<Server>(threads, std::move(handler));
@@ -288,4 +295,4 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(uint16_t port, unsigned th
   return server;
 }
 
-}  // namespace nrtd::serving
+}  // namespace nrtd

@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The published EKS demonstration on this machine: a Kubernetes of one node, a registry, an S3 server in a pod of its own, two
+# replicas of TensorFlow Serving for Neuron with neuron-rtd as their sidecar, and the client that sends 100 requests.
+#   deploy/demo/eks.sh [--model bert-large|bert-base] [--keep]
+#     --keep     leaves it running until Enter is pressed
+# What is built is kept in build/: Kubernetes (12 minutes, once), the model, images.
+set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")
+cd "$here/../.."
+
+model=bert-large keep=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --model) model=${2:?--model needs bert-large or bert-base}; shift 2 ;;
+    --keep) keep=yes; shift ;;
+    *) echo "deploy/demo/eks.sh: unknown option $1; use [--model bert-large|bert-base] [--keep]" >&2; exit 2 ;;
+  esac
+done
+case $model in bert-large | bert-base) ;; *) echo "deploy/demo/eks.sh: --model is bert-large or bert-base, not $model" >&2; exit 2 ;; esac
+
+readonly registry=127.0.0.1:5000
+readonly served_as=bert_mrpc_hc_gelus_b4_l24_0926_02
+readonly bucket=jsimon-inf1-demo
+readonly client_port=9000
+programs=$PWD/build/kubernetes
+bin=build/release/bin
+work=$(mktemp -d /tmp/nrtd-eks.XXXXXX)
+began=$SECONDS
+registry_pid= forward_pid=
+# shellcheck source=docker/podman_settings.sh
+. docker/podman_settings.sh
+# shellcheck source=deploy/demo/cluster.sh
+. deploy/demo/cluster.sh
+
+say() { printf '\n== %s  (%d s)\n' "$*" $((SECONDS - began)); }
+die() { echo "deploy/demo/eks.sh: $*" >&2; exit 1; }
+
+clean_up() {
+  local status=$?
+  trap - EXIT INT TERM
+  set +e
+  if [ "$status" != 0 ] && [ -n "$cluster_folder" ]; then
+    kubectl get pods --all-namespaces -o wide
+    kubectl get events --sort-by=.lastTimestamp | tail -n 15
+    kubectl logs -l app=eks-neuron-test --all-containers --tail 10
+  fi
+  say "Cleaning up"
+  [ -z "$forward_pid" ] || kill "$forward_pid" 2>/dev/null
+  cluster_stop
+  [ -z "$registry_pid" ] || kill "$registry_pid" 2>/dev/null
+  rm -rf "$work"
+  exit "$status"
+}
+
+check_machine() {
+  [ "$(id -u)" = 0 ] || die "containers with huge pages take root"
+  local tool
+  for tool in etcd containerd ctr runc docker-registry podman debootstrap npm openssl socat gcc ip; do
+    command -v "$tool" >/dev/null || die "$tool is missing; ./dev demo-eks installs it"
+  done
+  local port
+  for port in 5000 6443 "$client_port"; do
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || die "port $port is taken, and the demonstration needs it"
+  done
+  [ ! -e /var/lib/kubelet/pods ] || die "/var/lib/kubelet/pods is there: does this machine belong to a cluster?"
+}
+
+make_model() {
+  local onnx=build/models/$model.onnx folder=build/models/$model-saved
+  if [ ! -s "$onnx" ]; then
+    local shape=()
+    if [ "$model" = bert-base ]; then shape=(--layers 12 --hidden 768 --heads 12); fi
+    mkdir -p build/models
+    models/bert/make_bert.py "${shape[@]}" -o "$onnx.part" && mv "$onnx.part" "$onnx"
+    if [ -e "$onnx.part.data" ]; then mv "$onnx.part.data" "$onnx.data"; fi
+  fi
+  if [ ! -s "$folder/1/saved_model.pb" ] || [ "$bin/neuron-cc" -nt "$folder/1/saved_model.pb" ]; then
+    rm -rf "$folder"
+    "$bin/neuron-cc" compile "$onnx" --framework ONNX --fp32-cast all --saved-model "$folder" --model-name "$served_as" \
+      --signature-input input_ids=input_ids --signature-input input_mask=input_mask --signature-input segment_ids=segment_ids \
+      --signature-output logits=logits
+  fi
+  # As s3rver keeps its objects.
+  local object=$work/models/$bucket/bert/1/saved_model.pb._S3rver_object
+  mkdir -p "$(dirname "$object")"
+  ln "$folder/1/saved_model.pb" "$object" 2>/dev/null || cp "$folder/1/saved_model.pb" "$object"
+  md5sum "$object" | cut -c1-32 | tr -d '\n' >"$object.md5"
+}
+
+make_images() {
+  podman_settings "$work/podman" "$PWD/build/podman-storage"
+  "${podman[@]}" image exists localhost/debian:bookworm-slim || make_base_image build/release/base-image.tar
+  docker/build.sh --base localhost/debian:bookworm-slim --image neuron-rtd --image tensorflow-model-server-neuron --image neuron-device-plugin \
+    -- "${podman[@]}" >"$work/images.log" 2>&1 || { tail -n 20 "$work/images.log" >&2; die "the images cannot be built"; }
+  mkdir -p build/s3
+  [ -d build/s3/node_modules/s3rver ] || (cd build/s3 && npm install --ignore-scripts --no-audit --no-fund --no-package-lock s3rver@3.7.1 >"$work/npm.log" 2>&1) ||
+    { tail -n 5 "$work/npm.log" >&2; die "s3rver cannot be installed"; }
+  "${podman[@]}" build --network=host -t localhost/s3:latest -f deploy/demo/s3.Dockerfile build/s3 >"$work/s3.log" 2>&1 ||
+    { tail -n 20 "$work/s3.log" >&2; die "the image of the S3 server cannot be built"; }
+}
+
+push_images() {
+  cat >"$work/registry.yml" <<END
+version: 0.1
+log: {level: warn}
+storage: {filesystem: {rootdirectory: "$work/registry"}}
+http: {addr: "$registry"}
+END
+  docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
+  registry_pid=$!
+  until (exec 3<>"/dev/tcp/${registry/:/\/}") 2>/dev/null; do sleep 0.2; done
+  local image
+  for image in neuron-rtd tensorflow-model-server-neuron neuron-device-plugin s3; do
+    "${podman[@]}" push -q --tls-verify=false "localhost/$image:latest" "$registry/$image:latest" >"$work/push.log" 2>&1 ||
+      { cat "$work/push.log" >&2; die "$image cannot be pushed to $registry"; }
+  done
+}
+
+start_s3() {
+  mkdir -p "$work/certificate"
+  openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$bucket.s3.amazonaws.com" \
+    -addext "subjectAltName=DNS:$bucket.s3.amazonaws.com,DNS:s3.amazonaws.com" \
+    -keyout "$work/certificate/key.pem" -out "$work/certificate/certificate.pem" 2>/dev/null
+  sed "s|REGISTRY|$registry|; s|MODELS|$work/models|; s|CERTIFICATE|$work/certificate|" deploy/demo/s3.yaml | kubectl apply -f - >/dev/null
+  kubectl create configmap s3-certificate --from-file="$work/certificate/certificate.pem" >/dev/null
+  kubectl wait --for=condition=Ready pod/s3 --timeout=180s >/dev/null
+  s3_address=$(kubectl get pod s3 -o 'jsonpath={.status.podIP}')
+}
+
+start_plugin() {
+  sed "s|localhost/neuron-device-plugin|$registry/neuron-device-plugin|; s|args: \[|args: [\"--simulate\", \"inf1.6xlarge\", |" \
+    deploy/kubernetes/device_plugin.yml | kubectl apply -f - >/dev/null
+  cluster_await device-plugin sh -c '[ "$("$1" --kubeconfig "$2" get node localhost -o "jsonpath={.status.allocatable.aws\.amazon\.com/neuron}")" = 4 ]' \
+    - "$cluster_programs/kubectl" "$cluster_folder/kubeconfig"
+}
+
+deploy() {
+  cp -r deploy/kubernetes "$work/kubernetes"
+  sed -i "s|REGISTRY|$registry|; s|S3_ADDRESS|$s3_address|" "$work"/kubernetes/demo/*.yaml
+  kubectl apply -k "$work/kubernetes/demo"
+  local end=$((SECONDS + 600)) ready=0
+  while [ "$ready" != 2 ]; do
+    [ "$SECONDS" -lt "$end" ] || die "two replicas were not ready within 600 s"
+    ready=$(kubectl get pods -l app=eks-neuron-test --no-headers 2>/dev/null | grep -c ' 2/2 ' || true)
+    printf '\r   %s of 2 replicas are ready, %d s ' "$ready" $((SECONDS - began))
+    sleep 1
+  done
+  printf '\n'
+}
+
+trap clean_up EXIT INT TERM
+check_machine
+say "Kubernetes (kept in build/kubernetes)"
+deploy/demo/build_kubernetes.sh build/kubernetes
+say "The model: $model, cast to bfloat16, as a SavedModel"
+make_model
+say "Images"
+make_images
+say "A cluster of one node"
+cluster_start "$work/cluster" "$programs"
+push_images
+start_s3
+say "\$ kubectl get pods -n kube-system"
+start_plugin
+kubectl get pods -n kube-system
+kubectl get node localhost -o 'jsonpath=node {.metadata.name}: aws.amazon.com/neuron {.status.allocatable.aws\.amazon\.com/neuron}, hugepages-2Mi {.status.allocatable.hugepages-2Mi}{"\n"}'
+say "\$ kubectl apply -k deploy/kubernetes/demo"
+deploy
+say "\$ kubectl get pods"
+kubectl get pods -l app=eks-neuron-test
+say "\$ kubectl port-forward svc/eks-neuron-test $client_port:$client_port &"
+kubectl port-forward svc/eks-neuron-test "$client_port:$client_port" >"$work/forward.log" 2>&1 &
+forward_pid=$!
+until (exec 3<>"/dev/tcp/127.0.0.1/$client_port") 2>/dev/null; do sleep 0.2; done
+say "100 predictions of zeros [1,128]"
+/usr/bin/python3 deploy/demo/client.py --address "127.0.0.1:$client_port" --model "$served_as"
+if [ -n "$keep" ]; then
+  echo "kubeconfig: $cluster_folder/kubeconfig; kubectl: $programs/kubectl. Enter ends it."
+  read -r _
+fi

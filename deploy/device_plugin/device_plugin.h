@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include <grpcpp/server.h>
+
+#include "deploy/device_plugin/plugin_service.h"
+
+namespace nrtd::deploy {
+
+// Serves the plugin's socket and keeps it registered with the kubelet: a kubelet that restarts
+// removes all sockets of its folder and expects to be told again.
+class DevicePlugin {
+ public:
+  struct Options {
+    std::string socket_folder = "/var/lib/kubelet/device-plugins";
+    std::string resource = "aws.amazon.com/neuron";
+  };
+  // `devices` and `metrics` outlive it.
+  DevicePlugin(const Options& options, const NodeDevices& devices, Metrics& metrics)
+      : options_(options), devices_(devices), metrics_(metrics), service_(devices, metrics) {}
+  ~DevicePlugin() { StopServing(); }
+
+  // Looks at the devices and at the kubelet, and does what is to be done. Called again and again,
+  // by one thread.
+  void Tend();
+  // Whether the kubelet knows of it. Threadsafe.
+  bool is_registered() const { return registered_; }
+
+ private:
+  Result<void> Serve();
+  void StopServing();
+  Result<void> Register();
+  std::string SocketPath() const;
+  std::string KubeletPath() const;
+
+  const Options options_;
+  const NodeDevices& devices_;
+  Metrics& metrics_;
+  PluginService service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string kubelet_;  // which kubelet was told: its socket's inode and date
+  std::string problem_;  // that was logged
+  std::atomic<bool> registered_{false};
+};
+
+}  // namespace nrtd::deploy

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// k8s-neuron-device-plugin: tells the kubelet which Inferentia devices the node has.
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include "base/log.h"
+#include "deploy/device_plugin/device_plugin.h"
+#include "http/http_server.h"
+
+namespace nrtd::deploy {
+namespace {
+
+struct Flags {
+  NodeDevices::Options devices;
+  DevicePlugin::Options plugin;
+  uint16_t http_port = 0;
+};
+
+void Declare(CLI::App& app, Flags& flags) {
+  app.add_option("--simulate", flags.devices.simulate,
+                 "Advertise the devices of an instance that daemons simulate: inf1.xlarge, "
+                 "inf1.2xlarge, inf1.6xlarge or inf1.24xlarge; otherwise those of /dev");
+  app.add_option("--resource", flags.plugin.resource, "The resource's name")->capture_default_str();
+  app.add_option("--socket-folder", flags.plugin.socket_folder, "Where the kubelet's socket is")
+      ->capture_default_str();
+  app.add_option("--unhealthy-file", flags.devices.unhealthy_file,
+                 "File with numbers of devices that get no more containers; it may come and go");
+  app.add_option("--http-port", flags.http_port, "TCP port of /metrics and /healthz; 0: none")
+      ->capture_default_str();
+  app.set_version_flag("--version", "k8s-neuron-device-plugin (neuron-rtd " NRTD_VERSION ")");
+}
+
+HttpAnswer AnswerPage(const HttpRequest& request, const DevicePlugin& plugin,
+                      const Metrics& metrics) {
+  if (request.method != "GET") return ErrorPage(405, "Method Not Allowed");
+  if (request.target == "/metrics") return {200, "text/plain; version=0.0.4", metrics.Page()};
+  if (request.target != "/healthz") return ErrorPage(404, "Not Found");
+  if (plugin.is_registered()) return {200, "text/plain", "ok\n"};
+  return {503, "text/plain", "not registered with the kubelet\n"};
+}
+
+// Until SIGTERM or SIGINT.
+void Tend(DevicePlugin& plugin, const sigset_t& signals) {
+  constexpr timespec kLook{1, 0};
+  do {
+    plugin.Tend();
+  } while (sigtimedwait(&signals, nullptr, &kLook) < 0);
+}
+
+Result<void> Serve(const Flags& flags) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  NRTD_ASSIGN(const NodeDevices devices, NodeDevices::Find(flags.devices));
+  Metrics metrics;
+  DevicePlugin plugin(flags.plugin, devices, metrics);
+  std::unique_ptr<HttpServer> http;
+  if (flags.http_port != 0) {
+    NRTD_ASSIGN(http, HttpServer::Start(flags.http_port, 1, [&](const HttpRequest& request) {
+                  return AnswerPage(request, plugin, metrics);
+                }));
+  }
+  Tend(plugin, signals);
+  Log(LogLevel::kInfo, "DevicePlugin", "ending");
+  return {};
+}
+
+int Run(int argc, char** argv) {
+  CLI::App app("Tells the kubelet which Inferentia devices the node has.",
+               "k8s-neuron-device-plugin");
+  Flags flags;
+  Declare(app, flags);
+  CLI11_PARSE(app, argc, argv);
+  LogOptions log;
+  log.console = true;
+  log.syslog = false;
+  InitLog(log);
+  if (const auto served = Serve(flags); !served) {
+    fmt::print(stderr, "k8s-neuron-device-plugin: {}\n", served.error().text);
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace nrtd::deploy
+
+int main(int argc, char** argv) {
+  try {
+    return nrtd::deploy::Run(argc, argv);
+  } catch (const std::exception& problem) {
+    std::fprintf(stderr, "k8s-neuron-device-plugin: %s\n", problem.what());
+    return 1;
+  }
+}

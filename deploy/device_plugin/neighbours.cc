@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "deploy/device_plugin/neighbours.h"
+
+#include <optional>
+
+namespace nrtd::deploy {
+namespace {
+
+struct Run {
+  uint32_t first;
+  uint32_t length;
+};
+
+std::vector<Run> RunsOf(const std::set<uint32_t>& devices) {
+  std::vector<Run> runs;
+  for (const uint32_t device : devices) {
+    if (runs.empty() || runs.back().first + runs.back().length != device)
+      runs.push_back({device, 0});
+    ++runs.back().length;
+  }
+  return runs;
+}
+
+}  // namespace
+
+std::vector<uint32_t> ChooseNeighbours(const std::set<uint32_t>& available,
+                                       const std::set<uint32_t>& required, uint32_t count) {
+  std::optional<uint32_t> best;
+  uint32_t shortest = UINT32_MAX;
+  for (const Run& run : RunsOf(available)) {
+    if (run.length < count || run.length >= shortest) continue;
+    for (uint32_t first = run.first; first + count <= run.first + run.length; ++first) {
+      const bool has_all =
+          required.empty() || (*required.begin() >= first && *required.rbegin() < first + count);
+      if (!has_all) continue;
+      best = first;
+      shortest = run.length;
+      break;
+    }
+  }
+  std::vector<uint32_t> chosen;
+  if (best) {
+    for (uint32_t i = 0; i < count; ++i) chosen.push_back(*best + i);
+    return chosen;
+  }
+  std::set<uint32_t> others = required;
+  for (const uint32_t device : available) {
+    if (others.size() >= count) break;
+    others.insert(device);
+  }
+  return {others.begin(), others.end()};
+}
+
+}  // namespace nrtd::deploy

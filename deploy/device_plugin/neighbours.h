@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <vector>
+
+namespace nrtd::deploy {
+
+// `count` of the devices `available`, all of `required` (which are available) among them, rising:
+// neighbours in the chain, out of the shortest run that has them, so that long runs stay whole for
+// others. Where there are no such neighbours, those of `required` and the lowest others: the daemon
+// then says what is wrong with them.
+std::vector<uint32_t> ChooseNeighbours(const std::set<uint32_t>& available,
+                                       const std::set<uint32_t>& required, uint32_t count);
+
+}  // namespace nrtd::deploy

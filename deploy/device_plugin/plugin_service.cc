@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "deploy/device_plugin/plugin_service.h"
+
+#include <set>
+
+#include <fmt/ranges.h>
+
+#include "base/log.h"
+#include "deploy/device_plugin/neighbours.h"
+
+namespace nrtd::deploy {
+namespace {
+
+constexpr const char* kAllocations = "neuron_device_plugin_allocations_total";
+constexpr const char* kDevices = "neuron_device_plugin_devices";
+
+}  // namespace
+
+PluginService::PluginService(const NodeDevices& devices, Metrics& metrics)
+    : devices_(devices), metrics_(metrics), health_(devices.Health()) {
+  metrics_.DeclareCounter(kAllocations);
+  metrics_.DeclareGauge(kDevices, [this] {
+    int64_t healthy = 0;
+    MutexLock lock(mutex_);
+    for (const auto& [device, is_healthy] : health_) healthy += is_healthy ? 1 : 0;
+    return Metrics::Readings{
+        {{{"health", "Healthy"}}, healthy},
+        {{{"health", "Unhealthy"}}, static_cast<int64_t>(health_.size()) - healthy}};
+  });
+}
+
+void PluginService::Refresh() {
+  auto health = devices_.Health();
+  MutexLock lock(mutex_);
+  if (health == health_) return;
+  for (const auto& [device, is_healthy] : health) {
+    if (health_[device] != is_healthy) {
+      Log(is_healthy ? LogLevel::kInfo : LogLevel::kWarning, "DevicePlugin", "{} is {}",
+          NodeDevices::Name(device), is_healthy ? "healthy again" : "unhealthy");
+    }
+  }
+  health_ = std::move(health);
+  ++changes_;
+  changed_.NotifyAll();
+}
+
+void PluginService::Stop() {
+  MutexLock lock(mutex_);
+  stopping_ = true;
+  changed_.NotifyAll();
+}
+
+v1beta1::ListAndWatchResponse PluginService::List() {
+  v1beta1::ListAndWatchResponse list;
+  for (const auto& [device, is_healthy] : health_) {
+    v1beta1::Device& entry = *list.add_devices();
+    entry.set_id(NodeDevices::Name(device));
+    entry.set_health(is_healthy ? "Healthy" : "Unhealthy");
+  }
+  return list;
+}
+
+Result<std::set<uint32_t>> PluginService::NumbersOf(
+    const google::protobuf::RepeatedPtrField<std::string>& ids) {
+  std::set<uint32_t> numbers;
+  for (const std::string& id : ids) {
+    const auto number = devices_.NumberOf(id);
+    if (!number) return Fail(Nerr::kInvalid, "no device '{}' on this node", id);
+    numbers.insert(*number);
+  }
+  return numbers;
+}
+
+grpc::Status PluginService::GetDevicePluginOptions(grpc::ServerContext*, const v1beta1::Empty*,
+                                                   v1beta1::DevicePluginOptions* response) {
+  response->set_get_preferred_allocation_available(true);
+  return grpc::Status::OK;
+}
+
+grpc::Status PluginService::ListAndWatch(
+    grpc::ServerContext* context, const v1beta1::Empty*,
+    grpc::ServerWriter<v1beta1::ListAndWatchResponse>* writer) {
+  // A kubelet that has gone is noticed now and then.
+  constexpr auto kLook = std::chrono::seconds(1);
+  SteadyClock clock;
+  MutexLock lock(mutex_);
+  for (uint64_t told = UINT64_MAX; !stopping_ && !context->IsCancelled();) {
+    if (told == changes_) {
+      clock.WaitUntil(changed_, mutex_, clock.Now() + kLook);
+      continue;
+    }
+    told = changes_;
+    const v1beta1::ListAndWatchResponse list = List();
+    lock.Unlock();
+    const bool written = writer->Write(list);
+    lock.Lock();
+    if (!written) break;
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status PluginService::GetPreferredAllocation(
+    grpc::ServerContext*, const v1beta1::PreferredAllocationRequest* request,
+    v1beta1::PreferredAllocationResponse* response) {
+  for (const auto& container : request->container_requests()) {
+    const auto available = NumbersOf(container.available_deviceids());
+    const auto required = NumbersOf(container.must_include_deviceids());
+    if (!available) return {grpc::StatusCode::INVALID_ARGUMENT, available.error().text};
+    if (!required) return {grpc::StatusCode::INVALID_ARGUMENT, required.error().text};
+    if (container.allocation_size() < 0)
+      return {grpc::StatusCode::INVALID_ARGUMENT, "allocation_size is negative"};
+    auto& chosen = *response->add_container_responses();
+    for (const uint32_t device : ChooseNeighbours(
+             *available, *required, static_cast<uint32_t>(container.allocation_size())))
+      chosen.add_deviceids(NodeDevices::Name(device));
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status PluginService::Allocate(grpc::ServerContext*, const v1beta1::AllocateRequest* request,
+                                     v1beta1::AllocateResponse* response) {
+  for (const auto& container : request->container_requests()) {
+    const auto numbers = NumbersOf(container.devices_ids());
+    if (!numbers) return {grpc::StatusCode::INVALID_ARGUMENT, numbers.error().text};
+    auto& answer = *response->add_container_responses();
+    const std::string visible = fmt::format("{}", fmt::join(*numbers, ","));
+    (*answer.mutable_envs())["AWS_NEURON_VISIBLE_DEVICES"] = visible;
+    if (devices_.is_simulated()) {
+      (*answer.mutable_envs())["NEURON_RTD_SIM"] = devices_.instance();
+    } else {
+      for (const uint32_t device : *numbers) {
+        v1beta1::DeviceSpec& node = *answer.add_devices();
+        node.set_host_path(devices_.NodePath(device));
+        node.set_container_path("/dev/" + NodeDevices::Name(device));
+        node.set_permissions("rw");
+      }
+    }
+    metrics_.Count(kAllocations, {});
+    Log(LogLevel::kInfo, "DevicePlugin", "a container gets devices {}", visible);
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status PluginService::PreStartContainer(grpc::ServerContext*,
+                                              const v1beta1::PreStartContainerRequest*,
+                                              v1beta1::PreStartContainerResponse*) {
+  return grpc::Status::OK;
+}
+
+}  // namespace nrtd::deploy
