@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced: podman with runc, without systemd, everything in folders of its own.
-#   podman_settings FOLDER [STORAGE]     sets CONTAINERS_CONF and the array `podman`; STORAGE keeps images for other runs
+#   podman_settings FOLDER     sets CONTAINERS_CONF and the array `podman`; the folder keeps images for other runs
 podman_settings() {
-  local folder=$1 storage=${2:-$1/storage}
-  mkdir -p "$folder" "$storage"
+  local folder=$1
+  mkdir -p "$folder"
   export CONTAINERS_CONF=$folder/containers.conf
   cat >"$CONTAINERS_CONF" <<END
 [containers]
@@ -16,7 +16,7 @@ events_logger = "file"
 network_config_dir = "$folder/networks"
 END
   # shellcheck disable=SC2034
-  podman=(podman --root "$storage" --runroot "$folder/run" --tmpdir "$folder/tmp")
+  podman=(podman --root "$folder/storage" --runroot "$folder/run" --tmpdir "$folder/tmp")
 }
 
 # Makes localhost/debian:bookworm-slim, out of a tar that is kept for the next time. Says why it cannot.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The published client: 100 Predict requests of zeros [1, 128], and their average.
 
-    deploy/demo/client.py [--address HOST:PORT] [--model NAME] [--count 100] [--timeout SECONDS]
+    deploy/demo/client.py [--address HOST:PORT] [--model NAME] [--count 100] [--timeout SECONDS] [--patience SECONDS]
 
 Needs Debian's python3-grpcio and python3-protobuf, and protoc for the messages of proto/.
 """
@@ -50,7 +50,8 @@ def main():
     parser.add_argument("--address", default="127.0.0.1:9000")
     parser.add_argument("--model", default="bert_mrpc_hc_gelus_b4_l24_0926_02")
     parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--timeout", type=float, default=60)
+    parser.add_argument("--timeout", type=float, default=60, help="seconds for a request")
+    parser.add_argument("--patience", type=float, default=300, help="seconds for the model to be there")
     arguments = parser.parse_args()
 
     framework_pb2, apis_pb2 = load_messages()
@@ -59,11 +60,13 @@ def main():
     predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict",
                                   request_serializer=apis_pb2.PredictRequest.SerializeToString,
                                   response_deserializer=apis_pb2.PredictResponse.FromString)
+    # The first request may have to wait for the model to be loaded.
+    predict(request, timeout=arguments.patience, wait_for_ready=True)
     latencies = []
     for i in range(arguments.count):
         start = time.time()
         try:
-            predict(request, timeout=arguments.timeout)
+            predict(request, timeout=arguments.timeout, wait_for_ready=True)
         except grpc.RpcError as error:
             sys.exit(f"request {i} failed: {error.code().name}: {error.details()}")
         latencies.append(time.time() - start)

@@ -89,7 +89,7 @@ make_model() {
 }
 
 make_images() {
-  podman_settings "$work/podman" "$PWD/build/podman-storage"
+  podman_settings "$PWD/build/podman"
   "${podman[@]}" image exists localhost/debian:bookworm-slim || make_base_image build/release/base-image.tar
   docker/build.sh --base localhost/debian:bookworm-slim --image neuron-rtd --image tensorflow-model-server-neuron --image neuron-device-plugin \
     -- "${podman[@]}" >"$work/images.log" 2>&1 || { tail -n 20 "$work/images.log" >&2; die "the images cannot be built"; }
@@ -140,13 +140,24 @@ deploy() {
   sed -i "s|REGISTRY|$registry|; s|S3_ADDRESS|$s3_address|" "$work"/kubernetes/demo/*.yaml
   kubectl apply -k "$work/kubernetes/demo"
   local end=$((SECONDS + 600)) ready=0
-  while [ "$ready" != 2 ]; do
-    [ "$SECONDS" -lt "$end" ] || die "two replicas were not ready within 600 s"
-    ready=$(kubectl get pods -l app=eks-neuron-test --no-headers 2>/dev/null | grep -c ' 2/2 ' || true)
-    printf '\r   %s of 2 replicas are ready, %d s ' "$ready" $((SECONDS - began))
+  until [ "$ready" = 2 ]; do
+    [ "$SECONDS" -lt "$end" ] || die "two replicas did not serve the model within 600 s"
+    ready=$(kubectl logs -l app=eks-neuron-test -c eks-neuron-test --tail 3 2>/dev/null | grep -c 'Exporting HTTP/REST API' || true)
+    progress "$(kubectl get pods -l app=eks-neuron-test --no-headers 2>/dev/null | grep -c ' 2/2 ' || true) of 2 pods run, $ready serve the model"
     sleep 1
   done
-  printf '\n'
+  [ ! -t 1 ] || printf '\n'
+}
+
+# In one line that is written again, or in a line whenever something has changed.
+last_progress=
+progress() {
+  if [ -t 1 ]; then
+    printf '\r   %s, %d s ' "$1" $((SECONDS - began))
+  elif [ "$1" != "$last_progress" ]; then
+    printf '   %s  (%d s)\n' "$1" $((SECONDS - began))
+    last_progress=$1
+  fi
 }
 
 trap clean_up EXIT INT TERM
@@ -172,7 +183,7 @@ kubectl get pods -l app=eks-neuron-test
 say "\$ kubectl port-forward svc/eks-neuron-test $client_port:$client_port &"
 kubectl port-forward svc/eks-neuron-test "$client_port:$client_port" >"$work/forward.log" 2>&1 &
 forward_pid=$!
-until (exec 3<>"/dev/tcp/127.0.0.1/$client_port") 2>/dev/null; do sleep 0.2; done
+until grep -q '^Forwarding from 127.0.0.1' "$work/forward.log"; do sleep 0.2; done
 say "100 predictions of zeros [1,128]"
 /usr/bin/python3 deploy/demo/client.py --address "127.0.0.1:$client_port" --model "$served_as"
 if [ -n "$keep" ]; then
