@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "http/http_server.h"
 
+#include <algorithm>
 #include <chrono>
+#include <future>
 #include <list>
+#include <optional>
 #include <thread>
 #include <utility>
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/v6_only.hpp>
@@ -44,6 +48,8 @@ std::optional<std::string> Unzipped(const std::string& body) {
     stream.avail_out = sizeof(block);
     state = inflate(&stream, Z_NO_FLUSH);
     plain.append(block, sizeof(block) - stream.avail_out);
+    // A file of several members.
+    if (state == Z_STREAM_END && stream.avail_in > 0) state = inflateReset(&stream);
   }
   (void)inflateEnd(&stream);
   if (state != Z_STREAM_END || plain.size() > kMaxHttpBody) return std::nullopt;
@@ -64,23 +70,28 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   ~Connection();
 
   void ReadHeader();
+  // No more requests; now, if none is under way.
   void Close();
 
  private:
-  void ReadBody(ErrorCode error);
-  void TakeRequest(ErrorCode error);
+  void StartBody(ErrorCode error);
+  void ReadBody();
+  void TakeBody(ErrorCode error);
+  void RefuseMalformed(ErrorCode error);
   void Refuse(int code, const std::string& text);
   void Write(HttpAnswer answer, bool keep_alive);
   // Of the bytes that all requests may have together.
   bool Reserve(uint64_t bytes);
-  void Release();
+  void Release() { (void)Reserve(0); }
 
   Server& server_;
   beast::tcp_stream stream_;
-  beast::flat_buffer buffer_;
+  // Also what HTTP calls chunks' extensions and trailers, which no other limit counts.
+  beast::flat_buffer buffer_{kMaxHttpHeader + 65'536};
   std::optional<http::request_parser<http::string_body>> parser_;
   http::response<http::string_body> response_;
   http::response<http::empty_body> go_on_{http::status::continue_, 11};
+  std::chrono::steady_clock::time_point body_began_;
   uint64_t reserved_ = 0;
   bool closing_ = false;
   bool answering_ = false;  // a request is complete, and its answer has not gone
@@ -93,19 +104,15 @@ class Server final : public HttpServer {
   Server(unsigned threads, Handler handler)
       : handler_(std::move(handler)), acceptor_(sockets_), pool_(threads) {}
   ~Server() override {
-    asio::post(sockets_, [this] {
-      ErrorCode ignored;
-      acceptor_.close(ignored);
-      stopping_ = true;
-      again_.cancel();
-      for (Connection* connection : connections_) connection->Close();
-    });
+    StopAccepting();
     pool_.join();
+    guard_.reset();
     if (thread_.joinable()) thread_.join();
   }
 
   Result<void> Listen(uint16_t port);
-  uint16_t port() const override { return acceptor_.local_endpoint().port(); }
+  uint16_t port() const override { return port_; }
+  void StopAccepting() override;
 
  private:
   friend class Connection;
@@ -113,15 +120,18 @@ class Server final : public HttpServer {
   void Run();
 
   const Handler handler_;
-  asio::io_context sockets_;
+  uint16_t port_ = 0;
+  // Of the thread of the sockets. Connections go before these do.
+  std::list<Connection*> connections_;
+  uint64_t reserved_ = 0;
+  bool accepting_ = false;  // or waiting to do so again
+  bool stopping_ = false;
+  asio::io_context sockets_{1};
+  // A connection that is being answered is no work to the sockets.
+  asio::executor_work_guard<asio::io_context::executor_type> guard_{sockets_.get_executor()};
   tcp::acceptor acceptor_;
   asio::steady_timer again_{sockets_};  // to accept, after a failure
   asio::thread_pool pool_;
-  // Of the thread of the sockets.
-  std::list<Connection*> connections_;
-  uint64_t reserved_ = 0;
-  bool accepting_ = false;
-  bool stopping_ = false;
   std::thread thread_;
 };
 
@@ -146,61 +156,82 @@ void Connection::ReadHeader() {
   stream_.expires_after(std::chrono::seconds(kHttpSeconds));
   http::async_read_header(
       stream_, buffer_, *parser_,
-      [self = shared_from_this()](ErrorCode error, size_t) { self->ReadBody(error); });
+      [self = shared_from_this()](ErrorCode error, size_t) { self->StartBody(error); });
 }
 
 bool Connection::Reserve(uint64_t bytes) {
-  if (server_.reserved_ + bytes > kMaxHttpBodies) return false;
+  if (bytes > reserved_ && server_.reserved_ + (bytes - reserved_) > kMaxHttpBodies) return false;
+  server_.reserved_ += bytes - reserved_;
   reserved_ = bytes;
-  server_.reserved_ += bytes;
   return true;
-}
-
-void Connection::Release() {
-  server_.reserved_ -= std::exchange(reserved_, 0);
 }
 
 void Connection::Refuse(int code, const std::string& text) {
   Write({code, "text/plain", text + "\n"}, false);
 }
 
-void Connection::ReadBody(ErrorCode error) {
-  if (error == http::error::header_limit) return Write(ErrorPage(400, "Bad Request"), false);
+void Connection::RefuseMalformed(ErrorCode error) {
   if (error == http::error::body_limit) return Refuse(413, TooLarge());
-  if (error) return;
-  if (!Reserve(parser_->content_length().value_or(parser_->chunked() ? kMaxHttpBody : 0)))
-    return Refuse(503, "requests under way have all the memory that there is for them");
-  const auto read = [self = shared_from_this()](ErrorCode, size_t) {
-    http::async_read(self->stream_, self->buffer_, *self->parser_,
-                     [self](ErrorCode failed, size_t) { self->TakeRequest(failed); });
-  };
-  // curl asks before it sends more than a mebibyte.
-  if (!beast::iequals(parser_->get()[http::field::expect], "100-continue")) return read({}, 0);
-  http::async_write(stream_, go_on_, read);
+  const bool has_gone =
+      error == http::error::end_of_stream || error == http::error::partial_message;
+  if (error.category() == http::make_error_code(http::error::bad_method).category() && !has_gone)
+    Write(ErrorPage(400, "Bad Request"), false);
 }
 
-void Connection::TakeRequest(ErrorCode error) {
-  if (error == http::error::body_limit) return Refuse(413, TooLarge());
-  if (error) return;
+void Connection::StartBody(ErrorCode error) {
+  if (closing_) return;
+  if (error) return RefuseMalformed(error);
+  body_began_ = std::chrono::steady_clock::now();
+  // curl asks before it sends more than a mebibyte.
+  if (!beast::iequals(parser_->get()[http::field::expect], "100-continue")) return ReadBody();
+  stream_.expires_after(std::chrono::seconds(kHttpSeconds));
+  http::async_write(stream_, go_on_, [self = shared_from_this()](ErrorCode failed, size_t) {
+    if (!failed) self->ReadBody();
+  });
+}
+
+void Connection::ReadBody() {
+  if (parser_->is_done()) return TakeBody({});
+  const auto left =
+      std::chrono::seconds(kHttpBodySeconds) - (std::chrono::steady_clock::now() - body_began_);
+  if (left <= left.zero()) return;
+  stream_.expires_after(
+      std::min<std::chrono::steady_clock::duration>(left, std::chrono::seconds(kHttpSeconds)));
+  http::async_read_some(
+      stream_, buffer_, *parser_,
+      [self = shared_from_this()](ErrorCode error, size_t) { self->TakeBody(error); });
+}
+
+void Connection::TakeBody(ErrorCode error) {
+  if (closing_) return;
+  if (error) return RefuseMalformed(error);
   const auto& message = parser_->get();
-  const bool keep_alive = message.keep_alive();
+  const bool is_zipped =
+      message[http::field::content_encoding].find("gzip") != beast::string_view::npos;
+  const uint64_t bytes =
+      parser_->is_done() && is_zipped ? kMaxHttpBody : parser_->get().body().size();
+  if (!Reserve(bytes))
+    return Refuse(503, "requests under way have all the memory that there is for them");
+  if (!parser_->is_done()) return ReadBody();
   HttpRequest request{std::string(message.method_string()), std::string(message.target()),
                       std::move(parser_->get().body())};
-  const std::string encoding(message[http::field::content_encoding]);
+  const bool keep_alive = message.keep_alive();
   answering_ = true;
   stream_.expires_never();
   asio::post(server_.pool_, [self = shared_from_this(), request = std::move(request), keep_alive,
-                             zipped = encoding.find("gzip") != std::string::npos]() mutable {
-    if (zipped) request.body = Unzipped(request.body).value_or("");
+                             is_zipped]() mutable {
     HttpAnswer answer;
     try {
+      if (is_zipped) request.body = Unzipped(request.body).value_or("");
       answer = self->server_.handler_(request);
     } catch (const std::exception& problem) {
       Log(LogLevel::kError, "HTTP", "a request failed: {}", problem.what());
       answer = ErrorPage(500, "Internal Server Error");
     }
-    Connection& connection = *self;
-    asio::post(connection.server_.sockets_,
+    request = {};
+    // The last owner is the thread of the sockets.
+    Server& server = self->server_;
+    asio::post(server.sockets_,
                [self = std::move(self), answer = std::move(answer), keep_alive]() mutable {
                  self->Write(std::move(answer), keep_alive && !answer.close);
                });
@@ -210,18 +241,19 @@ void Connection::TakeRequest(ErrorCode error) {
 void Connection::Write(HttpAnswer answer, bool keep_alive) {
   answering_ = true;
   response_ = {};
+  response_.version(parser_->get().version());
   response_.result(static_cast<unsigned>(answer.code));
   if (answer.code == 429 || answer.code == 499) response_.reason("Client Error");
   response_.set(http::field::server, kServer);
   response_.set(http::field::content_type, answer.content_type);
   response_.keep_alive(keep_alive && !closing_);
-  response_.body() = std::move(answer.body);
-  response_.prepare_payload();
+  response_.content_length(answer.body.size());
+  if (parser_->get().method() != http::verb::head) response_.body() = std::move(answer.body);
   stream_.expires_after(std::chrono::seconds(kHttpSeconds));
   http::async_write(stream_, response_, [self = shared_from_this()](ErrorCode error, size_t) {
-    self->answering_ = false;
     self->Release();
-    if (!error && self->response_.keep_alive()) return self->ReadHeader();
+    self->answering_ = false;
+    if (!error && self->response_.keep_alive() && !self->closing_) return self->ReadHeader();
     ErrorCode ignored;
     self->stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
   });
@@ -241,9 +273,24 @@ Result<void> Server::Listen(uint16_t port) {
   if (!error) acceptor_.bind(place, error);
   if (!error) acceptor_.listen(tcp::acceptor::max_listen_connections, error);
   if (error) return Fail(Nerr::kInvalid, "cannot listen on port {}: {}", port, error.message());
+  port_ = acceptor_.local_endpoint().port();
   Accept();
   thread_ = std::thread([this] { Run(); });
   return {};
+}
+
+void Server::StopAccepting() {
+  if (!thread_.joinable()) return;
+  std::promise<void> done;
+  asio::post(sockets_, [&] {
+    ErrorCode ignored;
+    stopping_ = true;
+    acceptor_.close(ignored);
+    again_.cancel();
+    for (Connection* connection : connections_) connection->Close();
+    done.set_value();
+  });
+  done.get_future().wait();
 }
 
 void Server::Run() {
@@ -261,7 +308,6 @@ void Server::Accept() {
   accepting_ = connections_.size() < kMaxHttpConnections;
   if (!accepting_) return;
   acceptor_.async_accept([this](ErrorCode error, tcp::socket socket) {
-    accepting_ = false;
     if (stopping_ || error == asio::error::operation_aborted) return;
     if (error) {  // no descriptors, say
       again_.expires_after(std::chrono::milliseconds(100));

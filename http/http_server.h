@@ -12,13 +12,13 @@
 
 namespace nrtd {
 
-// What a client may make the server hold.
+// What clients may make the server hold.
 inline constexpr uint64_t kMaxHttpBody = 64ULL << 20;     // bytes, also when it was compressed
-inline constexpr uint64_t kMaxHttpBodies = 512ULL << 20;  // bytes of all requests under way
+inline constexpr uint64_t kMaxHttpBodies = 512ULL << 20;  // bytes that have come for all requests
 inline constexpr uint32_t kMaxHttpHeader = 16U << 10;     // bytes
 inline constexpr size_t kMaxHttpConnections = 512;        // more wait to be accepted
-inline constexpr int kHttpSeconds =
-    60;  // for a header to come, for a body, and for an answer to go
+inline constexpr int kHttpSeconds = 60;       // for a header, for more of a body, for an answer
+inline constexpr int kHttpBodySeconds = 600;  // for a whole body
 
 struct HttpRequest {
   std::string method;  // "POST"
@@ -44,7 +44,9 @@ class HttpServer {
   // kInvalid: the port is taken.
   static Result<std::unique_ptr<HttpServer>> Start(uint16_t port, unsigned threads,
                                                    Handler handler);
-  // Answers the requests under way, and takes no more.
+  // Takes no more connections and no more requests; those under way are answered.
+  virtual void StopAccepting() = 0;
+  // StopAccepting(), and waits until all answers have gone.
   virtual ~HttpServer() = default;
 
   virtual uint16_t port() const = 0;

@@ -6,6 +6,7 @@
 
 #include <grpcpp/grpcpp.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -14,6 +15,7 @@ namespace nrtd::deploy {
 namespace {
 
 constexpr auto kPatience = std::chrono::seconds(5);
+constexpr auto kForgotten = std::chrono::seconds(10);
 
 // Tells one socket from another at the same path; empty: there is none.
 std::string IdentityOf(const std::string& path) {
@@ -36,6 +38,10 @@ std::string DevicePlugin::KubeletPath() const {
 
 Result<void> DevicePlugin::Serve() {
   StopServing();
+  if (SocketPath().size() >= sizeof(sockaddr_un::sun_path)) {
+    return Fail(Nerr::kInvalid, "{} is too long for a socket: choose another --socket-folder",
+                SocketPath());
+  }
   (void)::unlink(SocketPath().c_str());  // of a plugin that was killed
   grpc::ServerBuilder builder;
   int port = 0;
@@ -74,7 +80,12 @@ Result<void> DevicePlugin::Register() {
 void DevicePlugin::Tend() {
   service_.Refresh();
   const std::string kubelet = IdentityOf(KubeletPath());
-  if (registered_ && kubelet == kubelet_ && !IdentityOf(SocketPath()).empty()) return;
+  const bool is_where_it_was = kubelet == kubelet_ && IdentityOf(SocketPath()) == socket_;
+  // A kubelet that has ended its watch has forgotten the resource.
+  const auto unwatched = service_.WithoutWatchSince();
+  const bool is_forgotten =
+      unwatched && clock_.Now() - std::max(*unwatched, registered_at_) > kForgotten;
+  if (registered_ && is_where_it_was && !is_forgotten) return;
   registered_ = false;
   const auto done = [&]() -> Result<void> {
     if (kubelet.empty())
@@ -84,10 +95,14 @@ void DevicePlugin::Tend() {
   }();
   if (done) {
     kubelet_ = kubelet;
+    socket_ = IdentityOf(SocketPath());
+    registered_at_ = clock_.Now();
     registered_ = true;
     problem_.clear();
-    Log(LogLevel::kInfo, "DevicePlugin", "registered {} with the kubelet: {} devices{}",
-        options_.resource, devices_.Health().size(), devices_.is_simulated() ? ", simulated" : "");
+    const size_t count = devices_.Health().size();
+    Log(count > 0 ? LogLevel::kInfo : LogLevel::kWarning, "DevicePlugin",
+        "registered {} with the kubelet: {} devices{}", options_.resource, count,
+        devices_.is_simulated() ? ", simulated" : "");
   } else if (done.error().text != problem_) {
     problem_ = done.error().text;
     Log(LogLevel::kWarning, "DevicePlugin", "{}", AsIs(problem_));

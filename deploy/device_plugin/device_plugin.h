@@ -20,7 +20,7 @@ class DevicePlugin {
     std::string resource = "aws.amazon.com/neuron";
   };
   // `devices` and `metrics` outlive it.
-  DevicePlugin(const Options& options, const NodeDevices& devices, Metrics& metrics)
+  DevicePlugin(const Options& options, NodeDevices& devices, Metrics& metrics)
       : options_(options), devices_(devices), metrics_(metrics), service_(devices, metrics) {}
   ~DevicePlugin() { StopServing(); }
 
@@ -38,11 +38,15 @@ class DevicePlugin {
   std::string KubeletPath() const;
 
   const Options options_;
-  const NodeDevices& devices_;
+  NodeDevices& devices_;
   Metrics& metrics_;
   PluginService service_;
   std::unique_ptr<grpc::Server> server_;
-  std::string kubelet_;  // which kubelet was told: its socket's inode and date
+  // Who was told, and where this is reached: the sockets' inodes and dates.
+  std::string kubelet_;
+  std::string socket_;
+  TimePoint registered_at_;
+  SteadyClock clock_;
   std::string problem_;  // that was logged
   std::atomic<bool> registered_{false};
 };

@@ -30,6 +30,8 @@ void Declare(CLI::App& app, Flags& flags) {
   app.add_option("--resource", flags.plugin.resource, "The resource's name")->capture_default_str();
   app.add_option("--socket-folder", flags.plugin.socket_folder, "Where the kubelet's socket is")
       ->capture_default_str();
+  app.add_option("--device-folder", flags.devices.device_folder, "Where the node's /dev is")
+      ->capture_default_str();
   app.add_option("--unhealthy-file", flags.devices.unhealthy_file,
                  "File with numbers of devices that get no more containers; it may come and go");
   app.add_option("--http-port", flags.http_port, "TCP port of /metrics and /healthz; 0: none")
@@ -60,7 +62,7 @@ Result<void> Serve(const Flags& flags) {
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  NRTD_ASSIGN(const NodeDevices devices, NodeDevices::Find(flags.devices));
+  NRTD_ASSIGN(NodeDevices devices, NodeDevices::Find(flags.devices));
   Metrics metrics;
   DevicePlugin plugin(flags.plugin, devices, metrics);
   std::unique_ptr<HttpServer> http;

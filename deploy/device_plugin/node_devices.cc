@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "deploy/device_plugin/node_devices.h"
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <string_view>
 
 #include "base/inf1_instances.h"
+#include "base/log.h"
 
 namespace nrtd::deploy {
 namespace {
@@ -25,29 +28,60 @@ std::optional<uint32_t> NumberIn(std::string_view name) {
 }  // namespace
 
 Result<NodeDevices> NodeDevices::Find(const Options& options) {
-  std::map<uint32_t, bool> devices;
-  if (!options.simulate.empty()) {
-    NRTD_ASSIGN(const uint32_t count, DevicesOfInstance(options.simulate));
-    for (uint32_t i = 0; i < count; ++i) devices[i] = true;
-    return NodeDevices(options, std::move(devices));
+  NodeDevices found(options);
+  if (options.simulate.empty()) {
+    found.LookForDevices();
+    return found;
   }
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(options.device_folder, error)) {
-    if (const auto number = NumberIn(entry.path().filename().string())) devices[*number] = true;
-  }
-  return NodeDevices(options, std::move(devices));
+  NRTD_ASSIGN(const uint32_t count, DevicesOfInstance(options.simulate));
+  for (uint32_t i = 0; i < count; ++i) found.devices_.insert(i);
+  return found;
 }
 
-std::map<uint32_t, bool> NodeDevices::Health() const {
-  std::map<uint32_t, bool> health = devices_;
+// The driver may be loaded after this program.
+void NodeDevices::LookForDevices() {
   std::error_code error;
-  if (!is_simulated()) {
-    for (auto& [device, healthy] : health)
-      healthy = std::filesystem::exists(NodePath(device), error);
+  for (std::filesystem::directory_iterator entry(options_.device_folder, error), end;
+       !error && entry != end; entry.increment(error)) {
+    if (const auto number = NumberIn(entry->path().filename().string())) devices_.insert(*number);
   }
-  std::ifstream unhealthy(options_.unhealthy_file);
-  for (uint32_t device = 0; unhealthy >> device;)
-    if (const auto found = health.find(device); found != health.end()) found->second = false;
+}
+
+// Nothing if a line is not understood.
+std::optional<std::set<uint32_t>> NodeDevices::ReadUnhealthy() {
+  std::set<uint32_t> unhealthy;
+  std::ifstream file(options_.unhealthy_file);
+  for (std::string line; std::getline(file, line);) {
+    line.resize(std::min(line.find('#'), line.size()));
+    std::erase_if(line, [](unsigned char c) { return std::isspace(c) != 0; });
+    if (line.empty()) continue;
+    const bool is_name = line.starts_with(kPrefix);
+    const auto number = NumberIn(is_name ? line : std::string(kPrefix) + line);
+    if (!number) {
+      if (problem_ != line) {
+        Log(LogLevel::kError, "DevicePlugin",
+            "{}: '{}' is no number of a device: what it said before holds", options_.unhealthy_file,
+            line);
+      }
+      problem_ = line;
+      return std::nullopt;
+    }
+    unhealthy.insert(*number);
+  }
+  problem_.clear();
+  return unhealthy;
+}
+
+std::map<uint32_t, bool> NodeDevices::Health() {
+  if (!is_simulated()) LookForDevices();
+  if (auto unhealthy = ReadUnhealthy()) unhealthy_ = std::move(*unhealthy);
+  std::map<uint32_t, bool> health;
+  std::error_code error;
+  for (const uint32_t device : devices_) {
+    const bool is_there = is_simulated() || std::filesystem::exists(
+                                                options_.device_folder + "/" + Name(device), error);
+    health[device] = is_there && !unhealthy_.contains(device);
+  }
   return health;
 }
 
@@ -60,8 +94,8 @@ std::optional<uint32_t> NodeDevices::NumberOf(const std::string& name) const {
   return number && devices_.contains(*number) ? number : std::nullopt;
 }
 
-std::string NodeDevices::NodePath(uint32_t device) const {
-  return options_.device_folder + "/" + Name(device);
+std::string NodeDevices::NodePath(uint32_t device) {
+  return "/dev/" + Name(device);
 }
 
 }  // namespace nrtd::deploy

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/error.h"
@@ -15,30 +16,36 @@ namespace nrtd::deploy {
 class NodeDevices {
  public:
   struct Options {
-    std::string simulate;  // "inf1.6xlarge"; empty: the devices of /dev
-    std::string device_folder = "/dev";
-    std::string unhealthy_file;  // numbers of devices that an operator takes out; may be missing
+    std::string simulate;                // "inf1.6xlarge"; empty: the devices of /dev
+    std::string device_folder = "/dev";  // where this process sees the node's
+    // Numbers or names of devices that an operator takes out, a line each; '#' begins a remark. It
+    // may be missing.
+    std::string unhealthy_file;
   };
   // kInvalid: no such instance.
   static Result<NodeDevices> Find(const Options& options);
 
   // Whether each device may be used, by its place in the chain. A device of /dev that was there
-  // when this was made, and is not any more, may not.
-  std::map<uint32_t, bool> Health() const;
+  // once, and is not any more, may not. While the file of unhealthy ones has a line that is not
+  // understood, what it said before holds. Not threadsafe.
+  std::map<uint32_t, bool> Health();
   // "neuron2" and back; nothing for a name that no device here has.
   static std::string Name(uint32_t device);
   std::optional<uint32_t> NumberOf(const std::string& name) const;
   bool is_simulated() const { return !options_.simulate.empty(); }
   const std::string& instance() const { return options_.simulate; }
-  // Of a real device.
-  std::string NodePath(uint32_t device) const;
+  // Of a real device, on the node.
+  static std::string NodePath(uint32_t device);
 
  private:
-  NodeDevices(const Options& options, std::map<uint32_t, bool> devices)
-      : options_(options), devices_(std::move(devices)) {}
+  explicit NodeDevices(const Options& options) : options_(options) {}
+  void LookForDevices();
+  std::optional<std::set<uint32_t>> ReadUnhealthy();
 
   Options options_;
-  std::map<uint32_t, bool> devices_;
+  std::set<uint32_t> devices_;  // that were ever seen
+  std::set<uint32_t> unhealthy_;
+  std::string problem_;  // that was logged
 };
 
 }  // namespace nrtd::deploy

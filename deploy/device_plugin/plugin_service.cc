@@ -16,8 +16,8 @@ constexpr const char* kDevices = "neuron_device_plugin_devices";
 
 }  // namespace
 
-PluginService::PluginService(const NodeDevices& devices, Metrics& metrics)
-    : devices_(devices), metrics_(metrics), health_(devices.Health()) {
+PluginService::PluginService(NodeDevices& devices, Metrics& metrics)
+    : devices_(devices), metrics_(metrics), health_(devices.Health()), last_watch_(clock_.Now()) {
   metrics_.DeclareCounter(kAllocations);
   metrics_.DeclareGauge(kDevices, [this] {
     int64_t healthy = 0;
@@ -44,10 +44,9 @@ void PluginService::Refresh() {
   changed_.NotifyAll();
 }
 
-void PluginService::Stop() {
+std::optional<TimePoint> PluginService::WithoutWatchSince() {
   MutexLock lock(mutex_);
-  stopping_ = true;
-  changed_.NotifyAll();
+  return watches_ > 0 ? std::nullopt : std::optional(last_watch_);
 }
 
 v1beta1::ListAndWatchResponse PluginService::List() {
@@ -82,11 +81,11 @@ grpc::Status PluginService::ListAndWatch(
     grpc::ServerWriter<v1beta1::ListAndWatchResponse>* writer) {
   // A kubelet that has gone is noticed now and then.
   constexpr auto kLook = std::chrono::seconds(1);
-  SteadyClock clock;
   MutexLock lock(mutex_);
-  for (uint64_t told = UINT64_MAX; !stopping_ && !context->IsCancelled();) {
+  ++watches_;
+  for (uint64_t told = UINT64_MAX; !context->IsCancelled();) {
     if (told == changes_) {
-      clock.WaitUntil(changed_, mutex_, clock.Now() + kLook);
+      clock_.WaitUntil(changed_, mutex_, clock_.Now() + kLook);
       continue;
     }
     told = changes_;
@@ -96,6 +95,8 @@ grpc::Status PluginService::ListAndWatch(
     lock.Lock();
     if (!written) break;
   }
+  --watches_;
+  last_watch_ = clock_.Now();
   return grpc::Status::OK;
 }
 

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 
 #include "base/clock.h"
@@ -18,12 +20,12 @@ namespace nrtd::deploy {
 // Threadsafe. `devices` and `metrics` outlive it.
 class PluginService final : public v1beta1::DevicePlugin::Service {
  public:
-  PluginService(const NodeDevices& devices, Metrics& metrics);
+  PluginService(NodeDevices& devices, Metrics& metrics);
 
   // Looks at the devices, and tells the kubelet if anything changed.
   void Refresh();
-  // Ends ListAndWatch, so that the server can end.
-  void Stop();
+  // When the last ListAndWatch ended, or this was made; nothing while one is open.
+  std::optional<TimePoint> WithoutWatchSince();
 
   grpc::Status GetDevicePluginOptions(grpc::ServerContext* context, const v1beta1::Empty* request,
                                       v1beta1::DevicePluginOptions* response) override;
@@ -42,13 +44,15 @@ class PluginService final : public v1beta1::DevicePlugin::Service {
   v1beta1::ListAndWatchResponse List() NRTD_REQUIRES(mutex_);
   Result<std::set<uint32_t>> NumbersOf(const google::protobuf::RepeatedPtrField<std::string>& ids);
 
-  const NodeDevices& devices_;
+  NodeDevices& devices_;  // Health() by the thread that calls Refresh()
   Metrics& metrics_;
+  SteadyClock clock_;
   Mutex mutex_;
   CondVar changed_;
   std::map<uint32_t, bool> health_ NRTD_GUARDED_BY(mutex_);
   uint64_t changes_ NRTD_GUARDED_BY(mutex_) = 0;
-  bool stopping_ NRTD_GUARDED_BY(mutex_) = false;
+  int watches_ NRTD_GUARDED_BY(mutex_) = 0;
+  TimePoint last_watch_ NRTD_GUARDED_BY(mutex_);
 };
 
 }  // namespace nrtd::deploy

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 
 #include "base/usable_cpus.h"
 #include "proto/tensorflow_serving/config.pb.h"
@@ -11,6 +12,8 @@
 
 namespace nrtd::serving {
 namespace {
+
+constexpr int64_t kMostThreads = 1024;
 
 int64_t NextAllowed(const std::vector<int64_t>& allowed, int64_t rows) {
   for (const int64_t size : allowed)
@@ -31,11 +34,12 @@ Result<void> CheckParameters(const BatchingParameters& parameters) {
   if (parameters.num_batch_threads <= 0)
     return Fail(Nerr::kInvalid, "num_batch_threads must be positive; was {}",
                 parameters.num_batch_threads);
+  if (parameters.num_batch_threads > kMostThreads)
+    return Fail(Nerr::kInvalid, "num_batch_threads is {}, of at most {}",
+                parameters.num_batch_threads, kMostThreads);
   if (parameters.max_batch_size <= 0)
     return Fail(Nerr::kInvalid, "max_batch_size must be positive; was {}",
                 parameters.max_batch_size);
-  if (parameters.batch_timeout < Duration::zero())
-    return Fail(Nerr::kInvalid, "batch_timeout_micros must be non-negative");
   if (parameters.max_enqueued_batches < 0)
     return Fail(Nerr::kInvalid, "max_enqueued_batches must be non-negative; was {}",
                 parameters.max_enqueued_batches);
@@ -49,6 +53,12 @@ Result<BatchingParameters> BatchingParameters::FromFile(const std::string& path)
   NRTD_TRY(ReadTextMessage(path, &file));
   BatchingParameters parameters;
   parameters.num_batch_threads = static_cast<int64_t>(UsableCpus());
+  constexpr int64_t kMostMicros = 3'600'000'000;
+  const int64_t micros = file.batch_timeout_micros().value();
+  if (micros < 0 || micros > kMostMicros) {
+    return Fail(Nerr::kInvalid, "batch_timeout_micros is {}: use a number from 0 to {}", micros,
+                kMostMicros);
+  }
   if (file.has_max_batch_size()) parameters.max_batch_size = file.max_batch_size().value();
   if (file.has_batch_timeout_micros())
     parameters.batch_timeout = std::chrono::microseconds(file.batch_timeout_micros().value());
@@ -115,6 +125,7 @@ void BatchScheduler::Run() {
       TimePoint next;
       while (!stopping_ && !TakeBatch(&queue, &batch, &next)) clock_.WaitUntil(work_, mutex_, next);
       if (stopping_) return;
+      work_.NotifyOne();  // there may be another batch, and a time to wait for
     }
     if (observe_) {
       observe_(std::chrono::duration<double, std::micro>(clock_.Now() - batch.opened_at).count());
@@ -149,10 +160,17 @@ void BatchScheduler::Process(const RunBatch& run, Batch& batch) {
     deadline = std::max(deadline, request->deadline);
   }
   if (requests.empty()) return;
-  const auto outputs = [&]() -> Result<Tensors> {
+  const auto run_merged = [&]() -> Result<Tensors> {
     const int64_t filled = NextAllowed(parameters_.allowed_batch_sizes, rows);
     NRTD_ASSIGN(Tensors merged, Merge(inputs, filled, parameters_.pad_variable_length_inputs));
     return run(std::move(merged), deadline);
+  };
+  const auto outputs = [&]() -> Result<Tensors> {
+    try {
+      return run_merged();
+    } catch (const std::bad_alloc&) {
+      return Fail(Nerr::kResource, "not enough memory for a batch of {} rows", rows);
+    }
   }();
   const int64_t filled = NextAllowed(parameters_.allowed_batch_sizes, rows);
   int64_t first = 0;

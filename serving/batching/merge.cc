@@ -56,6 +56,10 @@ Result<Shape> CommonShape(const std::vector<const Tensors*>& requests, const std
       return Fail(Nerr::kInvalid, "Only tensors with rank from 1 to 6 can be padded.");
     for (size_t d = 1; d < shape.size(); ++d) common[d] = std::max(common[d], shape[d]);
   }
+  common[0] = 1;
+  const auto count = ElementCount(common);
+  if (!count || *count > kMaxTensorBytes / sizeof(uint64_t))
+    return Fail(Nerr::kInvalid, "'{}' padded to {} is too large", name, ShapeText(common));
   return common;
 }
 

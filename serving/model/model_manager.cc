@@ -82,16 +82,26 @@ Result<void> ModelManager::SetModels(const std::vector<ModelSource>& models) {
     }
   }
   MutexLock lock(mutex_);
-  for (const ModelSource& source : models) NRTD_TRY(CheckLabels(source));
+  // Labels that may not be set stay as they were; all else is taken, as in the original.
+  Result<void> labels;
+  std::vector<ModelSource> allowed = models;
+  for (ModelSource& source : allowed) {
+    auto checked = CheckLabels(source);
+    if (checked) continue;
+    labels = std::move(checked);
+    const auto model = models_.find(source.name);
+    source.labels =
+        model == models_.end() ? std::map<std::string, int64_t>() : model->second.source.labels;
+  }
   for (auto& [name, model] : models_) model.listed = false;
-  for (const ModelSource& source : models) {
+  for (const ModelSource& source : allowed) {
     Model& model = models_[source.name];
     model.source = source;
     model.listed = true;
   }
   look_ = true;
   changed_.NotifyAll();
-  return {};
+  return labels;
 }
 
 Result<void> ModelManager::CheckLabels(const ModelSource& source) const {
@@ -147,6 +157,7 @@ bool ModelManager::Knows(const std::string& model) const {
 
 bool ModelManager::IsSettled() const {
   return !look_ && std::all_of(models_.begin(), models_.end(), [&](const auto& entry) {
+    if (!entry.second.listed) return true;
     const auto& versions = entry.second.versions;
     return std::any_of(versions.begin(), versions.end(), [&](const auto& version) {
       const Version& v = version.second;
@@ -167,6 +178,7 @@ void ModelManager::LoadAnew() {
   MutexLock lock(mutex_);
   for (auto& [name, model] : models_) {
     for (auto& [number, version] : model.versions) {
+      if (version.servable == nullptr && !version.anew && !version.wanted) continue;
       version.anew = version.anew || version.servable != nullptr;
       version.attempts = 0;
       version.next_attempt = {};

@@ -70,7 +70,7 @@ class ModelManager {
   ~ModelManager();
 
   // The models from now on. kInvalid: a name twice, a path that is not absolute; kFailedState: a
-  // label of a version that is not available (the first models may have any).
+  // label of a version that is not available (the first models may have any); all else is done.
   Result<void> SetModels(const std::vector<ModelSource>& models);
   // Until every model has a version that is available or has failed for good. False: `deadline`.
   bool AwaitLoaded(TimePoint deadline);

@@ -78,6 +78,8 @@ Result<void> Endpoints::OpenGrpc(const Flags& flags) {
   if (!flags.grpc_socket_path.empty()) {
     builder.AddListeningPort("unix:" + flags.grpc_socket_path, grpc::InsecureServerCredentials());
   }
+  // Another server on the same port would take part of the calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetMaxReceiveMessageSize(INT32_MAX);
   builder.SetMaxSendMessageSize(INT32_MAX);
   if (flags.grpc_max_threads > 0) {
@@ -126,6 +128,7 @@ Result<std::unique_ptr<Endpoints>> Endpoints::Open(const Flags& flags, Calls& ca
 }
 
 void Endpoints::Close(std::chrono::seconds grace) {
+  if (http_ != nullptr) http_->StopAccepting();
   grpc_->Shutdown(std::chrono::system_clock::now() + grace);
   http_.reset();
 }

@@ -41,10 +41,15 @@ class ValueWriter : public rapidjson::PrettyWriter<FirstBytes> {
   }
 };
 
-// How deep arrays and objects of a text lie in each other, whether it is JSON or not.
-int DepthOf(std::string_view text) {
+struct Size {
+  int depth = 0;  // of arrays and objects in each other
+  uint64_t values = 1;
+};
+
+// Of a text, whether it is JSON or not.
+Size SizeOf(std::string_view text) {
   int depth = 0;
-  int deepest = 0;
+  Size size;
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -54,12 +59,15 @@ int DepthOf(std::string_view text) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '[' || c == '{') {
-      deepest = std::max(deepest, ++depth);
+      size.depth = std::max(size.depth, ++depth);
+      ++size.values;
     } else if (c == ']' || c == '}') {
       --depth;
+    } else if (c == ',' || c == ':') {
+      ++size.values;
     }
   }
-  return deepest;
+  return size;
 }
 
 template <typename Float>
@@ -79,12 +87,16 @@ std::string Decimal(Float value) {
 
 Result<rapidjson::Document> ParseJson(const std::string& text) {
   if (text.empty()) return Fail(Nerr::kInvalid, "JSON Parse error: The document is empty");
-  if (DepthOf(text) > kMaxJsonDepth) {
+  const Size size = SizeOf(text);
+  if (size.depth > kMaxJsonDepth) {
     return Fail(Nerr::kInvalid, "JSON Parse error: more than {} arrays and objects in each other",
                 kMaxJsonDepth);
   }
+  if (size.values > kMaxJsonValues)
+    return Fail(Nerr::kInvalid, "JSON Parse error: more than {} values", kMaxJsonValues);
   rapidjson::Document document;
-  document.Parse<rapidjson::kParseNanAndInfFlag>(text.data(), text.size());
+  document.Parse<rapidjson::kParseNanAndInfFlag | rapidjson::kParseValidateEncodingFlag>(
+      text.data(), text.size());
   if (document.HasParseError()) {
     return Fail(Nerr::kInvalid, "JSON Parse error: {} at offset: {}",
                 rapidjson::GetParseError_En(document.GetParseError()), document.GetErrorOffset());

@@ -15,9 +15,12 @@ namespace nrtd::serving {
 
 // Deeper than any tensor; values are walked by recursion.
 inline constexpr int kMaxJsonDepth = 64;
+// In memory a value takes many times the two bytes that it may take in a text.
+inline constexpr uint64_t kMaxJsonValues = 8ULL << 20;
 
 // kInvalid: "JSON Parse error: Invalid value. at offset: 0"; also for more than kMaxJsonDepth
-// arrays and objects in each other. NaN, Infinity and -Infinity are numbers.
+// arrays and objects in each other, or more
+// than kMaxJsonValues. NaN, Infinity and -Infinity are numbers.
 Result<rapidjson::Document> ParseJson(const std::string& text);
 
 // The beginning of a value as messages print it: indented, cut after a thousand bytes.

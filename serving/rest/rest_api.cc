@@ -60,8 +60,8 @@ bool IsDigits(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-grpc::Status Refuse(StatusCode code, std::string text) {
-  return {code, std::move(text)};
+grpc::Status Refuse(StatusCode code, const std::string& text) {
+  return {code, SafeText(text)};
 }
 
 grpc::Status SpecOf(const RestPath& path, tfs::ModelSpec* spec) {
@@ -212,6 +212,9 @@ grpc::Status RestApi::Post(const RestPath& path, const std::string& body, std::s
   tfs::ModelSpec spec;
   if (auto known = SpecOf(path, &spec); !known.ok()) return known;
   const TimePoint deadline = calls_.Now() + options_.timeout;
+  constexpr size_t kLarge = 4 << 20;
+  std::optional<MutexLock> alone;
+  if (body.size() > kLarge) alone.emplace(large_);
   const auto document = ParseJson(body);
   if (!document) return StatusOf(document.error());
   if (!document->IsObject()) {

@@ -47,6 +47,7 @@ class RestApi {
   Calls& calls_;
   const Metrics& metrics_;
   const Options options_;
+  Mutex large_;  // one large body at a time is a tree of values
 };
 
 // 404 for NOT_FOUND, and so on.

@@ -21,6 +21,7 @@ constexpr const char* kDefaultSignature = "serving_default";
 constexpr const char* kMethods[] = {"tensorflow/serving/predict", "tensorflow/serving/classify",
                                     "tensorflow/serving/regress"};
 constexpr size_t kMostText = 1024;
+constexpr size_t kMostEscaped = 16;  // what a byte can become
 // Of tensorflow_model_server 2.5: 1.15 had no counts of requests.
 constexpr const char* kRequestCount = "/tensorflow/serving/request_count";
 constexpr const char* kRequestLatency = "/tensorflow/serving/request_latency";
@@ -29,8 +30,7 @@ constexpr const char* kQueueDepth = "/neuron/serving/queue_depth";
 
 template <typename... Args>
 grpc::Status Refuse(StatusCode code, fmt::format_string<Args...> format, Args&&... args) {
-  const std::string text = fmt::format(format, std::forward<Args>(args)...);
-  return {code, PrintableText(text, text.size())};
+  return {code, SafeText(fmt::format(format, std::forward<Args>(args)...))};
 }
 
 grpc::Status CheckSpec(bool there, const tfs::ModelSpec& spec) {
@@ -196,10 +196,22 @@ grpc::Status StatusOf(const Error& error) {
   return Refuse(code, "{}", error.text);
 }
 
+std::string SafeText(std::string_view text) {
+  std::string safe;
+  while (true) {
+    const size_t end = text.find('\n');
+    const std::string_view line = text.substr(0, end);
+    safe += PrintableText(line, kMostEscaped * line.size());
+    if (end == std::string_view::npos) return safe;
+    safe += '\n';
+    text.remove_prefix(end + 1);
+  }
+}
+
 grpc::Status Cut(grpc::Status status) {
   if (status.error_message().size() <= kMostText) return status;
-  const std::string text = status.error_message().substr(0, kMostText);
-  return {status.error_code(), PrintableText(text, text.size()) + "...TRUNCATED"};
+  return {status.error_code(),
+          SafeText(status.error_message().substr(0, kMostText)) + "...TRUNCATED"};
 }
 
 std::string CodeName(StatusCode code) {

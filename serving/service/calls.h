@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <grpcpp/support/status.h>
 
@@ -22,6 +23,8 @@ namespace nrtd::serving {
 grpc::Status StatusOf(const Error& error);
 // As gRPC sends it: the text is cut after 1,024 bytes. REST sends all of it.
 grpc::Status Cut(grpc::Status status);
+// A text with its lines, and without anything else that a terminal would not show.
+std::string SafeText(std::string_view text);
 // "INVALID_ARGUMENT"
 std::string CodeName(grpc::StatusCode code);
 

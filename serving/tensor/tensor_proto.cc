@@ -14,6 +14,9 @@ namespace {
 
 namespace tf = ::tensorflow;
 
+// A few bytes of a message must not make gigabytes.
+constexpr uint64_t kMaxRepeatedBytes = 16 * kMiB;
+
 struct TypePair {
   tf::DataType data_type;
   DType dtype;
@@ -78,7 +81,8 @@ void Fill(const std::string& bytes, Field* field) {
 
 // The elements of the typed field, the last one repeated up to `count`.
 Result<std::string> ElementsOf(const tf::TensorProto& proto, DType dtype, uint64_t count) {
-  std::string bytes(count * DTypeSize(dtype), '\0');
+  const uint64_t bytes_for = count * DTypeSize(dtype);
+  std::string bytes;
   Result<void> fits;
   VisitField(dtype, proto, [&](const auto& field, auto element) {
     using Element = decltype(element);
@@ -87,6 +91,14 @@ Result<std::string> ElementsOf(const tf::TensorProto& proto, DType dtype, uint64
       fits = Fail(Nerr::kInvalid, "{} values are given for {} elements", given, count);
       return;
     }
+    if (given < count && bytes_for > kMaxRepeatedBytes) {
+      fits = Fail(Nerr::kInvalid,
+                  "{} values are given for {} elements: only tensors of up to {} "
+                  "bytes are filled up",
+                  given, count, kMaxRepeatedBytes);
+      return;
+    }
+    bytes.resize(bytes_for);
     if (given == 0) return;
     char* at = bytes.data();
     if constexpr (std::is_same_v<std::decay_t<decltype(*field.begin())>, Element>) {

@@ -18,9 +18,9 @@ std::string DataTypeName(tensorflow::DataType type);
 
 // Takes the elements out of `proto`, without a copy where they are in tensor_content. As the
 // original reads them: of a typed field with fewer elements than the shape has the last one
-// repeats; with none of them all are zero. kInvalid: a type that DTypeOf() does not know, a shape
-// that is negative, unknown or too large, more elements than the shape has, another size of
-// tensor_content.
+// repeats; with none of them all are zero (up to 16 MiB). kInvalid: a type that DTypeOf() does not
+// know, a shape that is negative, unknown or too large, more elements than the shape has, another
+// size of tensor_content.
 Result<Tensor> TakeTensor(tensorflow::TensorProto& proto);
 
 // Into the typed field, as the original answers.

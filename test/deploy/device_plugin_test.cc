@@ -131,9 +131,12 @@ TEST_F(DevicePluginTest, ListsDevicesAndTellsWhenTheirHealthChanges) {
   EXPECT_THAT(Next(*reader),
               UnorderedElementsAre(Pair("neuron0", "Healthy"), Pair("neuron1", "Healthy"),
                                    Pair("neuron2", "Healthy"), Pair("neuron3", "Healthy")));
-  std::ofstream(folder_.File("unhealthy")) << "2\n7\n";
+  std::ofstream(folder_.File("unhealthy")) << "# off for repair\n2\nneuron7\n";
   plugin_->Tend();
   EXPECT_EQ(Next(*reader).at("neuron2"), "Unhealthy");
+  // What is not understood changes nothing.
+  std::ofstream(folder_.File("unhealthy")) << "-1\n";
+  EXPECT_FALSE(devices_->Health().at(2));
   EXPECT_THAT(metrics_.Page(), HasSubstr("neuron_device_plugin_devices{health=\"Unhealthy\"} 1\n"));
   std::filesystem::remove(folder_.File("unhealthy"));
   plugin_->Tend();
@@ -184,7 +187,7 @@ TEST_F(DevicePluginTest, AllocateGivesAContainerTheNodesOfRealDevices) {
   const auto& container = response.container_responses(0);
   EXPECT_THAT(container.envs(), UnorderedElementsAre(Pair("AWS_NEURON_VISIBLE_DEVICES", "1")));
   ASSERT_EQ(container.devices_size(), 1);
-  EXPECT_EQ(container.devices(0).host_path(), folder_.File("dev/neuron1"));
+  EXPECT_EQ(container.devices(0).host_path(), "/dev/neuron1");
   EXPECT_EQ(container.devices(0).container_path(), "/dev/neuron1");
   EXPECT_EQ(container.devices(0).permissions(), "rw");
   // A device that goes away is unhealthy.

@@ -104,6 +104,27 @@ TEST_F(BatchSchedulerTest, RequestsThatWaitRunTogetherAndGetTheirOwnRows) {
   EXPECT_EQ(rows_, (std::vector<int64_t>{1, 4, 2}));
 }
 
+// The thread that was woken up once took one batch, and nobody looked at the next.
+TEST_F(BatchSchedulerTest, AFullBatchRunsWhileAThreadIsIdle) {
+  BatchingParameters parameters = Parameters();
+  parameters.num_batch_threads = 2;
+  parameters.batch_timeout = std::chrono::hours(1);
+  BatchScheduler scheduler(parameters);
+  std::promise<void> full;
+  BatchQueue queue(scheduler, [&](Tensors inputs, TimePoint) -> Result<Tensors> {
+    if (inputs.at("x").shape()[0] == 4) {
+      full.set_value();
+    } else {
+      full.get_future().wait();
+    }
+    return inputs;
+  });
+  auto small = Send(queue, 1);
+  AwaitWaiting(scheduler, 1);
+  EXPECT_TRUE(queue.Run({{"x", Ints({4}, {1, 2, 3, 4})}}, Soon()));
+  EXPECT_TRUE(small.get());
+}
+
 TEST_F(BatchSchedulerTest, AQueueThatIsFullRefuses) {
   BatchingParameters parameters = Parameters();
   parameters.max_enqueued_batches = 1;

@@ -204,6 +204,15 @@ TEST(InputsOf, RefusesWhatIsTooDeep) {
               HasSubstr("more than 64 arrays"));
 }
 
+TEST(InputsOf, RefusesMoreValuesThanMemoryHas) {
+  std::string many = R"({"instances": [0)";
+  for (uint64_t i = 0; i < kMaxJsonValues; ++i) many += ",0";
+  EXPECT_THAT(ErrorOf(many + "]}", {{"x", DType::kFloat32}}),
+              HasSubstr("more than 8388608 values"));
+  EXPECT_THAT(ErrorOf("{\"inputs\": \"\xff\"}", {{"x", DType::kFloat32}}),
+              HasSubstr("Invalid encoding in string."));
+}
+
 TEST(InputsOf, TextsOfLongValuesAreCut) {
   std::string body = R"({"instances": 3, "more": [)";
   for (int i = 0; i < 100'000; ++i) body += "1,";

@@ -139,6 +139,13 @@ class ModelServerTest : public integration::DaemonTest {
     return Predict(request, &response);
   }
 
+  // Until the request is answered.
+  void AwaitServed(const tfs::PredictRequest& request) {
+    for (int i = 0; i < 10'000 && !StatusOf(request).ok(); ++i) {
+    }
+    EXPECT_TRUE(StatusOf(request).ok());
+  }
+
   std::vector<std::string> more_flags_;
   std::string config_file_;
   std::unique_ptr<DaemonProcess> server_;
@@ -254,6 +261,17 @@ TEST_F(RestTest, AnswersErrorsAsTheOriginal) {
                         "tensorflow/serving/classify. Was: tensorflow/serving/predict"));
 }
 
+// Texts with lines, or with characters that are escaped, once lost their ends.
+TEST_F(RestTest, ErrorsKeepTheirLinesAndTheirEnds) {
+  const Answer lines =
+      Ask(http::verb::post, "/v1/models/digits:predict", R"({"instances": [{"b64": "AAAA"}]})");
+  EXPECT_THAT(lines.body, HasSubstr(R"(JSON Value: {\n    \"b64\": \"AAAA\"\n})"));
+  EXPECT_THAT(lines.body, HasSubstr("is not of expected type: float"));
+  const Answer name = Ask(http::verb::get, "/v1/models/di%00gits");
+  EXPECT_THAT(name.body, HasSubstr("Could not find any versions of model di"));
+  EXPECT_THAT(name.body, HasSubstr("gits"));
+}
+
 TEST_F(RestTest, StatusAndMetadataAreTheOriginalsBytes) {
   EXPECT_EQ(Ask(http::verb::get, "/v1/models/digits").body, R"({
  "model_version_status": [
@@ -346,7 +364,7 @@ TEST_F(ModelServerTest, ReloadsItsModels) {
   Restart({"--model_config_file=" + File("models"), "--model_config_file_poll_wait_seconds=0.05"});
   auto old = Request(1);
   old.mutable_model_spec()->mutable_version()->set_value(1);
-  EXPECT_TRUE(StatusOf(old).ok());
+  AwaitServed(old);
   // By the call.
   const auto reload = [&](const std::string& text) {
     tfs::ReloadConfigRequest request;
@@ -360,8 +378,7 @@ TEST_F(ModelServerTest, ReloadsItsModels) {
         config("model_version_policy { all {} } version_labels { key: 'stable' value: 1 }"));
   auto stable = Request(1);
   stable.mutable_model_spec()->set_version_label("stable");
-  for (int i = 0; i < 10'000 && !StatusOf(stable).ok(); ++i) {
-  }
+  AwaitServed(stable);
   tfs::PredictResponse response;
   ASSERT_TRUE(Predict(stable, &response).ok());
   EXPECT_EQ(response.model_spec().version().value(), 1);
@@ -372,6 +389,10 @@ TEST_F(ModelServerTest, ReloadsItsModels) {
   EXPECT_EQ(reload(config("version_labels { key: 'next' value: 7 }")).error_code(),
             StatusCode::FAILED_PRECONDITION);
   ExpectPredicts(1, 2);
+  // A model that was taken away is not waited for.
+  EXPECT_TRUE(reload("model_config_list {}").ok());
+  EXPECT_TRUE(reload("model_config_list {}").ok());
+  EXPECT_EQ(StatusOf(Request(1)).error_code(), StatusCode::NOT_FOUND);
 }
 
 TEST_F(ModelServerTest, PredictsByTls) {
@@ -510,6 +531,25 @@ TEST_F(ModelServerTest, ADaemonThatWasAwayIsLoadedAnew) {
             StatusCode::DEADLINE_EXCEEDED);
   StartDaemon();
   ExpectPredicts(3, 1);
+}
+
+// Who waits for a model without a deadline once kept the server from ending.
+TEST_F(ModelServerTest, ASignalEndsItAlsoWhileRequestsWaitForTheDaemon) {
+  daemon_->Signal(SIGKILL);
+  (void)daemon_->AwaitExit();
+  ASSERT_TRUE(server_->AwaitLog("waiting for neuron-rtd"));
+  std::thread waiting([&] {
+    grpc::ClientContext context;
+    tfs::PredictResponse response;
+    EXPECT_EQ(predictions_->Predict(&context, Request(1), &response).error_code(),
+              StatusCode::UNAVAILABLE);
+  });
+  EXPECT_EQ(server_->Stop(), 0);
+  waiting.join();
+  predictions_.reset();
+  models_.reset();
+  server_.reset();
+  StartDaemon();
 }
 
 TEST_F(ModelServerTest, ItWaitsForADaemonThatIsNotThereYet) {

@@ -89,5 +89,15 @@ TEST(TensorProtoTest, ElementsAreTakenWithoutACopyByTheLastOne) {
   EXPECT_EQ(other.bytes(), "abc");
 }
 
+// A message of a few bytes once made the server fill gigabytes.
+TEST(TensorProto, FewValuesDoNotBecomeMuchMemory) {
+  tensorflow::TensorProto proto;
+  proto.set_dtype(tensorflow::DT_FLOAT);
+  proto.mutable_tensor_shape()->add_dim()->set_size(1 << 28);
+  proto.add_float_val(1);
+  EXPECT_THAT(TakeTensor(proto).error().text,
+              ::testing::HasSubstr("1 values are given for 268435456 elements"));
+}
+
 }  // namespace
 }  // namespace nrtd::serving

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace nrtd::serving {
+namespace nrtd {
 namespace {
 
 using ::testing::HasSubstr;
@@ -55,4 +55,4 @@ TEST(Metrics, GaugesAreReadForThePage) {
 }
 
 }  // namespace
-}  // namespace nrtd::serving
+}  // namespace nrtd
