@@ -138,6 +138,7 @@ start_plugin() {
 deploy() {
   cp -r deploy/kubernetes "$work/kubernetes"
   sed -i "s|REGISTRY|$registry|; s|S3_ADDRESS|$s3_address|" "$work"/kubernetes/demo/*.yaml
+  kubectl apply --dry-run=server -k "$work/kubernetes/demo" >/dev/null
   kubectl apply -k "$work/kubernetes/demo"
   local end=$((SECONDS + 600)) ready=0
   until [ "$ready" = 2 ]; do

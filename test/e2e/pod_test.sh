@@ -58,7 +58,7 @@ has_rounds() { [ "$(rounds)" -gt "$1" ]; }
 has_loads() { [ "$(loads)" -gt "$1" ]; }
 
 reason=$(make_base_image "${base_tar:-$work/base.tar}") || skip "$reason"
-"$source_dir/docker/build.sh" --base localhost/debian:bookworm-slim -- "${podman[@]}" >"$work/build.log" 2>&1 ||
+"$source_dir/docker/build.sh" --base localhost/debian:bookworm-slim --image neuron-rtd --image neuron-client -- "${podman[@]}" >"$work/build.log" 2>&1 ||
   { tail -n 20 "$work/build.log" >&2; fail "the images cannot be built"; }
 echo "ok: images built"
 
