@@ -74,6 +74,12 @@ CLI::App* AddCompile(CLI::App& app, Arguments& arguments) {
       "--signature-input", arguments.input_keys,
       "KEY=TENSOR: what the SavedModel's signature calls an input; may be given again");
   command->add_option("--signature-output", arguments.output_keys, "the same for an output");
+  command
+      ->add_option("--signature-method", arguments.saved_model.method,
+                   "what the SavedModel's signature is for; classify and regress take examples, a "
+                   "feature for each input")
+      ->check(CLI::IsMember({"predict", "classify", "regress"}))
+      ->capture_default_str();
   command->add_option("--calibrate", arguments.samples,
                       "a folder of sample inputs, DIR/<input>.npy or DIR/*/<input>.npy: biases are "
                       "corrected by what casts change on average");

@@ -60,6 +60,7 @@ Result<std::string> SaveAsSavedModel(const CompileReport& report, const std::str
   const bool batched = HasBatch(report);
   serving::SavedNetwork network;
   network.name = target.model_name.empty() ? report.name : target.model_name;
+  network.method = target.method;
   NRTD_ASSIGN(network.inputs, PortsOf(report.inputs, target.input_keys, batched));
   NRTD_ASSIGN(network.outputs, PortsOf(report.outputs, target.output_keys, batched));
   uint32_t cores = 0;

@@ -13,6 +13,7 @@ struct SavedModelTarget {
   std::string folder;  // of the model; its versions are folders in it
   std::string model_name;
   int64_t version = 1;
+  std::string method = "predict";                 // of its signature
   std::map<std::string, std::string> input_keys;  // by the network's names; others keep theirs
   std::map<std::string, std::string> output_keys;
 };

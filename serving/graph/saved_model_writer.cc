@@ -92,7 +92,7 @@ Result<tf::SavedModel> MakeSavedModel(SavedNetwork network) {
   meta.mutable_meta_info_def()->add_tags("serve");
   meta.mutable_graph_def()->mutable_versions()->set_producer(kGraphProducer);
   tf::SignatureDef& signature = (*meta.mutable_signature_def())["serving_default"];
-  signature.set_method_name("tensorflow/serving/predict");
+  signature.set_method_name("tensorflow/serving/" + network.method);
   Writer writer(*meta.mutable_graph_def());
 
   std::vector<std::string> inputs;

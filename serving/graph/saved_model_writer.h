@@ -22,6 +22,7 @@ struct SavedPort {
 
 struct SavedNetwork {
   std::string name;
+  std::string method = "predict";  // of the signature; or "classify", "regress"
   std::vector<SavedPort> inputs;
   std::vector<SavedPort> outputs;
   std::string neff;

@@ -9,6 +9,8 @@
 #include <rapidjson/prettywriter.h>
 #include <rapidjson/stringbuffer.h>
 
+#include "serving/tensor/tensor_proto.h"
+
 namespace nrtd::serving {
 namespace {
 
@@ -70,19 +72,6 @@ bool PutElement(const Value& value, DType dtype, char* to) {
   return false;
 }
 
-const char* TypeText(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return "float";
-    case DType::kFloat64:
-      return "double";
-    case DType::kFloat16:
-      return "half";
-    default:
-      return DTypeName(dtype).data();
-  }
-}
-
 // What the first elements of a value say.
 Shape ShapeOfValue(const Value& value) {
   Shape shape;
@@ -110,7 +99,7 @@ class Filler {
       bytes_->resize(at + size_);
       if (PutElement(value, dtype_, bytes_->data() + at)) return {};
       return Fail_("JSON Value: {} Type: {} is not of expected type: {}", JsonText(value),
-                   JsonTypeName(value), TypeText(dtype_));
+                   JsonTypeName(value), TypeName(dtype_));
     }
     if (level >= shape_.size())
       return Fail_("Encountered list at unexpected level: {} expected < {}", level, shape_.size());

@@ -89,20 +89,6 @@ grpc::Status CheckInputs(const Signature& signature, const tfs::PredictRequest& 
   return grpc::Status::OK;
 }
 
-// TensorFlow's names of types in messages.
-std::string TypeText(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return "float";
-    case DType::kFloat64:
-      return "double";
-    case DType::kFloat16:
-      return "half";
-    default:
-      return std::string(DTypeName(dtype));
-  }
-}
-
 grpc::Status TakeInputs(tfs::PredictRequest& request, Tensors* inputs) {
   for (auto& [name, proto] : *request.mutable_inputs()) {
     auto tensor = TakeTensor(proto);
@@ -121,7 +107,7 @@ grpc::Status CheckTypes(const Signature& signature, const Tensors& inputs) {
     const Tensor& tensor = inputs.at(name);
     if (tensor.dtype() != wanted.spec.dtype) {
       return Refuse(StatusCode::INVALID_ARGUMENT, "Expects arg[{}] to be {} but {} is provided",
-                    index, TypeText(wanted.spec.dtype), TypeText(tensor.dtype()));
+                    index, TypeName(wanted.spec.dtype), TypeName(tensor.dtype()));
     }
     if (!Fits(tensor.shape(), wanted.spec)) {
       return Refuse(StatusCode::INVALID_ARGUMENT,

@@ -137,6 +137,19 @@ tf::DataType DataTypeOf(DType dtype) {
   return tf::DT_INVALID;
 }
 
+std::string_view TypeName(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return "float";
+    case DType::kFloat64:
+      return "double";
+    case DType::kFloat16:
+      return "half";
+    default:
+      return DTypeName(dtype);
+  }
+}
+
 std::string DataTypeName(tf::DataType type) {
   const std::string& name = tf::DataType_Name(type);
   return name.empty() ? fmt::format("DataType {}", static_cast<int>(type)) : name;

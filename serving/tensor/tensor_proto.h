@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
 
 #include "proto/tensorflow/framework.pb.h"
 #include "serving/tensor/tensor.h"
@@ -13,6 +14,8 @@ namespace nrtd::serving {
 // Nothing for a type that no network takes: strings, complex and quantised numbers, handles.
 std::optional<DType> DTypeOf(tensorflow::DataType type);
 tensorflow::DataType DataTypeOf(DType dtype);
+// "float", "double", "half", "int32": how messages of the original spell a type.
+std::string_view TypeName(DType dtype);
 // "DT_FLOAT"; "DataType 77" for one that has no name here.
 std::string DataTypeName(tensorflow::DataType type);
 

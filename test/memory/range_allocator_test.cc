@@ -111,16 +111,16 @@ TEST(RangeAllocatorDeathTest, FreeingTwiceIsCaught) {
 // Succeeds exactly when some place exists, never overlaps, and its figures are true, whatever the
 // order of calls.
 TEST(RangeAllocator, AgreesWithANaiveModelOverManyRandomCalls) {
-  constexpr uint64_t base = 4099;
-  constexpr uint64_t size = 1500;
+  constexpr uint64_t kRangeBase = 4099;
+  constexpr uint64_t kRangeBytes = 1500;
   struct Held {
     uint64_t address;
     uint64_t size;
   };
   for (const uint64_t seed : {1, 2, 3}) {
     std::mt19937_64 random(seed);
-    RangeAllocator ranges(base, size);
-    NaiveModel model(base, size);
+    RangeAllocator ranges(kRangeBase, kRangeBytes);
+    NaiveModel model(kRangeBase, kRangeBytes);
     std::vector<Held> held;
     for (int i = 0; i < 12000; ++i) {
       if (random() % 100 < 55 || held.empty()) {
@@ -143,8 +143,8 @@ TEST(RangeAllocator, AgreesWithANaiveModelOverManyRandomCalls) {
       if (i % 50 == 0) model.ExpectSameFigures(ranges);
     }
     for (const Held& block : held) ranges.Free(block.address, block.size);
-    EXPECT_EQ(ranges.free_bytes(), kSize);
-    EXPECT_EQ(ranges.largest_free(), kSize);
+    EXPECT_EQ(ranges.free_bytes(), kRangeBytes);
+    EXPECT_EQ(ranges.largest_free(), kRangeBytes);
     EXPECT_EQ(ranges.free_blocks(), 1);
   }
 }

@@ -21,6 +21,7 @@
 #include "http/http_server.h"
 #include "proto/tensorflow_serving/config.pb.h"
 #include "proto/tensorflow_serving/services.grpc.pb.h"
+#include "serving/rest/json.h"
 #include "test/integration/daemon_test.h"
 #include "test/must.h"
 #include "test/tools/run_binary.h"
@@ -52,12 +53,13 @@ class ModelServerTest : public integration::DaemonTest {
     DaemonTest::TearDown();
   }
 
-  void Compile(int64_t version) {
+  void Compile(int64_t version, const std::string& method = "predict") {
     const auto compiled = nrtd::testing::RunBinary(
-        "neuron-cc", {"compile", std::string(NRTD_SOURCE_DIR) + "/models/digits/digits.onnx",
-                      "--fp32-cast", "none", "--saved-model", File("digits"), "--model-name",
-                      "digits", "--model-version", std::to_string(version), "--signature-input",
-                      "image=input:0", "--signature-output", "scores=output:0"});
+        "neuron-cc",
+        {"compile", std::string(NRTD_SOURCE_DIR) + "/models/digits/digits.onnx", "--fp32-cast",
+         "none", "--saved-model", File("digits"), "--model-name", "digits", "--model-version",
+         std::to_string(version), "--signature-input", "image=input:0", "--signature-output",
+         "scores=output:0", "--signature-method", method});
     ASSERT_EQ(compiled.exit_code, 0) << compiled.err;
   }
   std::unique_ptr<DaemonProcess> StartProcess() {
@@ -231,6 +233,51 @@ TEST_F(RestTest, PredictsRowsAndColumns) {
       Ask(http::verb::post, "/v1/models/digits/versions/1:predict", body("inputs"));
   EXPECT_EQ(columns.code, 200U) << columns.body;
   EXPECT_EQ(nlohmann::json::parse(columns.body)["outputs"], predictions);
+}
+
+TEST_F(RestTest, ClassifiesExamples) {
+  Compile(2, "classify");
+  auto second = Request(1);
+  second.mutable_model_spec()->mutable_version()->set_value(2);
+  AwaitServed(second);
+  tfs::ClassificationRequest request;
+  *request.mutable_model_spec() = second.model_spec();
+  std::string examples;
+  for (size_t i = 0; i < 3; ++i) {
+    const std::string image = digits().Input(i).at(0).second;
+    auto& feature = (*request.mutable_input()
+                          ->mutable_example_list()
+                          ->add_examples()
+                          ->mutable_features()
+                          ->mutable_feature())["image"];
+    examples += i == 0 ? "{\"image\": [" : ", {\"image\": [";
+    for (size_t at = 0; at < image.size(); at += sizeof(float)) {
+      float value = 0;
+      std::memcpy(&value, image.data() + at, sizeof(value));
+      feature.mutable_float_list()->add_value(value);
+      // With a point, or they are integers.
+      examples += (at == 0 ? "" : ",") + DecimalText(value);
+    }
+    examples += "]}";
+  }
+  grpc::ClientContext context;
+  tfs::ClassificationResponse response;
+  const grpc::Status status = predictions_->Classify(&context, request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  const Answer answer =
+      Ask(http::verb::post, "/v1/models/digits:classify", "{\"examples\": [" + examples + "]}");
+  ASSERT_EQ(answer.code, 200U) << answer.body;
+  const auto results = nlohmann::json::parse(answer.body)["results"];
+  ASSERT_EQ(response.result().classifications_size(), 3);
+  for (int i = 0; i < 3; ++i) {
+    const auto& classes = response.result().classifications(i).classes();
+    ASSERT_EQ(classes.size(), kScores);
+    const auto best = std::max_element(
+        classes.begin(), classes.end(),
+        [](const tfs::Class& a, const tfs::Class& b) { return a.score() < b.score(); });
+    EXPECT_EQ(best - classes.begin(), digits().labels[static_cast<size_t>(i)]) << "image " << i;
+    EXPECT_EQ(results[static_cast<size_t>(i)][3][1].get<float>(), classes[3].score());
+  }
 }
 
 TEST_F(RestTest, AnswersErrorsAsTheOriginal) {
