@@ -96,9 +96,12 @@ TEST_F(RateTest, AMappingThatWaitedGoesWithItsProcess) {
   }
 }
 
+// The rate is so low that calls wait on the slowest machine too.
 TEST_F(RateTest, ACallThatWasGivenUpWhileItWaitedIsNotMade) {
+  EXPECT_EQ(daemon_->Stop(), 0);
+  StartLimited({"--call-rate", "2"});
   const uint32_t network = Load({.neff = digits_neff()});
-  for (int i = 0; i < 200; ++i) EXPECT_THAT(client().ListNetworks().status(), IsOk());
+  for (int i = 0; i < 10; ++i) EXPECT_THAT(client().ListNetworks().status(), IsOk());
   for (int i = 0; i < 10; ++i) (void)client().BeginUnload(network);
   EXPECT_THAT(client().ListNetworks().status(), IsOk());
   ExpectReads(network);
