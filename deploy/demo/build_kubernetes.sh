@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds kubelet, kube-apiserver, kube-scheduler and kube-controller-manager from Debian's source package, which is all
-# of Kubernetes that Debian has beside kubectl. Takes 12 minutes on two CPUs, once.
+# Builds kubelet, kube-apiserver, kube-scheduler and kube-controller-manager from Debian's source package, because
+# kubectl is the only Kubernetes binary that Debian packages. The first build takes 12 minutes on two CPUs.
 #   build_kubernetes.sh FOLDER      puts the four programs there
 set -euo pipefail
 folder=$(mkdir -p "$1" && readlink -f "$1")

@@ -5,7 +5,6 @@
 # Afterwards `kubectl` is a function that talks to it.
 
 cluster_folder=
-cluster_names=()
 readonly cluster_bridge=nrtd-demo0
 readonly cluster_subnet=10.88.77.0/24
 readonly plugin_folder=/var/lib/kubelet/device-plugins
@@ -18,7 +17,6 @@ cluster_run() {
   shift
   "$@" >"$cluster_folder/log/$name.log" 2>&1 &
   echo $! >"$cluster_folder/run/$name.pid"
-  cluster_names+=("$name")
 }
 
 cluster_await() {
@@ -56,7 +54,7 @@ END
   {"type": "bridge", "bridge": "$cluster_bridge", "isGateway": true, "ipMasq": false,
    "ipam": {"type": "host-local", "dataDir": "$f/ipam", "ranges": [[{"subnet": "$cluster_subnet"}]]}}]}
 END
-  # CAP_SYS_RESOURCE may be missing: then nobody may lower an oom_score_adj.
+  # Without CAP_SYS_RESOURCE, which some containers lack, lowering an oom_score_adj fails.
   cat >"$f/containerd.toml" <<END
 version = 2
 root = "$f/containerd-root"

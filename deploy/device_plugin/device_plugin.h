@@ -21,7 +21,7 @@ class DevicePlugin {
   };
   // `devices` and `metrics` outlive it.
   DevicePlugin(const Options& options, NodeDevices& devices, Metrics& metrics)
-      : options_(options), devices_(devices), metrics_(metrics), service_(devices, metrics) {}
+      : options_(options), devices_(devices), service_(devices, metrics) {}
   ~DevicePlugin() { StopServing(); }
 
   // Looks at the devices and at the kubelet, and does what is to be done. Called again and again,
@@ -39,7 +39,6 @@ class DevicePlugin {
 
   const Options options_;
   NodeDevices& devices_;
-  Metrics& metrics_;
   PluginService service_;
   std::unique_ptr<grpc::Server> server_;
   // Who was told, and where this is reached: the sockets' inodes and dates.

@@ -22,7 +22,7 @@ void Gate::FindClient(CallContext& context, std::optional<size_t> request_bytes)
   if (request_bytes) meter_.Taken(context.client(), *request_bytes);
 }
 
-// Of a client that has gone nobody knows what it may do, and nobody waits for the answer.
+// A disconnected client's rights are unknown, and nobody is waiting for its answer.
 grpc::Status Gate::CheckThere(const CallContext& context) const {
   if (context.client().process != runtime::kNoProcess || clients_.by_tcp()) return CheckServing();
   return {grpc::StatusCode::CANCELLED, "the client has gone"};

@@ -60,8 +60,7 @@ Result<BatchingParameters> BatchingParameters::FromFile(const std::string& path)
                 kMostMicros);
   }
   if (file.has_max_batch_size()) parameters.max_batch_size = file.max_batch_size().value();
-  if (file.has_batch_timeout_micros())
-    parameters.batch_timeout = std::chrono::microseconds(file.batch_timeout_micros().value());
+  parameters.batch_timeout = std::chrono::microseconds(micros);
   if (file.has_max_enqueued_batches())
     parameters.max_enqueued_batches = file.max_enqueued_batches().value();
   if (file.has_num_batch_threads()) parameters.num_batch_threads = file.num_batch_threads().value();
@@ -160,8 +159,8 @@ void BatchScheduler::Process(const RunBatch& run, Batch& batch) {
     deadline = std::max(deadline, request->deadline);
   }
   if (requests.empty()) return;
+  const int64_t filled = NextAllowed(parameters_.allowed_batch_sizes, rows);
   const auto run_merged = [&]() -> Result<Tensors> {
-    const int64_t filled = NextAllowed(parameters_.allowed_batch_sizes, rows);
     NRTD_ASSIGN(Tensors merged, Merge(inputs, filled, parameters_.pad_variable_length_inputs));
     return run(std::move(merged), deadline);
   };
@@ -172,7 +171,6 @@ void BatchScheduler::Process(const RunBatch& run, Batch& batch) {
       return Fail(Nerr::kResource, "not enough memory for a batch of {} rows", rows);
     }
   }();
-  const int64_t filled = NextAllowed(parameters_.allowed_batch_sizes, rows);
   int64_t first = 0;
   for (Request* request : requests) {
     request->result =

@@ -4,18 +4,15 @@
 #include <algorithm>
 #include <cstring>
 
+#include "serving/graph/operations.h"
+
 namespace nrtd::serving {
 namespace {
 
 constexpr size_t kMaxPaddedRank = 6;
 
-uint64_t RowBytes(const Tensor& tensor) {
-  return tensor.shape()[0] == 0 ? 0
-                                : tensor.bytes().size() / static_cast<uint64_t>(tensor.shape()[0]);
-}
-
 // The same rows with larger inner dimensions; what is new has the tensor's first element.
-std::string Padded(const Tensor& tensor, const Shape& shape) {
+Tensor Padded(const Tensor& tensor, const Shape& shape) {
   const uint64_t element = DTypeSize(tensor.dtype());
   const uint64_t count = *ElementCount(shape);
   std::string bytes;
@@ -35,7 +32,7 @@ std::string Padded(const Tensor& tensor, const Shape& shape) {
       index[d] = 0;
     }
   }
-  return bytes;
+  return Tensor(tensor.dtype(), shape, std::move(bytes));
 }
 
 // What the inner dimensions of all requests' tensor have in common.
@@ -87,27 +84,20 @@ Result<Tensors> Merge(const std::vector<const Tensors*>& requests, int64_t rows,
   Tensors merged;
   for (const auto& [name, first] : *requests[0]) {
     NRTD_ASSIGN(Shape shape, CommonShape(requests, name, pad));
-    std::string bytes;
+    std::vector<Tensor> parts;
     int64_t there = 0;
-    uint64_t last_request = 0;  // where its rows begin
     for (const Tensors* request : requests) {
       const Tensor& tensor = request->at(name);
-      last_request = bytes.size();
       shape[0] = tensor.shape()[0];
-      if (tensor.shape() == shape) {
-        bytes += tensor.bytes();
-      } else if (tensor.bytes().empty()) {
+      if (tensor.shape() != shape && tensor.bytes().empty())
         return Fail(Nerr::kInvalid, "Got empty tensor in batch of non-empty tensors.");
-      } else {
-        bytes += Padded(tensor, shape);
-      }
+      parts.push_back(tensor.shape() == shape ? tensor : Padded(tensor, shape));
       there += shape[0];
     }
-    const uint64_t row = bytes.size() / static_cast<uint64_t>(there);
-    bytes.reserve(row * static_cast<uint64_t>(rows));
-    for (; there < rows; ++there) bytes.append(bytes, last_request, row);
-    shape[0] = rows;
-    merged.insert_or_assign(name, Tensor(first.dtype(), std::move(shape), std::move(bytes)));
+    const Tensor filler = SliceOf(parts.back(), 0, 0, 1);
+    parts.insert(parts.end(), static_cast<size_t>(rows - there), filler);
+    NRTD_ASSIGN(Tensor all, Concatenate(parts, 0));
+    merged.insert_or_assign(name, std::move(all));
   }
   return merged;
 }
@@ -115,18 +105,14 @@ Result<Tensors> Merge(const std::vector<const Tensors*>& requests, int64_t rows,
 Result<Tensors> RowsAt(const Tensors& outputs, int64_t rows, int64_t first, int64_t count) {
   Tensors part;
   for (const auto& [name, tensor] : outputs) {
-    Shape shape = tensor.shape();
+    const Shape& shape = tensor.shape();
     if (shape.empty()) return Fail(Nerr::kFailedState, "Batched output tensor has 0 dimensions");
     if (shape[0] != rows) {
       return Fail(Nerr::kFailedState,
                   "Batched output tensor's 0th dimension does not equal the sum of the 0th "
                   "dimension sizes of the input tensors");
     }
-    const uint64_t row = RowBytes(tensor);
-    shape[0] = count;
-    part.insert_or_assign(name, Tensor(tensor.dtype(), std::move(shape),
-                                       tensor.bytes().substr(row * static_cast<uint64_t>(first),
-                                                             row * static_cast<uint64_t>(count))));
+    part.insert_or_assign(name, SliceOf(tensor, 0, first, first + count));
   }
   return part;
 }

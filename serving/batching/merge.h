@@ -15,7 +15,7 @@ Result<int64_t> RowsOf(const Tensors& inputs);
 
 // All rows, in order, and copies of the last request's first row up to `rows`. With `pad`, other
 // dimensions are filled up to the largest with each tensor's first element. kFailedState: they
-// differ and `pad` is false.
+// differ and `pad` is false; kInvalid: more than 2 GiB.
 Result<Tensors> Merge(const std::vector<const Tensors*>& requests, int64_t rows, bool pad);
 
 // Rows [first, first + count) of every tensor. kFailedState: a tensor without rows, or of another

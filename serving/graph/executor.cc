@@ -81,6 +81,12 @@ Result<void> Execution::Run() {
 
 }  // namespace
 
+std::vector<std::string> OutputNames(const Signature& signature) {
+  std::vector<std::string> names;
+  for (const auto& [name, output] : signature.outputs) names.push_back(name);
+  return names;
+}
+
 bool Fits(const Shape& shape, const TensorSpec& spec) {
   if (spec.unknown_rank) return true;
   return std::equal(shape.begin(), shape.end(), spec.shape.begin(), spec.shape.end(),

@@ -101,6 +101,9 @@ struct Signature {
   std::map<std::string, SignatureTensor> inputs;
   std::map<std::string, SignatureTensor> outputs;
 };
+// The signature of requests that name none, and of SavedModels that neuron-cc writes.
+inline constexpr const char* kDefaultSignature = "serving_default";
+std::vector<std::string> OutputNames(const Signature& signature);
 
 struct Graph {
   std::vector<Node> nodes;  // inputs come from earlier ones

@@ -65,13 +65,6 @@ auto VisitType(DType dtype, const Visit& visit) {
 }
 
 template <typename T>
-std::vector<T> ElementsOf(const Tensor& tensor) {
-  std::vector<T> elements(tensor.bytes().size() / sizeof(T));
-  if (!elements.empty())
-    std::memcpy(elements.data(), tensor.bytes().data(), elements.size() * sizeof(T));
-  return elements;
-}
-template <typename T>
 std::string BytesOf(const std::vector<T>& elements) {
   return {reinterpret_cast<const char*>(elements.data()), elements.size() * sizeof(T)};
 }

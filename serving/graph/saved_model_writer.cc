@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "serving/graph/graph.h"
 #include "serving/tensor/tensor_proto.h"
 
 namespace nrtd::serving {
@@ -91,7 +92,7 @@ Result<tf::SavedModel> MakeSavedModel(SavedNetwork network) {
   tf::MetaGraphDef& meta = *saved_model.add_meta_graphs();
   meta.mutable_meta_info_def()->add_tags("serve");
   meta.mutable_graph_def()->mutable_versions()->set_producer(kGraphProducer);
-  tf::SignatureDef& signature = (*meta.mutable_signature_def())["serving_default"];
+  tf::SignatureDef& signature = (*meta.mutable_signature_def())[kDefaultSignature];
   signature.set_method_name("tensorflow/serving/" + network.method);
   Writer writer(*meta.mutable_graph_def());
 

@@ -8,17 +8,11 @@
 namespace nrtd::serving {
 namespace {
 
-std::vector<std::string> OutputsOf(const Signature& signature) {
-  std::vector<std::string> names;
-  for (const auto& [name, output] : signature.outputs) names.push_back(name);
-  return names;
-}
-
 void MakeQueues(BatchScheduler& batching, Servable& servable) {
   for (const auto& [name, signature] : servable.graph.signatures) {
     servable.queues[name] = std::make_unique<BatchQueue>(
         batching, [&graph = servable.graph, &signature = signature, &neuron = *servable.neuron,
-                   all = OutputsOf(signature)](Tensors inputs, TimePoint deadline) {
+                   all = OutputNames(signature)](Tensors inputs, TimePoint deadline) {
           return Execute(graph, signature, std::move(inputs), all, neuron, deadline);
         });
   }

@@ -45,7 +45,7 @@ constexpr const char* kWithoutEffect[] = {
 void Declare(CLI::App& app, Flags& flags) {
   app.add_option("--port", flags.port, "TCP port of the gRPC API; 0: one that is free");
   app.add_option("--grpc_socket_path", flags.grpc_socket_path,
-                 "Unix socket of the gRPC API, beside the port");
+                 "Unix socket of the gRPC API, in addition to the port");
   app.add_option("--rest_api_port", flags.rest_api_port, "TCP port of the REST API; 0: none");
   app.add_option("--rest_api_num_threads", flags.rest_api_num_threads,
                  "Threads that answer REST requests; 0: four for each CPU");

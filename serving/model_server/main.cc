@@ -130,7 +130,7 @@ Result<void> Serve(const Flags& flags, ModelManager& models, Metrics& metrics,
   const ConfigPoller poller(flags, models);
   const int signal = await_signal();
   Log(LogLevel::kInfo, "ModelServer", "signal {}: shutting down", signal);
-  models.Stop();  // whoever waits for a model waits in vain
+  models.Stop();  // requests that are waiting for a model fail now
   endpoints->Close(kShutdownGrace);
   return {};
 }

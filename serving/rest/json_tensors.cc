@@ -250,13 +250,6 @@ Result<Tensors> ColumnTensors(const Value& inputs, const Signature& signature) {
 // Answers
 // -------------------------------------------------------------------------------------------
 
-template <typename Element>
-Element At(const Tensor& tensor, uint64_t index) {
-  Element element{};
-  std::memcpy(&element, tensor.bytes().data() + index * sizeof(Element), sizeof(Element));
-  return element;
-}
-
 void WriteDecimal(const std::string& text, Writer& writer) {
   writer.RawValue(text.data(), text.size(), rapidjson::kNumberType);
 }
@@ -264,31 +257,31 @@ void WriteDecimal(const std::string& text, Writer& writer) {
 void WriteElement(const Tensor& tensor, uint64_t index, Writer& writer) {
   switch (tensor.dtype()) {
     case DType::kFloat32:
-      return WriteDecimal(DecimalText(At<float>(tensor, index)), writer);
+      return WriteDecimal(DecimalText(ElementAt<float>(tensor, index)), writer);
     case DType::kFloat64:
-      return WriteDecimal(DecimalText(At<double>(tensor, index)), writer);
+      return WriteDecimal(DecimalText(ElementAt<double>(tensor, index)), writer);
     case DType::kFloat16:
-      return WriteDecimal(DecimalText(HalfToFloat(At<uint16_t>(tensor, index))), writer);
+      return WriteDecimal(DecimalText(HalfToFloat(ElementAt<uint16_t>(tensor, index))), writer);
     case DType::kBFloat16:
-      return WriteDecimal(DecimalText(BFloat16ToFloat(At<uint16_t>(tensor, index))), writer);
+      return WriteDecimal(DecimalText(BFloat16ToFloat(ElementAt<uint16_t>(tensor, index))), writer);
     case DType::kInt8:
-      return void(writer.Int(At<int8_t>(tensor, index)));
+      return void(writer.Int(ElementAt<int8_t>(tensor, index)));
     case DType::kUInt8:
-      return void(writer.Int(At<uint8_t>(tensor, index)));
+      return void(writer.Int(ElementAt<uint8_t>(tensor, index)));
     case DType::kInt16:
-      return void(writer.Int(At<int16_t>(tensor, index)));
+      return void(writer.Int(ElementAt<int16_t>(tensor, index)));
     case DType::kUInt16:
-      return void(writer.Int(At<uint16_t>(tensor, index)));
+      return void(writer.Int(ElementAt<uint16_t>(tensor, index)));
     case DType::kInt32:
-      return void(writer.Int(At<int32_t>(tensor, index)));
+      return void(writer.Int(ElementAt<int32_t>(tensor, index)));
     case DType::kUInt32:
-      return void(writer.Uint(At<uint32_t>(tensor, index)));
+      return void(writer.Uint(ElementAt<uint32_t>(tensor, index)));
     case DType::kInt64:
-      return void(writer.Int64(At<int64_t>(tensor, index)));
+      return void(writer.Int64(ElementAt<int64_t>(tensor, index)));
     case DType::kUInt64:
-      return void(writer.Uint64(At<uint64_t>(tensor, index)));
+      return void(writer.Uint64(ElementAt<uint64_t>(tensor, index)));
     case DType::kBool:
-      return void(writer.Bool(At<uint8_t>(tensor, index) != 0));
+      return void(writer.Bool(ElementAt<uint8_t>(tensor, index) != 0));
   }
 }
 

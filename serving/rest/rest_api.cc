@@ -256,8 +256,7 @@ grpc::Status RestApi::Predict(const tfs::ModelSpec& spec, const rapidjson::Value
                               TimePoint deadline, std::string* answer) {
   std::shared_ptr<const Servable> servable;
   if (auto found = calls_.Find(true, spec, deadline, &servable); !found.ok()) return found;
-  const std::string name =
-      spec.signature_name().empty() ? "serving_default" : spec.signature_name();
+  const std::string name = SignatureName(spec);
   const auto signature = servable->graph.signatures.find(name);
   if (signature == servable->graph.signatures.end()) {
     return Refuse(StatusCode::INVALID_ARGUMENT,
@@ -265,11 +264,9 @@ grpc::Status RestApi::Predict(const tfs::ModelSpec& spec, const rapidjson::Value
   }
   auto inputs = InputsOf(body, spec.signature_name(), signature->second);
   if (!inputs) return StatusOf(inputs.error());
-  std::vector<std::string> wanted;
-  for (const auto& [key, output] : signature->second.outputs) wanted.push_back(key);
   Tensors outputs;
-  if (auto ran =
-          calls_.Run(*servable, name, std::move(inputs->tensors), wanted, deadline, &outputs);
+  if (auto ran = calls_.Run(*servable, name, std::move(inputs->tensors),
+                            OutputNames(signature->second), deadline, &outputs);
       !ran.ok())
     return ran;
   auto text = PredictBody(inputs->form, outputs);

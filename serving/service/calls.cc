@@ -17,7 +17,6 @@ namespace {
 namespace tfs = ::tensorflow::serving;
 using grpc::StatusCode;
 
-constexpr const char* kDefaultSignature = "serving_default";
 constexpr const char* kMethods[] = {"tensorflow/serving/predict", "tensorflow/serving/classify",
                                     "tensorflow/serving/regress"};
 constexpr size_t kMostText = 1024;
@@ -46,11 +45,6 @@ Wanted WantedBy(const tfs::ModelSpec& spec) {
   if (spec.version_choice_case() == tfs::ModelSpec::kVersionLabel)
     wanted.version = spec.version_label();
   return wanted;
-}
-
-const std::string& SignatureName(const tfs::ModelSpec& spec) {
-  static const std::string otherwise = kDefaultSignature;
-  return spec.signature_name().empty() ? otherwise : spec.signature_name();
 }
 
 template <typename Map>
@@ -122,7 +116,7 @@ grpc::Status CheckTypes(const Signature& signature, const Tensors& inputs) {
 grpc::Status WantedOutputs(const Signature& signature, const tfs::PredictRequest& request,
                            std::vector<std::string>* outputs) {
   if (request.output_filter().empty()) {
-    for (const auto& [name, tensor] : signature.outputs) outputs->push_back(name);
+    *outputs = OutputNames(signature);
     return grpc::Status::OK;
   }
   std::set<std::string> seen;
@@ -180,6 +174,10 @@ grpc::Status StatusOf(const Error& error) {
     }
   }();
   return Refuse(code, "{}", error.text);
+}
+
+std::string SignatureName(const tfs::ModelSpec& spec) {
+  return spec.signature_name().empty() ? kDefaultSignature : spec.signature_name();
 }
 
 std::string SafeText(std::string_view text) {
@@ -282,7 +280,7 @@ grpc::Status Calls::Predict(TimePoint deadline, tfs::PredictRequest& request,
   if (auto found = Find(request.has_model_spec(), request.model_spec(), deadline, &servable);
       !found.ok())
     return found;
-  const std::string& name = SignatureName(request.model_spec());
+  const std::string name = SignatureName(request.model_spec());
   const auto signature = servable->graph.signatures.find(name);
   if (signature == servable->graph.signatures.end()) {
     return Refuse(StatusCode::FAILED_PRECONDITION, "Serving signature key \"{}\" not found.", name);
@@ -307,7 +305,7 @@ grpc::Status Calls::RunExamples(const tfs::ModelSpec& spec, bool has_spec, const
                                 Tensors* outputs) {
   std::shared_ptr<const Servable> servable;
   if (auto found = Find(has_spec, spec, deadline, &servable); !found.ok()) return found;
-  const std::string& name = SignatureName(spec);
+  const std::string name = SignatureName(spec);
   const auto signature = servable->graph.signatures.find(name);
   if (signature == servable->graph.signatures.end())
     return Refuse(StatusCode::INVALID_ARGUMENT, "No signature was found with the name: {}", name);
@@ -319,11 +317,10 @@ grpc::Status Calls::RunExamples(const tfs::ModelSpec& spec, bool has_spec, const
   }
   auto inputs = TensorsOf(input, signature->second);
   if (!inputs) return StatusOf(inputs.error());
-  std::vector<std::string> wanted;
-  for (const auto& [key, output] : signature->second.outputs) wanted.push_back(key);
   SetSpec(*servable, used);
   used->set_signature_name(name);
-  return Run(*servable, name, std::move(*inputs), wanted, deadline, outputs);
+  return Run(*servable, name, std::move(*inputs), OutputNames(signature->second), deadline,
+             outputs);
 }
 
 grpc::Status Calls::Classify(TimePoint deadline, const tfs::ClassificationRequest& request,

@@ -25,6 +25,8 @@ grpc::Status StatusOf(const Error& error);
 grpc::Status Cut(grpc::Status status);
 // A text with its lines, and without anything else that a terminal would not show.
 std::string SafeText(std::string_view text);
+// The signature that a request wants.
+std::string SignatureName(const tensorflow::serving::ModelSpec& spec);
 // "INVALID_ARGUMENT"
 std::string CodeName(grpc::StatusCode code);
 

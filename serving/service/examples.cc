@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serving/service/examples.h"
 
-#include <cstring>
-#include <limits>
-
 #include "serving/tensor/tensor_proto.h"
 
 namespace nrtd::serving {
@@ -85,13 +82,6 @@ Result<Tensor> TensorOf(const tfs::Input& input, const std::string& name, const 
   return Tensor::Make(spec.dtype, std::move(shape), std::move(bytes));
 }
 
-float ValueAt(const Tensor& tensor, int64_t index) {
-  float value = 0;
-  std::memcpy(&value, tensor.bytes().data() + static_cast<size_t>(index) * sizeof(float),
-              sizeof(float));
-  return value;
-}
-
 }  // namespace
 
 int64_t ExampleCount(const tfs::Input& input) {
@@ -131,7 +121,8 @@ Result<tfs::ClassificationResult> ClassesOf(const Tensors& outputs, int64_t rows
   for (int64_t row = 0; row < rows; ++row) {
     tfs::Classifications& classes = *result.add_classifications();
     for (int64_t c = 0; c < shape[1]; ++c)
-      classes.add_classes()->set_score(ValueAt(tensor, row * shape[1] + c));
+      classes.add_classes()->set_score(
+          ElementAt<float>(tensor, static_cast<uint64_t>(row * shape[1] + c)));
   }
   return result;
 }
@@ -156,7 +147,7 @@ Result<tfs::RegressionResult> ValuesOf(const Tensors& outputs, int64_t rows) {
   }
   tfs::RegressionResult result;
   for (int64_t row = 0; row < rows; ++row)
-    result.add_regressions()->set_value(ValueAt(tensor, row));
+    result.add_regressions()->set_value(ElementAt<float>(tensor, static_cast<uint64_t>(row)));
   return result;
 }
 

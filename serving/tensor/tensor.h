@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/dtype.h"
@@ -50,5 +52,21 @@ class Tensor {
   Shape shape_;
   std::shared_ptr<std::string> bytes_ = std::make_shared<std::string>();
 };
+
+// Its elements as values of their type.
+template <typename Element>
+std::vector<Element> ElementsOf(const Tensor& tensor) {
+  std::vector<Element> elements(tensor.bytes().size() / sizeof(Element));
+  if (!elements.empty())
+    std::memcpy(elements.data(), tensor.bytes().data(), elements.size() * sizeof(Element));
+  return elements;
+}
+// The one at `index`, row by row.
+template <typename Element>
+Element ElementAt(const Tensor& tensor, uint64_t index) {
+  Element element{};
+  std::memcpy(&element, tensor.bytes().data() + index * sizeof(Element), sizeof(Element));
+  return element;
+}
 
 }  // namespace nrtd::serving

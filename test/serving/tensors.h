@@ -3,7 +3,6 @@
 // Tensors written down by their elements.
 #pragma once
 
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -23,12 +22,6 @@ inline Tensor Floats(Shape shape, const std::vector<float>& elements) {
 }
 inline Tensor Ints(Shape shape, const std::vector<int32_t>& elements) {
   return Make(DType::kInt32, std::move(shape), elements);
-}
-template <typename Element>
-std::vector<Element> ElementsOf(const Tensor& tensor) {
-  std::vector<Element> elements(tensor.bytes().size() / sizeof(Element));
-  std::memcpy(elements.data(), tensor.bytes().data(), tensor.bytes().size());
-  return elements;
 }
 
 }  // namespace nrtd::serving
