@@ -7,7 +7,8 @@
 
 #include <google/protobuf/util/json_util.h>
 
-#include "serving/rest/json_tensors.h"
+#include "serving/rest/json_answers.h"
+#include "serving/rest/json_inputs.h"
 
 namespace nrtd::serving {
 namespace {

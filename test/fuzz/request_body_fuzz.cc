@@ -8,7 +8,8 @@
 
 #include "base/printable.h"
 #include "proto/tensorflow_serving/apis.pb.h"
-#include "serving/rest/json_tensors.h"
+#include "serving/rest/json_answers.h"
+#include "serving/rest/json_inputs.h"
 #include "serving/rest/rest_api.h"
 #include "serving/service/calls.h"
 #include "serving/service/examples.h"

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Bodies of the REST API against the original's, byte for byte.
-#include "serving/rest/json_tensors.h"
-
 #include <cmath>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "serving/rest/json_answers.h"
+#include "serving/rest/json_inputs.h"
 #include "test/must.h"
 #include "test/serving/tensors.h"
 
