@@ -233,7 +233,8 @@ Result<std::shared_ptr<const Servable>> ModelManager::Find(const Wanted& asked,
     }
     if (version->servable != nullptr && !version->anew) return version->servable;
     if (stopping_ || clock_.Now() >= deadline) {
-      return Fail(Nerr::kFail, "neuron-rtd is not there: {} is loaded again when it comes back",
+      return Fail(stopping_ ? Nerr::kFail : Nerr::kTimeout,
+                  "neuron-rtd is not there: {} is loaded again when it comes back",
                   AsIs(RequestText(wanted)));
     }
     clock_.WaitUntil(changed_, mutex_, deadline);
