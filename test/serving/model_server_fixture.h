@@ -51,7 +51,9 @@ class ModelServerTest : public integration::DaemonTest {
   }
   std::unique_ptr<integration::DaemonProcess> StartProcess() {
     std::vector<std::string> arguments{"--port=0", "--file_system_poll_wait_seconds=0.05"};
-    if (config_file_.empty()) {
+    if (has_models_file_) {
+      arguments.push_back("--model_config_file=" + File("models"));
+    } else {
       arguments.push_back("--model_name=digits");
       arguments.push_back("--model_base_path=" + File("digits"));
     }
@@ -74,6 +76,16 @@ class ModelServerTest : public integration::DaemonTest {
     StopServer();
     more_flags_ = more_flags;
     StartServer();
+  }
+  // A configuration of the digits alone.
+  std::string Models(const std::string& more) {
+    return "model_config_list { config { name: 'digits' base_path: '" + File("digits") +
+           "' model_platform: 'tensorflow' " + more + " } }";
+  }
+  void RestartWithModels(const std::string& models, const std::vector<std::string>& more_flags) {
+    has_models_file_ = true;
+    Write("models", models);
+    Restart(more_flags);
   }
   void Write(const std::string& name, const std::string& text) {
     std::ofstream(File(name)) << text;
@@ -136,7 +148,7 @@ class ModelServerTest : public integration::DaemonTest {
   }
 
   std::vector<std::string> more_flags_;
-  std::string config_file_;
+  bool has_models_file_ = false;  // "models" instead of the flags for one model
   std::unique_ptr<integration::DaemonProcess> server_;
   std::unique_ptr<tfs::PredictionService::Stub> predictions_;
   std::unique_ptr<tfs::ModelService::Stub> models_;

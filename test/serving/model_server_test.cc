@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // tensorflow_model_server_neuron beside a real daemon, asked over TensorFlow Serving's API.
+#include <future>
 #include <thread>
 
 #include <google/protobuf/text_format.h>
@@ -32,19 +33,26 @@ TEST_F(ModelServerTest, BatchesRequestsThatComeTogether) {
             "Task size 9 is larger than maximum batch size 8");
 }
 
-TEST_F(ModelServerTest, ReloadsItsModels) {
+TEST_F(ModelServerTest, ReloadsItsModelsByTheFile) {
   Compile(2);
-  const auto config = [&](const std::string& policy) {
-    return "model_config_list { config { name: 'digits' base_path: '" + File("digits") +
-           "' model_platform: 'tensorflow' " + policy + " } }";
-  };
-  Write("models", config("model_version_policy { all {} }"));
-  config_file_ = File("models");
-  Restart({"--model_config_file=" + File("models"), "--model_config_file_poll_wait_seconds=0.05"});
+  RestartWithModels(Models("model_version_policy { all {} }"),
+                    {"--model_config_file_poll_wait_seconds=0.05"});
   auto old = Request(1);
   old.mutable_model_spec()->mutable_version()->set_value(1);
   AwaitServed(old);
-  // By the call.
+  Write("models",
+        Models("model_version_policy { all {} } version_labels { key: 'stable' value: 1 }"));
+  auto stable = Request(1);
+  stable.mutable_model_spec()->set_version_label("stable");
+  AwaitServed(stable);
+  tfs::PredictResponse response;
+  ASSERT_TRUE(Predict(stable, &response).ok());
+  EXPECT_EQ(response.model_spec().version().value(), 1);
+}
+
+TEST_F(ModelServerTest, ReloadsItsModelsByTheCall) {
+  Compile(2);
+  RestartWithModels(Models("model_version_policy { all {} }"), {});
   const auto reload = [&](const std::string& text) {
     tfs::ReloadConfigRequest request;
     tfs::ReloadConfigResponse response;
@@ -53,19 +61,11 @@ TEST_F(ModelServerTest, ReloadsItsModels) {
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
     return models_->HandleReloadConfigRequest(&context, request, &response);
   };
-  Write("models",
-        config("model_version_policy { all {} } version_labels { key: 'stable' value: 1 }"));
-  auto stable = Request(1);
-  stable.mutable_model_spec()->set_version_label("stable");
-  AwaitServed(stable);
-  tfs::PredictResponse response;
-  ASSERT_TRUE(Predict(stable, &response).ok());
-  EXPECT_EQ(response.model_spec().version().value(), 1);
   EXPECT_EQ(reload("custom_model_config {}").error_code(), StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(reload("model_config_list { config { name: 'digits' base_path: 'relative' } }")
                 .error_message(),
             "Expected model digits to have an absolute path or URI; got base_path()=relative");
-  EXPECT_EQ(reload(config("version_labels { key: 'next' value: 7 }")).error_code(),
+  EXPECT_EQ(reload(Models("version_labels { key: 'next' value: 7 }")).error_code(),
             StatusCode::FAILED_PRECONDITION);
   ExpectPredicts(1, 2);
   // A model that was taken away is not waited for.
@@ -217,14 +217,20 @@ TEST_F(ModelServerTest, ASignalEndsItAlsoWhileRequestsWaitForTheDaemon) {
   daemon_->Signal(SIGKILL);
   (void)daemon_->AwaitExit();
   ASSERT_TRUE(server_->AwaitLog("waiting for neuron-rtd"));
-  std::thread waiting([&] {
-    grpc::ClientContext context;
-    tfs::PredictResponse response;
-    EXPECT_EQ(predictions_->Predict(&context, Request(1), &response).error_code(),
-              StatusCode::UNAVAILABLE);
-  });
+  grpc::ClientContext context;
+  const tfs::PredictRequest request = Request(1);
+  tfs::PredictResponse response;
+  std::promise<grpc::Status> answered;
+  predictions_->async()->Predict(&context, &request, &response,
+                                 [&](const grpc::Status& status) { answered.set_value(status); });
+  // It has come when a later one on the same connection is answered.
+  grpc::ClientContext later;
+  tfs::GetModelStatusRequest asked;
+  asked.mutable_model_spec()->set_name("digits");
+  tfs::GetModelStatusResponse known;
+  ASSERT_TRUE(models_->GetModelStatus(&later, asked, &known).ok());
   EXPECT_EQ(server_->Stop(), 0);
-  waiting.join();
+  EXPECT_EQ(answered.get_future().get().error_code(), StatusCode::UNAVAILABLE);
   predictions_.reset();
   models_.reset();
   server_.reset();
