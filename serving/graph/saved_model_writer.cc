@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <set>
 
+#include <unistd.h>
+
 #include "base/bytes.h"
 #include "base/file.h"
 #include "serving/graph/graph.h"
@@ -133,15 +135,27 @@ Result<tf::SavedModel> MakeSavedModel(SavedNetwork network) {
 
 Result<void> WriteSavedModel(const tf::SavedModel& saved_model, const std::string& folder,
                              int64_t version) {
-  const std::filesystem::path place = std::filesystem::path(folder) / fmt::to_string(version);
+  namespace fs = std::filesystem;
+  const fs::path place = fs::path(folder) / fmt::to_string(version);
+  const fs::path path = place / "saved_model.pb";
+  if (fs::exists(path))
+    return Fail(Nerr::kInvalid, "{} is there already: choose another version", path.string());
+  // A server looks for new versions all the time: the folder comes with its file in it.
+  const fs::path temporary = fs::path(folder) / fmt::format(".{}.{}.tmp", version, ::getpid());
   std::error_code error;
-  std::filesystem::create_directories(place, error);
-  if (error) return Fail(Nerr::kInvalid, "cannot make {}: {}", place.string(), error.message());
-  const std::string path = (place / "saved_model.pb").string();
-  if (std::filesystem::exists(path))
-    return Fail(Nerr::kInvalid, "{} is there already: choose another version", path);
+  fs::create_directories(temporary, error);
+  if (error) return Fail(Nerr::kInvalid, "cannot make {}: {}", temporary.string(), error.message());
   const std::string bytes = saved_model.SerializeAsString();
-  return WriteFileAtomically(path, AsBytes(bytes));
+  Result<void> written =
+      WriteFileAtomically((temporary / path.filename()).string(), AsBytes(bytes));
+  if (written) {
+    fs::rename(temporary, place, error);
+    if (error)
+      written = Fail(Nerr::kInvalid, "cannot rename {} to {}: {}", temporary.string(),
+                     place.string(), error.message());
+  }
+  if (!written) fs::remove_all(temporary, error);
+  return written;
 }
 
 }  // namespace nrtd::serving

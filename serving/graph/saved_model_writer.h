@@ -34,8 +34,8 @@ struct SavedNetwork {
 // keys are equal, or too large for a message.
 Result<tensorflow::SavedModel> MakeSavedModel(SavedNetwork network);
 
-// Writes folder/version/saved_model.pb (folders are made), in one step. kInvalid with the path: it
-// is there already, or cannot be written.
+// Writes folder/version/saved_model.pb. The version's folder appears with the file in it, also for
+// a server that watches. kInvalid with the path: it is there already, or cannot be written.
 Result<void> WriteSavedModel(const tensorflow::SavedModel& saved_model, const std::string& folder,
                              int64_t version);
 

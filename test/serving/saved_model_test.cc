@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 #include <filesystem>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
+#include <unistd.h>
 
+#include "base/unique_fd.h"
 #include "serving/graph/executor.h"
 #include "serving/graph/saved_model_reader.h"
 #include "serving/graph/saved_model_writer.h"
@@ -66,6 +70,22 @@ TEST(SavedModelTest, WhatIsWrittenIsReadAsItWas) {
   EXPECT_THAT(signature.outputs.at("scores").spec.shape, ElementsAre(-1, 2));
   EXPECT_THAT(WriteSavedModel(written, folder.File("small"), 3).error().text,
               HasSubstr("is there already"));
+}
+
+TEST(SavedModelTest, AVersionComesWithItsFile) {
+  const ScratchDirectory folder;
+  const UniqueFd watch(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  ASSERT_GE(::inotify_add_watch(watch.get(), folder.path().c_str(), IN_CREATE | IN_MOVED_TO), 0);
+  Must(WriteSavedModel(Must(MakeSavedModel(SmallNetwork())), folder.path(), 3));
+  alignas(inotify_event) std::array<char, 4096> events;
+  const ssize_t length = ::read(watch.get(), events.data(), events.size());
+  std::vector<uint32_t> seen;
+  for (ssize_t at = 0; at < length;) {
+    const auto* event = reinterpret_cast<const inotify_event*>(events.data() + at);
+    if (std::string(event->name) == "3") seen.push_back(event->mask);
+    at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
+  }
+  EXPECT_THAT(seen, ElementsAre(IN_MOVED_TO | IN_ISDIR));
 }
 
 TEST(SavedModelTest, ARequestGoesThroughTheGraph) {
