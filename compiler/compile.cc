@@ -21,8 +21,25 @@
 namespace nrtd::compiler {
 namespace {
 
-PortReport PortOf(const Value& value, bool is_used) {
-  return {value.name, value.dtype, value.shape, is_used};
+PortReport PortOf(const Value& value, bool is_used,
+                  const std::map<std::string, uint32_t>& batches) {
+  const auto batch = batches.find(value.name);
+  return {value.name, value.dtype, value.shape, is_used,
+          batch == batches.end() ? 0 : batch->second};
+}
+
+// A model may compute something else once its inputs have more rows.
+Result<void> CheckBatch(const Graph& graph, uint32_t wanted,
+                        const std::map<std::string, uint32_t>& batches) {
+  for (const ValueId id : graph.outputs) {
+    const auto batch = batches.find(graph.at(id).name);
+    if (batch != batches.end() && batch->second == wanted) continue;
+    return Fail(Nerr::kInvalid,
+                "a batch of {}: output '{}' is {}, and its rows are not seen to depend on the same "
+                "rows of the inputs alone: export the model for this batch",
+                wanted, graph.at(id).name, ShapeText(graph.at(id).shape));
+  }
+  return {};
 }
 
 EngineReport ReportOf(const sim::Stream& stream) {
@@ -117,6 +134,7 @@ Result<Compiled> CompileGraph(Graph graph, const CompileOptions& options) {
   Compiled compiled;
   CompileReport& report = compiled.report;
   const std::map<std::string, uint32_t> batches = BatchesOf(graph);
+  if (options.batch) NRTD_TRY(CheckBatch(graph, *options.batch, batches));
   RunPasses(graph);
   if (casts) CastProducts(graph);
   NRTD_TRY(graph.Check());
@@ -147,14 +165,16 @@ Result<Compiled> CompileGraph(Graph graph, const CompileOptions& options) {
   NRTD_ASSIGN(compiled.contents, Emit(graph, stages, programs, report.name));
   compiled.contents.info.batches = batches;
   report.uuid = Hex(compiled.contents.header.uuid);
-  for (ValueId id : graph.inputs) report.inputs.push_back(PortOf(graph.at(id), read.contains(id)));
-  for (ValueId id : graph.outputs) report.outputs.push_back(PortOf(graph.at(id), true));
+  for (ValueId id : graph.inputs) {
+    report.inputs.push_back(PortOf(graph.at(id), read.contains(id), batches));
+  }
+  for (ValueId id : graph.outputs) report.outputs.push_back(PortOf(graph.at(id), true, batches));
   return compiled;
 }
 
 Result<CompileReport> CompileOnnx(const std::string& onnx_path, const std::string& neff_path,
                                   const CompileOptions& options) {
-  NRTD_ASSIGN(Graph graph, ImportOnnx(onnx_path));
+  NRTD_ASSIGN(Graph graph, ImportOnnx(onnx_path, options.batch));
   auto compiled = CompileGraph(std::move(graph), options);
   if (!compiled) return tl::unexpected<Error>(std::move(compiled.error()).In(onnx_path));
   NRTD_TRY(neff::WriteNeff(compiled->contents, neff_path));

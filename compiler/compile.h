@@ -27,6 +27,8 @@ enum class Fp32Cast { kAll, kMatMult, kNone };
 struct CompileOptions {
   Fp32Cast fp32_cast = Fp32Cast::kAll;
   uint32_t pipeline_cores = 1;  // NeuronCores that the network is cut for, one piece each
+  // Requests at once, instead of what the first dimension of the model's inputs says.
+  std::optional<uint32_t> batch = {};
   // If there are any, biases make up for what casts change on average (bias_correction.h).
   std::vector<Sample> samples = {};
   Progress correction_progress = {};
@@ -37,6 +39,7 @@ struct PortReport {
   DType dtype = DType::kFloat32;
   Shape shape;
   bool is_used = true;  // false for an input that no node reads
+  uint32_t batch = 0;   // requests along the first dimension (batches.h); 0: not known
 };
 
 struct EngineReport {

@@ -463,10 +463,30 @@ Result<OnnxModel> Take(const onnx::ModelProto& proto, const LargeTensors& large,
   return model;
 }
 
-Result<OnnxModel> ReadOrThrow(const std::string& path) {
+// What the model says of shapes behind the inputs is for another batch, and is inferred again.
+void SetBatch(onnx::GraphProto& graph, int64_t batch) {
+  const std::set<std::string> initializers = InitializerNames(graph);
+  std::optional<int64_t> before;  // of the first input; 0: a symbol
+  for (auto& input : *graph.mutable_input()) {
+    auto& type = *input.mutable_type()->mutable_tensor_type();
+    if (initializers.contains(input.name()) || type.shape().dim_size() == 0) continue;
+    auto& first = *type.mutable_shape()->mutable_dim(0);
+    if (!before) before = first.dim_value();
+    if (first.dim_value() == 0 || first.dim_value() == *before) first.set_dim_value(batch);
+  }
+  graph.clear_value_info();
+  for (auto& output : *graph.mutable_output()) {
+    auto& type = *output.mutable_type()->mutable_tensor_type();
+    if (!type.has_shape()) continue;
+    for (auto& dimension : *type.mutable_shape()->mutable_dim()) dimension.clear_value();
+  }
+}
+
+Result<OnnxModel> ReadOrThrow(const std::string& path, std::optional<uint32_t> batch) {
   NRTD_ASSIGN(onnx::ModelProto proto, Parse(path));
   NRTD_ASSIGN(const int64_t opset, CheckOpset(proto));
   NRTD_TRY(CheckOperators(proto.graph()));
+  if (batch) SetBatch(*proto.mutable_graph(), *batch);
   NRTD_TRY(CheckInputShapes(proto.graph()));
   ExternalData data(path);
   NRTD_ASSIGN(const LargeTensors large, LoadExternal(*proto.mutable_graph(), data));
@@ -482,9 +502,9 @@ Result<OnnxModel> ReadOrThrow(const std::string& path) {
 
 }  // namespace
 
-Result<OnnxModel> ReadOnnx(const std::string& path) {
+Result<OnnxModel> ReadOnnx(const std::string& path, std::optional<uint32_t> batch) {
   try {
-    auto model = ReadOrThrow(path);
+    auto model = ReadOrThrow(path, batch);
     if (!model) return tl::unexpected<Error>(std::move(model.error()).In(path));
     return model;
   } catch (const std::exception& problem) {
@@ -492,8 +512,8 @@ Result<OnnxModel> ReadOnnx(const std::string& path) {
   }
 }
 
-Result<Graph> ImportOnnx(const std::string& path) {
-  NRTD_ASSIGN(OnnxModel model, ReadOnnx(path));
+Result<Graph> ImportOnnx(const std::string& path, std::optional<uint32_t> batch) {
+  NRTD_ASSIGN(OnnxModel model, ReadOnnx(path, batch));
   auto graph = BuildGraph(std::move(model));
   if (!graph) return tl::unexpected<Error>(std::move(graph.error()).In(path));
   return graph;

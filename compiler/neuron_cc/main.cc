@@ -3,10 +3,12 @@
 // neuron-cc: compiles networks for the simulated Inferentia.
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <exception>
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,6 +40,7 @@ struct Arguments {
   SavedModelTarget saved_model;  // none if it has no folder
   std::vector<std::string> input_keys;
   std::vector<std::string> output_keys;
+  std::vector<uint32_t> batches;  // sizes; empty: as the model says
 };
 
 void AddFramework(CLI::App* command, Arguments& arguments) {
@@ -55,6 +58,13 @@ CLI::App* AddCompile(CLI::App& app, Arguments& arguments) {
       ->add_option("--neuroncore-pipeline-cores", arguments.options.pipeline_cores,
                    "NeuronCores to spread the network over")
       ->capture_default_str();
+  command
+      ->add_option("--batch-sizes", arguments.batches,
+                   "requests to compile for at once, instead of the first dimension of the model's "
+                   "inputs; several, such as 1,4, make a SavedModel that has the network for each")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::PositiveNumber);
   command
       ->add_option(
           "--fp32-cast", arguments.cast,
@@ -116,32 +126,66 @@ void ClearProgress() {
   fmt::print(stderr, "\r\033[K");
 }
 
-Result<CompileReport> CompileAsAsked(Arguments& arguments) {
+Result<void> ReadOptions(Arguments& arguments) {
   arguments.options.fp32_cast = kCasts.at(arguments.cast);
-  if (arguments.samples) {
-    NRTD_ASSIGN(arguments.options.samples, ReadSamples(*arguments.samples));
-    if (::isatty(STDERR_FILENO) != 0) arguments.options.correction_progress = ShowProgress;
-  }
-  auto report = CompileOnnx(arguments.model, arguments.output, arguments.options);
+  if (!arguments.samples) return {};
+  NRTD_ASSIGN(arguments.options.samples, ReadSamples(*arguments.samples));
+  if (::isatty(STDERR_FILENO) != 0) arguments.options.correction_progress = ShowProgress;
+  return {};
+}
+
+Result<CompileReport> CompileFor(std::optional<uint32_t> batch, const std::string& neff_path,
+                                 Arguments& arguments) {
+  arguments.options.batch = batch;
+  auto report = CompileOnnx(arguments.model, neff_path, arguments.options);
   if (arguments.options.correction_progress) ClearProgress();
   return report;
 }
 
-// The NEFF is only on its way then.
+// The batches to compile for, each once; nothing: as the model says.
+Result<std::vector<std::optional<uint32_t>>> Batches(const Arguments& arguments) {
+  const std::set<uint32_t> sizes(arguments.batches.begin(), arguments.batches.end());
+  if (sizes.empty()) return std::vector<std::optional<uint32_t>>{std::nullopt};
+  if (sizes.size() > 1 && !arguments.options.samples.empty()) {
+    return Fail(Nerr::kInvalid,
+                "--calibrate has samples for one batch, and there are {} --batch-sizes",
+                sizes.size());
+  }
+  return std::vector<std::optional<uint32_t>>(sizes.begin(), sizes.end());
+}
+
+Result<CompileReport> CompileIntoNeff(Arguments& arguments) {
+  NRTD_TRY(ReadOptions(arguments));
+  NRTD_ASSIGN(const auto batches, Batches(arguments));
+  if (batches.size() > 1) {
+    return Fail(Nerr::kInvalid,
+                "a NEFF has one size of the batch, and --batch-sizes names {}: add --saved-model",
+                batches.size());
+  }
+  return CompileFor(batches.front(), arguments.output, arguments);
+}
+
+// Returns the report of the first one. The NEFFs are only on their way then.
 Result<CompileReport> CompileIntoSavedModel(Arguments& arguments) {
   SavedModelTarget& target = arguments.saved_model;
   for (const std::string& key : arguments.input_keys) NRTD_TRY(AddKey(key, target.input_keys));
   for (const std::string& key : arguments.output_keys) NRTD_TRY(AddKey(key, target.output_keys));
-  const TemporaryFile neff(target.folder);
-  NRTD_TRY(neff.made());
-  arguments.output = neff.path();
-  NRTD_ASSIGN(CompileReport report, CompileAsAsked(arguments));
-  NRTD_ASSIGN(arguments.output, SaveAsSavedModel(report, neff.path(), target));
-  return report;
+  NRTD_TRY(ReadOptions(arguments));
+  NRTD_ASSIGN(const auto batches, Batches(arguments));
+  std::deque<TemporaryFile> neffs;
+  std::vector<CompiledFile> compiled;
+  for (const std::optional<uint32_t> batch : batches) {
+    const TemporaryFile& neff = neffs.emplace_back(target.folder);
+    NRTD_TRY(neff.made());
+    NRTD_ASSIGN(CompileReport report, CompileFor(batch, neff.path(), arguments));
+    compiled.push_back({std::move(report), neff.path()});
+  }
+  NRTD_ASSIGN(arguments.output, SaveAsSavedModel(compiled, target));
+  return std::move(compiled.front().report);
 }
 
 int Compile(Arguments arguments) {
-  const auto report = arguments.saved_model.folder.empty() ? CompileAsAsked(arguments)
+  const auto report = arguments.saved_model.folder.empty() ? CompileIntoNeff(arguments)
                                                            : CompileIntoSavedModel(arguments);
   if (!report) {
     fmt::print(stderr, "neuron-cc: {}\n", report.error().text);

@@ -2,7 +2,6 @@
 #include "compiler/neuron_cc/saved_model.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "base/file.h"
 #include "serving/graph/saved_model_writer.h"
@@ -18,8 +17,7 @@ std::string KeyOf(const std::string& name, const std::map<std::string, std::stri
 }
 
 Result<std::vector<serving::SavedPort>> PortsOf(const std::vector<PortReport>& reports,
-                                                const std::map<std::string, std::string>& keys,
-                                                bool batched) {
+                                                const std::map<std::string, std::string>& keys) {
   for (const auto& [name, key] : keys) {
     const auto named = [&wanted = name](const PortReport& port) { return port.name == wanted; };
     if (std::none_of(reports.begin(), reports.end(), named))
@@ -30,19 +28,14 @@ Result<std::vector<serving::SavedPort>> PortsOf(const std::vector<PortReport>& r
   }
   std::vector<serving::SavedPort> ports;
   for (const PortReport& port : reports)
-    ports.push_back({KeyOf(port.name, keys), port.name, port.dtype, port.shape, batched});
+    ports.push_back({KeyOf(port.name, keys), port.name, port.dtype, port.shape, port.batch > 0});
   return ports;
 }
 
-bool HasBatch(const CompileReport& report) {
-  std::optional<int64_t> batch;
-  for (const auto* ports : {&report.inputs, &report.outputs}) {
-    for (const PortReport& port : *ports) {
-      if (port.shape.empty() || port.shape[0] != batch.value_or(port.shape[0])) return false;
-      batch = port.shape[0];
-    }
-  }
-  return batch.has_value();
+std::vector<Shape> ShapesOf(const std::vector<PortReport>& reports) {
+  std::vector<Shape> shapes;
+  for (const PortReport& port : reports) shapes.push_back(port.shape);
+  return shapes;
 }
 
 }  // namespace
@@ -55,19 +48,24 @@ Result<void> AddKey(const std::string& assignment, std::map<std::string, std::st
   return {};
 }
 
-Result<std::string> SaveAsSavedModel(const CompileReport& report, const std::string& neff_path,
+Result<std::string> SaveAsSavedModel(const std::vector<CompiledFile>& compiled,
                                      const SavedModelTarget& target) {
-  const bool batched = HasBatch(report);
+  const CompileReport& report = compiled.front().report;
   serving::SavedNetwork network;
   network.name = target.model_name.empty() ? report.name : target.model_name;
   network.method = target.method;
-  NRTD_ASSIGN(network.inputs, PortsOf(report.inputs, target.input_keys, batched));
-  NRTD_ASSIGN(network.outputs, PortsOf(report.outputs, target.output_keys, batched));
+  NRTD_ASSIGN(network.inputs, PortsOf(report.inputs, target.input_keys));
+  NRTD_ASSIGN(network.outputs, PortsOf(report.outputs, target.output_keys));
   uint32_t cores = 0;
   for (const StageReport& stage : report.stages)
     cores = std::max(cores, static_cast<uint32_t>(stage.pieces.size()));
   network.cores = std::max(cores, 1U);
-  NRTD_ASSIGN(network.neff, ReadTextFile(neff_path, INT32_MAX));
+  NRTD_ASSIGN(network.neff, ReadTextFile(compiled.front().neff_path, INT32_MAX));
+  for (size_t i = 1; i < compiled.size(); ++i) {
+    NRTD_ASSIGN(std::string neff, ReadTextFile(compiled[i].neff_path, INT32_MAX));
+    network.variants.push_back({ShapesOf(compiled[i].report.inputs),
+                                ShapesOf(compiled[i].report.outputs), std::move(neff)});
+  }
   NRTD_ASSIGN(const auto saved_model, serving::MakeSavedModel(std::move(network)));
   NRTD_TRY(serving::WriteSavedModel(saved_model, target.folder, target.version));
   return fmt::format("{}/{}/saved_model.pb", target.folder, target.version);

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "compiler/compile.h"
 
@@ -18,10 +19,16 @@ struct SavedModelTarget {
   std::map<std::string, std::string> output_keys;
 };
 
-// Writes target.folder/version/saved_model.pb with the NEFF of `neff_path`. The first dimension is
-// the batch where all inputs and outputs have the same one. kInvalid: a key names no input or
-// output; errors of MakeSavedModel() and WriteSavedModel().
-Result<std::string> SaveAsSavedModel(const CompileReport& report, const std::string& neff_path,
+// A compiled network, and the file with its NEFF.
+struct CompiledFile {
+  CompileReport report;
+  std::string neff_path;
+};
+
+// Writes target.folder/version/saved_model.pb, and returns that path. The compilations, at least
+// one, are of the same network for different batches. kInvalid: a key names no input or output;
+// errors of MakeSavedModel() and WriteSavedModel().
+Result<std::string> SaveAsSavedModel(const std::vector<CompiledFile>& compiled,
                                      const SavedModelTarget& target);
 
 // "input_ids=ids:0" into `keys`: the network's tensor ids:0 is input_ids in the signature.

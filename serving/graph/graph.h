@@ -62,21 +62,31 @@ struct ShapeOf {
 struct Concat {};     // values..., axis
 struct Transpose {};  // data, permutation
 
-// A compiled network. Dimension `batch_axis` of a tensor, if it is not negative, is the batch,
-// which the network was compiled for with the shape's size there.
+// A compiled network. Dimension `batch_axis` of a tensor, if it is not negative, is the batch.
 struct NeuronTensor {
   std::string name;  // in the NEFF
   DType dtype = DType::kFloat32;
-  Shape shape;
+  Shape shape;  // for the first executable
   int64_t batch_axis = -1;
+};
+// The network compiled for one size of the batch.
+struct Executable {
+  int64_t batch = 0;                        // 0: no tensor has a batch axis
+  std::shared_ptr<const std::string> neff;  // its content
 };
 struct Neuron {
   std::vector<NeuronTensor> inputs;
   std::vector<NeuronTensor> outputs;
-  std::shared_ptr<const std::string> executable;  // the NEFF
+  std::vector<Executable> executables;  // at least one; each of another size
   std::vector<int64_t> model_config;
   uint32_t number = 0;  // among the graph's NeuronOps, from 0
 };
+
+// The attributes of a NeuronOp for its further executables: their content, and the shapes of all
+// inputs (outputs) of the first of them, then of the second, ...
+inline constexpr const char* kVariantExecutables = "_variant_executables";
+inline constexpr const char* kVariantInputShapes = "_variant_input_shapes";
+inline constexpr const char* kVariantOutputShapes = "_variant_output_shapes";
 
 }  // namespace op
 

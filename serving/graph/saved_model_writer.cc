@@ -110,6 +110,14 @@ Result<tf::SavedModel> MakeSavedModel(SavedNetwork network) {
   for (const std::string& input : inputs) neuron.add_input(input);
   SetPorts(network.inputs, "input", neuron);
   SetPorts(network.outputs, "output", neuron);
+  for (SavedVariant& variant : network.variants) {
+    auto& attributes = *neuron.mutable_attr();
+    attributes[op::kVariantExecutables].mutable_list()->add_s(std::move(variant.neff));
+    for (const Shape& shape : variant.input_shapes)
+      SetShape(shape, attributes[op::kVariantInputShapes].mutable_list()->add_shape());
+    for (const Shape& shape : variant.output_shapes)
+      SetShape(shape, attributes[op::kVariantOutputShapes].mutable_list()->add_shape());
+  }
   const uint64_t neff_bytes = network.neff.size();
   (*neuron.mutable_attr())["graph_def"].set_s("");
   (*neuron.mutable_attr())["executable"].set_s(std::move(network.neff));

@@ -20,6 +20,13 @@ struct SavedPort {
   bool batched = false;  // dimension 0 is the batch
 };
 
+// The same network compiled for other shapes: another size of the batch.
+struct SavedVariant {
+  std::vector<Shape> input_shapes;  // of the network's inputs, in their order
+  std::vector<Shape> output_shapes;
+  std::string neff;
+};
+
 struct SavedNetwork {
   std::string name;
   std::string method = "predict";  // of the signature; or "classify", "regress"
@@ -27,10 +34,12 @@ struct SavedNetwork {
   std::vector<SavedPort> outputs;
   std::string neff;
   uint32_t cores = 1;  // that the network was cut for
+  std::vector<SavedVariant> variants;
 };
 
 // The network as tensorflow-neuron 1.x saves one: placeholders, one NeuronOp, an IdentityN for each
-// output, and the signature "serving_default". The batch is open in the signature. kInvalid: two
+// output, and the signature "serving_default". The batch is open in the signature. Variants stand
+// in attributes of the NeuronOp that begin with "_", which TensorFlow passes over. kInvalid: two
 // keys are equal, or too large for a message.
 Result<tensorflow::SavedModel> MakeSavedModel(SavedNetwork network);
 

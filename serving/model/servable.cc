@@ -47,8 +47,10 @@ Result<std::shared_ptr<const Servable>> LoadServable(const std::string& model, i
     }
   }
   NRTD_ASSIGN(servable->neuron, NeuronModel::Load(servable->graph, runtime));
-  for (const uint32_t index : servable->graph.neuron_ops)
-    std::get<op::Neuron>(servable->graph.nodes[index].operation).executable.reset();
+  for (const uint32_t index : servable->graph.neuron_ops) {
+    auto& neuron = std::get<op::Neuron>(servable->graph.nodes[index].operation);
+    for (op::Executable& executable : neuron.executables) executable.neff.reset();
+  }
   if (batching != nullptr) MakeQueues(*batching, *servable);
   return servable;
 }

@@ -2,7 +2,10 @@
 #include "serving/neuron/batches.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
+
+#include <fmt/ranges.h>
 
 #include "serving/graph/operations.h"
 
@@ -20,11 +23,6 @@ std::string ShapeTextOf(const op::NeuronTensor& tensor) {
   return ShapeText(shape);
 }
 
-struct BatchSizes {
-  int64_t compiled = 0;
-  int64_t given = 0;
-};
-
 Result<void> CheckTensor(const op::NeuronTensor& wanted, const Tensor& given) {
   Shape shape = given.shape();
   if (wanted.batch_axis >= 0 && shape.size() == wanted.shape.size())
@@ -35,20 +33,19 @@ Result<void> CheckTensor(const op::NeuronTensor& wanted, const Tensor& given) {
 }
 
 // Nothing when no input has a batch axis.
-Result<std::optional<BatchSizes>> SizesOf(const op::Neuron& op, const std::vector<Tensor>& inputs) {
-  std::optional<BatchSizes> sizes;
+Result<std::optional<int64_t>> RowsOf(const op::Neuron& op, const std::vector<Tensor>& inputs) {
+  std::optional<int64_t> rows;
   for (size_t i = 0; i < inputs.size(); ++i) {
     NRTD_TRY(CheckTensor(op.inputs[i], inputs[i]));
     if (op.inputs[i].batch_axis < 0) continue;
-    const size_t axis = AxisOf(op.inputs[i]);
-    const BatchSizes these{op.inputs[i].shape[axis], inputs[i].shape()[axis]};
-    if (!sizes) sizes = these;
-    if (these.given != sizes->given || these.compiled != sizes->compiled) {
-      return Fail(Nerr::kInvalid, "input '{}' has a batch of {} (compiled: {}), others of {} ({})",
-                  op.inputs[i].name, these.given, these.compiled, sizes->given, sizes->compiled);
+    const int64_t these = inputs[i].shape()[AxisOf(op.inputs[i])];
+    if (these != rows.value_or(these)) {
+      return Fail(Nerr::kInvalid, "input '{}' has a batch of {}, others of {}", op.inputs[i].name,
+                  these, *rows);
     }
+    rows = these;
   }
-  return sizes;
+  return rows;
 }
 
 Tensor Zeros(const op::NeuronTensor& like, int64_t batch) {
@@ -58,47 +55,71 @@ Tensor Zeros(const op::NeuronTensor& like, int64_t batch) {
   return Tensor(like.dtype, std::move(shape), std::move(bytes));
 }
 
-// Rows [begin, end) of an input, filled up to the compiled size.
+// `batch` rows of an input from `begin` on, filled up behind its last one.
 Result<Tensor> PieceOf(const op::NeuronTensor& wanted, const Tensor& given, int64_t begin,
-                       const BatchSizes& sizes) {
+                       int64_t batch) {
   if (wanted.batch_axis < 0) return given;
-  const int64_t end = std::min(begin + sizes.compiled, sizes.given);
-  const Tensor rows = SliceOf(given, AxisOf(wanted), begin, end);
-  if (end - begin == sizes.compiled) return rows;
-  const Tensor parts[] = {rows, Zeros(wanted, sizes.compiled - (end - begin))};
-  return Concatenate(parts, AxisOf(wanted));
+  const size_t axis = AxisOf(wanted);
+  const int64_t end = std::min(begin + batch, given.shape()[axis]);
+  const Tensor rows = SliceOf(given, axis, begin, end);
+  if (end - begin == batch) return rows;
+  const Tensor parts[] = {rows, Zeros(wanted, batch - (end - begin))};
+  return Concatenate(parts, axis);
 }
 
 }  // namespace
 
-Result<std::vector<Tensor>> RunInBatches(const op::Neuron& op, std::vector<Tensor> inputs,
-                                         const RunCompiled& run) {
-  NRTD_ASSIGN(const std::optional<BatchSizes> sizes, SizesOf(op, inputs));
-  if (!sizes || sizes->given == sizes->compiled) return run(std::move(inputs));
+int64_t NextPiece(int64_t rows, const std::vector<int64_t>& compiled) {
+  if (rows >= compiled.back()) return compiled.back();
+  // Of the cheapest pieces for so many rows: the largest one, and what all cost.
+  struct Best {
+    int64_t largest = 0;
+    int64_t cost = 0;
+  };
+  std::vector<Best> best(static_cast<size_t>(rows) + 1);
+  for (int64_t left = 1; left <= rows; ++left) {
+    Best& here = best[static_cast<size_t>(left)];
+    here.cost = INT64_MAX;
+    for (const int64_t size : compiled) {
+      const Best& rest = best[static_cast<size_t>(std::max<int64_t>(left - size, 0))];
+      if (rest.cost + size + 1 < here.cost)
+        here = {std::max(rest.largest, size), rest.cost + size + 1};
+    }
+  }
+  return best.back().largest;
+}
+
+Result<std::vector<Tensor>> RunInBatches(const op::Neuron& op, const std::vector<int64_t>& compiled,
+                                         std::vector<Tensor> inputs, const RunCompiled& run) {
+  NRTD_ASSIGN(const std::optional<int64_t> rows, RowsOf(op, inputs));
+  if (!rows) return run(compiled.front(), std::move(inputs));
+  if (std::find(compiled.begin(), compiled.end(), *rows) != compiled.end())
+    return run(*rows, std::move(inputs));
   const auto fixed = std::find_if(op.outputs.begin(), op.outputs.end(),
                                   [](const auto& output) { return output.batch_axis < 0; });
-  if (fixed != op.outputs.end() || sizes->given == 0) {
-    return Fail(Nerr::kInvalid, "a batch of {}, and the network was compiled for {}{}",
-                sizes->given, sizes->compiled,
+  if (fixed != op.outputs.end() || *rows == 0) {
+    return Fail(Nerr::kInvalid, "a batch of {}, and the network was compiled for {}{}", *rows,
+                fmt::join(compiled, ", "),
                 fixed == op.outputs.end()
                     ? ""
                     : fmt::format("; output '{}' has no batch axis", Printable(fixed->name)));
   }
   std::vector<std::vector<Tensor>> pieces(op.outputs.size());  // by output
-  for (int64_t begin = 0; begin < sizes->given; begin += sizes->compiled) {
+  for (int64_t begin = 0, batch = 0; begin < *rows; begin += batch) {
+    batch = NextPiece(*rows - begin, compiled);
     std::vector<Tensor> piece;
     for (size_t i = 0; i < inputs.size(); ++i) {
-      NRTD_ASSIGN(Tensor part, PieceOf(op.inputs[i], inputs[i], begin, *sizes));
+      NRTD_ASSIGN(Tensor part, PieceOf(op.inputs[i], inputs[i], begin, batch));
       piece.push_back(std::move(part));
     }
-    NRTD_ASSIGN(std::vector<Tensor> outputs, run(std::move(piece)));
+    NRTD_ASSIGN(std::vector<Tensor> outputs, run(batch, std::move(piece)));
     for (size_t i = 0; i < outputs.size(); ++i) pieces[i].push_back(std::move(outputs[i]));
   }
   std::vector<Tensor> whole;
   for (size_t i = 0; i < op.outputs.size(); ++i) {
     const size_t axis = AxisOf(op.outputs[i]);
     NRTD_ASSIGN(const Tensor all, Concatenate(pieces[i], axis));
-    whole.push_back(all.shape()[axis] == sizes->given ? all : SliceOf(all, axis, 0, sizes->given));
+    whole.push_back(all.shape()[axis] == *rows ? all : SliceOf(all, axis, 0, *rows));
   }
   return whole;
 }

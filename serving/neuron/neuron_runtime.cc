@@ -181,26 +181,86 @@ Result<std::vector<uint32_t>> NeuronRuntime::GroupsFor(uint32_t cores) {
   return groups_[next_group_++ % groups_.size()];
 }
 
-Result<void> NeuronModel::LoadOne(const op::Neuron& op) {
+Result<std::vector<uint32_t>> NeuronRuntime::FreshGroup(uint32_t cores) {
+  MutexLock lock(mutex_);
+  if (!options_.group_sizes.empty()) {
+    if (next_group_ < groups_.size()) return groups_[next_group_++];
+    return Fail(Nerr::kResource, "every group of {} has a network", kGroupSizes);
+  }
+  NRTD_ASSIGN(const auto made, daemon_.CreateGroup(cores, session_.id()));
+  groups_.push_back({made.h_eg().id()});
+  return groups_.back();
+}
+
+void Copies::Add(uint32_t network, uint32_t places) {
+  MutexLock lock(mutex_);
+  copies_.push_back({network, places});
+}
+
+std::vector<uint32_t> Copies::networks() const {
+  std::vector<uint32_t> networks;
+  MutexLock lock(mutex_);
+  for (const Copy& copy : copies_) networks.push_back(copy.network);
+  return networks;
+}
+
+Result<uint32_t> Copies::Take(TimePoint deadline) {
+  MutexLock lock(mutex_);
+  while (true) {
+    const auto best =
+        std::max_element(copies_.begin(), copies_.end(),
+                         [](const Copy& a, const Copy& b) { return a.free < b.free; });
+    if (best->free > 0) {
+      --best->free;
+      return best->network;
+    }
+    if (clock_.Now() >= deadline)
+      return Fail(Nerr::kTimeout, "every place of the network was taken until the deadline");
+    clock_.WaitUntil(freed_, mutex_, deadline);
+  }
+}
+
+void Copies::GiveBack(uint32_t network) {
+  MutexLock lock(mutex_);
+  for (Copy& copy : copies_)
+    if (copy.network == network) ++copy.free;
+  freed_.NotifyOne();
+}
+
+Result<void> NeuronModel::LoadExecutable(const op::Neuron& op, const op::Executable& executable,
+                                         const std::vector<uint32_t>& groups) {
   const NeuronOptions& settings = runtime_->options();
   client::LoadOptions options;
-  options.neff_bytes = *op.executable;
+  options.neff_bytes = *executable.neff;
   options.session_id = runtime_->session_id();
   options.ninfer = NinferOf(op, settings);
   options.timeout_s = TimeoutOf(op, settings);
-  NRTD_ASSIGN(const std::vector<uint32_t> groups, runtime_->GroupsFor(CoresOf(op)));
-  {
-    MutexLock lock(mutex_);
-    copies_.emplace_back();
-  }
+  Variants& variants = ops_[op.number];
+  Copies& copies = variants.by_batch[executable.batch];
   for (const uint32_t group : groups) {
     options.group_id = group;
     NRTD_ASSIGN(const uint32_t network, runtime_->daemon().Load(options));
-    {
-      MutexLock lock(mutex_);
-      copies_.back().push_back({network, *options.ninfer});
-    }
+    copies.Add(network, *options.ninfer);
     NRTD_TRY(runtime_->daemon().Start(network));
+  }
+  variants.batches.push_back(executable.batch);
+  std::sort(variants.batches.begin(), variants.batches.end());
+  return {};
+}
+
+Result<void> NeuronModel::LoadOp(const op::Neuron& op) {
+  ops_.emplace_back();
+  for (const op::Executable& executable : op.executables) {
+    const bool first = &executable == &op.executables.front();
+    auto groups = first ? runtime_->GroupsFor(CoresOf(op)) : runtime_->FreshGroup(CoresOf(op));
+    if (groups) {
+      NRTD_TRY(LoadExecutable(op, executable, *groups));
+    } else if (first) {
+      return tl::unexpected<Error>(std::move(groups.error()));
+    } else {
+      Log(LogLevel::kWarning, "ModelServer", "no core for a batch of {}, which is left out: {}",
+          executable.batch, AsIs(groups.error().text));
+    }
   }
   return {};
 }
@@ -210,7 +270,7 @@ Result<std::unique_ptr<NeuronModel>> NeuronModel::Load(const Graph& graph,
   std::unique_ptr<NeuronModel> model(new NeuronModel(std::move(runtime)));
   for (const uint32_t index : graph.neuron_ops) {
     const Node& node = graph.nodes[index];
-    NRTD_TRY(model->LoadOne(std::get<op::Neuron>(node.operation)).map_error([&](Error error) {
+    NRTD_TRY(model->LoadOp(std::get<op::Neuron>(node.operation)).map_error([&](Error error) {
       return std::move(error).In(fmt::format("node '{}'", Printable(node.name)));
     }));
   }
@@ -219,52 +279,32 @@ Result<std::unique_ptr<NeuronModel>> NeuronModel::Load(const Graph& graph,
 
 NeuronModel::~NeuronModel() {
   if (runtime_->is_lost()) return;
-  MutexLock lock(mutex_);
-  for (const std::vector<Copy>& copies : copies_) {
-    for (const Copy& copy : copies) {
-      if (auto unloaded = runtime_->daemon().Unload(copy.network); !unloaded)
-        Log(LogLevel::kWarning, "ModelServer", "{}", AsIs(unloaded.error().text));
+  for (const Variants& variants : ops_) {
+    for (const auto& [batch, copies] : variants.by_batch) {
+      for (const uint32_t network : copies.networks()) {
+        if (auto unloaded = runtime_->daemon().Unload(network); !unloaded)
+          Log(LogLevel::kWarning, "ModelServer", "{}", AsIs(unloaded.error().text));
+      }
     }
-  }
-}
-
-Result<size_t> NeuronModel::TakeCopy(uint32_t number, TimePoint deadline) {
-  MutexLock lock(mutex_);
-  std::vector<Copy>& copies = copies_[number];
-  while (true) {
-    const auto best = std::max_element(
-        copies.begin(), copies.end(), [](const Copy& a, const Copy& b) { return a.free < b.free; });
-    if (best->free > 0) {
-      --best->free;
-      return static_cast<size_t>(best - copies.begin());
-    }
-    if (clock_.Now() >= deadline)
-      return Fail(Nerr::kTimeout, "every place of the network was taken until the deadline");
-    clock_.WaitUntil(freed_, mutex_, deadline);
   }
 }
 
 Result<std::vector<Tensor>> NeuronModel::Run(const op::Neuron& op, std::vector<Tensor> inputs,
                                              TimePoint deadline) {
-  return RunInBatches(op, std::move(inputs),
-                      [&](std::vector<Tensor> piece) -> Result<std::vector<Tensor>> {
-                        NRTD_ASSIGN(const size_t copy, TakeCopy(op.number, deadline));
-                        uint32_t network = 0;
-                        {
-                          MutexLock lock(mutex_);
-                          network = copies_[op.number][copy].network;
-                        }
-                        auto outputs = RunCompiled(op, network, std::move(piece), deadline);
-                        MutexLock lock(mutex_);
-                        ++copies_[op.number][copy].free;
-                        freed_.NotifyOne();
+  Variants& variants = ops_[op.number];
+  return RunInBatches(op, variants.batches, std::move(inputs),
+                      [&](int64_t batch, std::vector<Tensor> piece) -> Result<std::vector<Tensor>> {
+                        Copies& copies = variants.by_batch.at(batch);
+                        NRTD_ASSIGN(const uint32_t network, copies.Take(deadline));
+                        auto outputs = Infer(op, network, batch, std::move(piece), deadline);
+                        copies.GiveBack(network);
                         return outputs;
                       });
 }
 
-Result<std::vector<Tensor>> NeuronModel::RunCompiled(const op::Neuron& op, uint32_t network,
-                                                     std::vector<Tensor> inputs,
-                                                     TimePoint deadline) {
+Result<std::vector<Tensor>> NeuronModel::Infer(const op::Neuron& op, uint32_t network,
+                                               int64_t batch, std::vector<Tensor> inputs,
+                                               TimePoint deadline) {
   nrt::infer_request request;
   request.mutable_h_nn()->set_id(network);
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -281,8 +321,10 @@ Result<std::vector<Tensor>> NeuronModel::RunCompiled(const op::Neuron& op, uint3
       if (io.name() == wanted.name) found = &io;
     if (found == nullptr)
       return Fail(Nerr::kFail, "the daemon answered without the output '{}'", wanted.name);
+    Shape shape = wanted.shape;
+    if (wanted.batch_axis >= 0) shape[static_cast<size_t>(wanted.batch_axis)] = batch;
     NRTD_ASSIGN(Tensor output,
-                Tensor::Make(wanted.dtype, wanted.shape, std::move(*found->mutable_buf())));
+                Tensor::Make(wanted.dtype, std::move(shape), std::move(*found->mutable_buf())));
     outputs.push_back(std::move(output));
   }
   return outputs;

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -55,6 +57,8 @@ class NeuronRuntime {
   const NeuronOptions& options() const { return options_; }
   // The groups for the copies of a network of so many cores.
   Result<std::vector<uint32_t>> GroupsFor(uint32_t cores);
+  // A group that no other network has; kResource where all are taken.
+  Result<std::vector<uint32_t>> FreshGroup(uint32_t cores);
 
  private:
   NeuronRuntime(const NeuronOptions& options, client::Daemon daemon, client::Session session);
@@ -93,11 +97,33 @@ class RuntimeKeeper {
   std::shared_ptr<NeuronRuntime> runtime_;
 };
 
+// One executable, loaded as often as it has groups, each with room for so many inferences at once.
+// Threadsafe.
+class Copies {
+ public:
+  void Add(uint32_t network, uint32_t places);
+  std::vector<uint32_t> networks() const;
+  // Takes a place of the copy with the most room, and waits for one until the deadline. kTimeout.
+  Result<uint32_t> Take(TimePoint deadline);
+  void GiveBack(uint32_t network);
+
+ private:
+  struct Copy {
+    uint32_t network = 0;
+    uint32_t free = 0;
+  };
+  SteadyClock clock_;
+  mutable Mutex mutex_;
+  CondVar freed_;
+  std::vector<Copy> copies_ NRTD_GUARDED_BY(mutex_);
+};
+
 // The networks of one graph, loaded and started. They are unloaded by the destructor, which waits
 // for inferences under way. Threadsafe.
 class NeuronModel final : public NeuronRunner {
  public:
-  // Errors of the daemon, with the node.
+  // Of an op with several executables, the first one must find a core, the others are left out,
+  // with a line in the log, where none is free. Errors of the daemon, with the node.
   static Result<std::unique_ptr<NeuronModel>> Load(const Graph& graph,
                                                    std::shared_ptr<NeuronRuntime> runtime);
   ~NeuronModel() override;
@@ -107,22 +133,20 @@ class NeuronModel final : public NeuronRunner {
 
  private:
   explicit NeuronModel(std::shared_ptr<NeuronRuntime> runtime) : runtime_(std::move(runtime)) {}
-  // A loaded network, of which the daemon has room for so many inferences more.
-  struct Copy {
-    uint32_t network = 0;
-    uint32_t free = 0;
+  // The executables of one op that are loaded.
+  struct Variants {
+    std::vector<int64_t> batches;  // ascending
+    std::map<int64_t, Copies> by_batch;
   };
-  Result<void> LoadOne(const op::Neuron& op);
-  Result<std::vector<Tensor>> RunCompiled(const op::Neuron& op, uint32_t network,
-                                          std::vector<Tensor> inputs, TimePoint deadline);
-  // The copy with the most room, and a place there, which is waited for. kTimeout.
-  Result<size_t> TakeCopy(uint32_t number, TimePoint deadline);
+  Result<void> LoadOp(const op::Neuron& op);
+  Result<void> LoadExecutable(const op::Neuron& op, const op::Executable& executable,
+                              const std::vector<uint32_t>& groups);
+  Result<std::vector<Tensor>> Infer(const op::Neuron& op, uint32_t network, int64_t batch,
+                                    std::vector<Tensor> inputs, TimePoint deadline);
 
   const std::shared_ptr<NeuronRuntime> runtime_;
   SteadyClock clock_;
-  Mutex mutex_;
-  CondVar freed_;
-  std::vector<std::vector<Copy>> copies_ NRTD_GUARDED_BY(mutex_);  // by op::Neuron::number
+  std::deque<Variants> ops_;  // by op::Neuron::number; as they are from Load() on
 };
 
 }  // namespace nrtd::serving

@@ -255,6 +255,26 @@ TEST_F(CompileTest, ARefusedModelLeavesTheOldNeffAlone) {
   EXPECT_EQ(Must(ReadTextFile(path)), "old");
 }
 
+TEST_F(CompileTest, ForAnotherBatch) {
+  CompileOptions options;
+  options.batch = 3;
+  CompileAndRead(kDigits, options);
+  EXPECT_EQ(report_.inputs.at(0).shape, (Shape{3, 1, 8, 8}));
+  EXPECT_EQ(report_.outputs.at(0).shape, (Shape{3, 10}));
+  EXPECT_EQ(report_.outputs.at(0).batch, 3U);
+  CompileAndRead(RefusedModel("symbolic_batch"), options);
+  EXPECT_EQ(report_.inputs.at(0).shape.at(0), 3);
+}
+
+TEST_F(CompileTest, ABatchOfAModelThatMixesRowsIsRefused) {
+  CompileOptions options;
+  options.batch = 3;
+  const auto report =
+      CompileOnnx(ModelOf("transpose_default"), folder_.File("model.neff"), options);
+  ASSERT_FALSE(report);
+  EXPECT_THAT(report.error().text, HasSubstr("a batch of 3: output 'y' is [4,3,3], and its rows"));
+}
+
 TEST_F(CompileTest, AFolderThatIsNotThereIsNamed) {
   const auto report = CompileOnnx(kDigits, folder_.File("no/such/model.neff"));
   ASSERT_FALSE(report);

@@ -244,13 +244,18 @@ float Doubled(float value, size_t stages) {
   return value;
 }
 
+ByteVector DigitsNeffFor(uint32_t batch) {
+  const ScratchDirectory folder;
+  const std::string path = folder.File("digits.neff");
+  compiler::CompileOptions options;
+  options.batch = batch;
+  Must(compiler::CompileOnnx(std::string(NRTD_SOURCE_DIR) + "/models/digits/digits.onnx", path,
+                             options));
+  return Must(ReadFile(path));
+}
+
 const ByteVector& DigitsNeff() {
-  static const ByteVector neff = [] {
-    const ScratchDirectory folder;
-    const std::string path = folder.File("digits.neff");
-    Must(compiler::CompileOnnx(std::string(NRTD_SOURCE_DIR) + "/models/digits/digits.onnx", path));
-    return Must(ReadFile(path));
-  }();
+  static const ByteVector neff = DigitsNeffFor(1);
   return neff;
 }
 

@@ -59,5 +59,6 @@ float Doubled(float value, size_t stages);
 
 // models/digits, compiled.
 const ByteVector& DigitsNeff();
+ByteVector DigitsNeffFor(uint32_t batch);
 
 }  // namespace nrtd::runtime

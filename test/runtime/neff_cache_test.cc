@@ -238,6 +238,13 @@ TEST_F(SharedWeightsTest, ReplicasHaveOneCopyOfThePackedWeights) {
   EXPECT_EQ(PackedBytes(), 0U);
 }
 
+TEST_F(SharedWeightsTest, NetworksForSeveralBatchesHaveOneCopyOfThePackedWeights) {
+  Load(DigitsNeff());
+  const uint64_t packed = PackedBytes();
+  Load(DigitsNeffFor(2));
+  EXPECT_EQ(PackedBytes(), packed);
+}
+
 // DRAM is their memory once they are larger than kAlignedFrom.
 neff::NeffContents WithLargeWeights(StageSpec::Use use) {
   PipelineSpec spec;

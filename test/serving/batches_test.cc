@@ -24,14 +24,19 @@ class BatchesTest : public ::testing::Test {
  protected:
   Result<std::vector<Tensor>> Run(const op::Neuron& op, int64_t rows, std::string bytes) {
     return RunInBatches(
-        op, {Tensor(DType::kInt8, {rows, 3}, std::move(bytes)), Tensor(DType::kInt8, {2}, "tt")},
-        [this](const std::vector<Tensor>& inputs) -> Result<std::vector<Tensor>> {
+        op, compiled_,
+        {Tensor(DType::kInt8, {rows, 3}, std::move(bytes)), Tensor(DType::kInt8, {2}, "tt")},
+        [this](int64_t batch, const std::vector<Tensor>& inputs) -> Result<std::vector<Tensor>> {
           pieces_.push_back(inputs[0].bytes());
+          EXPECT_EQ(inputs[0].shape()[0], batch);
           EXPECT_EQ(inputs[1].bytes(), "tt");
-          return std::vector<Tensor>{
-              Tensor(DType::kInt8, {2, 1}, {inputs[0].bytes()[0], inputs[0].bytes()[3]})};
+          std::string firsts;
+          for (int64_t row = 0; row < batch; ++row)
+            firsts += inputs[0].bytes()[static_cast<size_t>(row * 3)];
+          return std::vector<Tensor>{Tensor(DType::kInt8, {batch, 1}, std::move(firsts))};
         });
   }
+  std::vector<int64_t> compiled_{2};
   std::vector<std::string> pieces_;
 };
 
@@ -49,6 +54,26 @@ TEST_F(BatchesTest, OthersAreSplitAndFilledUp) {
 
 TEST_F(BatchesTest, ASmallerOneIsFilledUp) {
   EXPECT_EQ(Must(Run(FirstOfRow(), 1, "abc"))[0].bytes(), "a");
+}
+
+TEST_F(BatchesTest, OfSeveralSizesThoseThatCostLeast) {
+  compiled_ = {1, 4};
+  EXPECT_EQ(Must(Run(FirstOfRow(), 6, "abcdefghijklmnopqr"))[0].bytes(), "adgjmp");
+  EXPECT_THAT(pieces_, ElementsAre("abcdefghijkl", "mno", "pqr"));
+  const auto pieces = [&](int64_t rows) {
+    std::vector<int64_t> sizes;
+    for (int64_t left = rows; left > 0; left -= sizes.back())
+      sizes.push_back(NextPiece(left, compiled_));
+    return sizes;
+  };
+  EXPECT_THAT(pieces(1), ElementsAre(1));
+  EXPECT_THAT(pieces(2), ElementsAre(1, 1));
+  EXPECT_THAT(pieces(3), ElementsAre(4));  // as three runs would cost more than a row in vain
+  EXPECT_THAT(pieces(9), ElementsAre(4, 4, 1));
+  compiled_ = {2, 3, 16};
+  EXPECT_THAT(pieces(1), ElementsAre(2));
+  EXPECT_THAT(pieces(5), ElementsAre(3, 2));
+  EXPECT_THAT(pieces(15), ElementsAre(16));
 }
 
 TEST_F(BatchesTest, WhatDoesNotFitIsRefused) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <regex>
 #include <string>
 #include <vector>
@@ -40,11 +41,13 @@ class ModelServerTest : public integration::DaemonTest {
     DaemonTest::TearDown();
   }
 
-  void Compile(int64_t version, const std::string& method = "predict") {
+  void Compile(int64_t version, const std::string& method = "predict",
+               const std::string& batches = "1") {
     const auto compiled = nrtd::testing::RunBinary(
         "neuron-cc",
-        {"compile", std::string(NRTD_SOURCE_DIR) + "/models/digits/digits.onnx", "--fp32-cast",
-         "none", "--saved-model", File("digits"), "--model-name", "digits", "--model-version",
+        {"compile", "--batch-sizes", batches,
+         std::string(NRTD_SOURCE_DIR) + "/models/digits/digits.onnx", "--fp32-cast", "none",
+         "--saved-model", File("digits"), "--model-name", "digits", "--model-version",
          std::to_string(version), "--signature-input", "image=input:0", "--signature-output",
          "scores=output:0", "--signature-method", method});
     ASSERT_EQ(compiled.exit_code, 0) << compiled.err;
@@ -101,10 +104,11 @@ class ModelServerTest : public integration::DaemonTest {
     models_ = tfs::ModelService::NewStub(channel);
   }
 
-  // Rows of the digits' images.
-  tfs::PredictRequest Request(size_t rows) {
+  // Rows of the digits' images; without a version: for the one that is served by default.
+  tfs::PredictRequest Request(size_t rows, std::optional<int64_t> version = std::nullopt) {
     tfs::PredictRequest request;
     request.mutable_model_spec()->set_name("digits");
+    if (version) request.mutable_model_spec()->mutable_version()->set_value(*version);
     tensorflow::TensorProto& input = (*request.mutable_inputs())["image"];
     input.set_dtype(tensorflow::DT_FLOAT);
     for (const int64_t size : {static_cast<int64_t>(rows), int64_t{1}, int64_t{8}, int64_t{8}})

@@ -2,6 +2,7 @@
 //
 // tensorflow_model_server_neuron beside a real daemon, asked over TensorFlow Serving's API.
 #include <future>
+#include <map>
 #include <thread>
 
 #include <google/protobuf/text_format.h>
@@ -10,6 +11,7 @@
 #include "proto/tensorflow_serving/config.pb.h"
 #include "test/must.h"
 #include "test/serving/model_server_fixture.h"
+#include "tools/client/daemon.h"
 
 namespace nrtd::serving {
 namespace {
@@ -33,13 +35,24 @@ TEST_F(ModelServerTest, BatchesRequestsThatComeTogether) {
             "Task size 9 is larger than maximum batch size 8");
 }
 
+TEST_F(ModelServerTest, RunsEachRequestOnTheSizesThatFitIt) {
+  Compile(2, "predict", "1,4");
+  AwaitServed(Request(1, 2));
+  for (size_t rows = 1; rows < 10; ++rows) ExpectPredicts(rows, 2);
+  std::map<uint32_t, uint64_t> runs;  // by compiled size
+  auto asked = Must(client::Daemon::Connect(address()));
+  const auto listed = Must(asked.ListNetworks());
+  for (const auto& network : listed.networks())
+    runs[network.inputs(0).batch()] += network.inferences_done();
+  EXPECT_EQ(runs[4], 0 + 0 + 1 + 1 + 1 + 1 + 2 + 2 + 2);
+  EXPECT_GE(runs[1], 1 + 2 + 0 + 0 + 1 + 2 + 0 + 0 + 1);  // and of the request that was waited for
+}
+
 TEST_F(ModelServerTest, ReloadsItsModelsByTheFile) {
   Compile(2);
   RestartWithModels(Models("model_version_policy { all {} }"),
                     {"--model_config_file_poll_wait_seconds=0.05"});
-  auto old = Request(1);
-  old.mutable_model_spec()->mutable_version()->set_value(1);
-  AwaitServed(old);
+  AwaitServed(Request(1, 1));
   Write("models",
         Models("model_version_policy { all {} } version_labels { key: 'stable' value: 1 }"));
   auto stable = Request(1);

@@ -59,7 +59,7 @@ TEST(SavedModelTest, WhatIsWrittenIsReadAsItWas) {
   const Graph graph = Must(BuildGraph(read));
   ASSERT_EQ(graph.neuron_ops.size(), 1U);
   const auto& neuron = std::get<op::Neuron>(graph.nodes[graph.neuron_ops[0]].operation);
-  EXPECT_EQ(*neuron.executable, "the NEFF");
+  EXPECT_EQ(*neuron.executables.at(0).neff, "the NEFF");
   EXPECT_THAT(neuron.model_config, ElementsAre(2, 2, 1, 10, -1));
   EXPECT_EQ(neuron.inputs[0].name, "ids:0");
   EXPECT_EQ(neuron.inputs[0].batch_axis, 0);
@@ -70,6 +70,40 @@ TEST(SavedModelTest, WhatIsWrittenIsReadAsItWas) {
   EXPECT_THAT(signature.outputs.at("scores").spec.shape, ElementsAre(-1, 2));
   EXPECT_THAT(WriteSavedModel(written, folder.File("small"), 3).error().text,
               HasSubstr("is there already"));
+}
+
+SavedNetwork WithVariant(int64_t batch) {
+  SavedNetwork network = SmallNetwork();
+  network.variants.push_back({{{batch, 8}, {1}}, {{batch, 2}}, "another NEFF"});
+  return network;
+}
+
+TEST(SavedModelTest, VariantsAreForOtherBatches) {
+  auto saved_model = Must(MakeSavedModel(WithVariant(1)));
+  const Graph graph = Must(BuildGraph(saved_model));
+  const auto& neuron = std::get<op::Neuron>(graph.nodes[graph.neuron_ops[0]].operation);
+  ASSERT_EQ(neuron.executables.size(), 2U);
+  EXPECT_EQ(neuron.executables[0].batch, 4);
+  EXPECT_EQ(neuron.executables[1].batch, 1);
+  EXPECT_EQ(*neuron.executables[1].neff, "another NEFF");
+}
+
+TEST(SavedModelTest, VariantsThatAreNoneAreRefused) {
+  const auto error_of = [](SavedNetwork network) {
+    auto saved_model = Must(MakeSavedModel(std::move(network)));
+    return BuildGraph(saved_model).error().text;
+  };
+  EXPECT_THAT(error_of(WithVariant(4)), HasSubstr("two executables for a batch of 4"));
+  EXPECT_THAT(error_of(WithVariant(0)), HasSubstr("a variant has the shape [0,8] for 'ids:0'"));
+  SavedNetwork wider = WithVariant(1);
+  wider.variants[0].input_shapes[0] = {1, 9};
+  EXPECT_THAT(error_of(wider), HasSubstr("differs from [4,8] elsewhere than in the batch"));
+  SavedNetwork torn = WithVariant(1);
+  torn.variants[0].output_shapes[0] = {2, 2};
+  EXPECT_THAT(error_of(torn), HasSubstr("a variant has the shape [2,2] for 'out:0'"));
+  SavedNetwork few = WithVariant(1);
+  few.variants[0].output_shapes.clear();
+  EXPECT_THAT(error_of(few), HasSubstr("1 variants, and shapes for 2 inputs and 0 outputs"));
 }
 
 TEST(SavedModelTest, AVersionComesWithItsFile) {
