@@ -120,7 +120,9 @@ Result<std::shared_ptr<NeuronRuntime>> NeuronRuntime::Connect(const NeuronOption
   NRTD_ASSIGN(client::Session session, daemon.OpenSession("tensorflow_model_server_neuron"));
   std::shared_ptr<NeuronRuntime> runtime(
       new NeuronRuntime(options, std::move(daemon), std::move(session)));
-  NRTD_TRY(runtime->MakeGroups());
+  NRTD_ASSIGN(runtime->groups_,
+              CoreGroups::Make(runtime->daemon_, runtime->session_id(), options.group_sizes)
+                  .map_error([&](Error error) { return std::move(error).In(kGroupSizes); }));
   runtime->watch_ = std::thread([watched = runtime.get(), lost = std::move(on_lost)] {
     watched->session_.AwaitEnd();
     if (watched->ending_) return;
@@ -150,51 +152,9 @@ Result<std::shared_ptr<NeuronRuntime>> RuntimeKeeper::Get() {
   return Fail(Nerr::kFail, "the model server is ending");
 }
 
-Result<void> NeuronRuntime::MakeGroups() {
+void Copies::Add(Copy copy) {
   MutexLock lock(mutex_);
-  for (const GroupSize& size : options_.group_sizes) {
-    std::vector<uint32_t> copies;
-    for (uint32_t i = 0; i < size.copies; ++i) {
-      NRTD_ASSIGN(const auto group,
-                  daemon_.CreateGroup(size.cores, session_.id()).map_error([&](Error error) {
-                    return std::move(error).In(
-                        fmt::format("{}: a group of {} cores", kGroupSizes, size.cores));
-                  }));
-      copies.push_back(group.h_eg().id());
-    }
-    groups_.push_back(std::move(copies));
-  }
-  return {};
-}
-
-Result<std::vector<uint32_t>> NeuronRuntime::GroupsFor(uint32_t cores) {
-  MutexLock lock(mutex_);
-  if (options_.group_sizes.empty()) {
-    auto made = daemon_.CreateGroup(cores, session_.id());
-    if (made) {
-      groups_.push_back({made->h_eg().id()});
-      return groups_.back();
-    }
-    // All cores are taken: networks share those that are there.
-    if (groups_.empty()) return tl::unexpected<Error>(std::move(made.error()));
-  }
-  return groups_[next_group_++ % groups_.size()];
-}
-
-Result<std::vector<uint32_t>> NeuronRuntime::FreshGroup(uint32_t cores) {
-  MutexLock lock(mutex_);
-  if (!options_.group_sizes.empty()) {
-    if (next_group_ < groups_.size()) return groups_[next_group_++];
-    return Fail(Nerr::kResource, "every group of {} has a network", kGroupSizes);
-  }
-  NRTD_ASSIGN(const auto made, daemon_.CreateGroup(cores, session_.id()));
-  groups_.push_back({made.h_eg().id()});
-  return groups_.back();
-}
-
-void Copies::Add(uint32_t network, uint32_t places) {
-  MutexLock lock(mutex_);
-  copies_.push_back({network, places});
+  copies_.push_back(std::move(copy));
 }
 
 std::vector<uint32_t> Copies::networks() const {
@@ -204,7 +164,7 @@ std::vector<uint32_t> Copies::networks() const {
   return networks;
 }
 
-Result<uint32_t> Copies::Take(TimePoint deadline) {
+Result<Copies::Copy> Copies::Take(TimePoint deadline) {
   MutexLock lock(mutex_);
   while (true) {
     const auto best =
@@ -212,7 +172,7 @@ Result<uint32_t> Copies::Take(TimePoint deadline) {
                          [](const Copy& a, const Copy& b) { return a.free < b.free; });
     if (best->free > 0) {
       --best->free;
-      return best->network;
+      return *best;
     }
     if (clock_.Now() >= deadline)
       return Fail(Nerr::kTimeout, "every place of the network was taken until the deadline");
@@ -220,15 +180,21 @@ Result<uint32_t> Copies::Take(TimePoint deadline) {
   }
 }
 
-void Copies::GiveBack(uint32_t network) {
+void Copies::GiveBack(const Copy& taken) {
   MutexLock lock(mutex_);
   for (Copy& copy : copies_)
-    if (copy.network == network) ++copy.free;
+    if (copy.network == taken.network) ++copy.free;
   freed_.NotifyOne();
 }
 
+Result<void> NeuronModel::Change(uint32_t running, uint32_t wanted) {
+  // One that has been unloaded since is none to stop.
+  if (running != 0) (void)runtime_->daemon().Stop(running);
+  return runtime_->daemon().Start(wanted);
+}
+
 Result<void> NeuronModel::LoadExecutable(const op::Neuron& op, const op::Executable& executable,
-                                         const std::vector<uint32_t>& groups) {
+                                         const CorePlace& place) {
   const NeuronOptions& settings = runtime_->options();
   client::LoadOptions options;
   options.neff_bytes = *executable.neff;
@@ -237,11 +203,13 @@ Result<void> NeuronModel::LoadExecutable(const op::Neuron& op, const op::Executa
   options.timeout_s = TimeoutOf(op, settings);
   Variants& variants = ops_[op.number];
   Copies& copies = variants.by_batch[executable.batch];
-  for (const uint32_t group : groups) {
-    options.group_id = group;
+  for (const std::shared_ptr<CoreGroup>& group : place.copies) {
+    options.group_id = group->id();
     NRTD_ASSIGN(const uint32_t network, runtime_->daemon().Load(options));
-    copies.Add(network, *options.ninfer);
-    NRTD_TRY(runtime_->daemon().Start(network));
+    copies.Add({network, *options.ninfer, group});
+    NRTD_TRY(group->Enter(network, TimePoint::max(),
+                          [&](uint32_t running) { return Change(running, network); }));
+    group->Leave();
   }
   variants.batches.push_back(executable.batch);
   std::sort(variants.batches.begin(), variants.batches.end());
@@ -249,17 +217,18 @@ Result<void> NeuronModel::LoadExecutable(const op::Neuron& op, const op::Executa
 }
 
 Result<void> NeuronModel::LoadOp(const op::Neuron& op) {
-  ops_.emplace_back();
+  Variants& variants = ops_.emplace_back();
   for (const op::Executable& executable : op.executables) {
     const bool first = &executable == &op.executables.front();
-    auto groups = first ? runtime_->GroupsFor(CoresOf(op)) : runtime_->FreshGroup(CoresOf(op));
-    if (groups) {
-      NRTD_TRY(LoadExecutable(op, executable, *groups));
+    auto place = runtime_->groups().Take(CoresOf(op), /*may_share=*/first);
+    if (place) {
+      variants.places.push_back(*place);
+      NRTD_TRY(LoadExecutable(op, executable, **place));
     } else if (first) {
-      return tl::unexpected<Error>(std::move(groups.error()));
+      return tl::unexpected<Error>(std::move(place.error()));
     } else {
       Log(LogLevel::kWarning, "ModelServer", "no core for a batch of {}, which is left out: {}",
-          executable.batch, AsIs(groups.error().text));
+          executable.batch, AsIs(place.error().text));
     }
   }
   return {};
@@ -292,14 +261,23 @@ NeuronModel::~NeuronModel() {
 Result<std::vector<Tensor>> NeuronModel::Run(const op::Neuron& op, std::vector<Tensor> inputs,
                                              TimePoint deadline) {
   Variants& variants = ops_[op.number];
-  return RunInBatches(op, variants.batches, std::move(inputs),
-                      [&](int64_t batch, std::vector<Tensor> piece) -> Result<std::vector<Tensor>> {
-                        Copies& copies = variants.by_batch.at(batch);
-                        NRTD_ASSIGN(const uint32_t network, copies.Take(deadline));
-                        auto outputs = Infer(op, network, batch, std::move(piece), deadline);
-                        copies.GiveBack(network);
-                        return outputs;
-                      });
+  return RunInBatches(
+      op, variants.batches, std::move(inputs), [&](int64_t batch, std::vector<Tensor> piece) {
+        return RunOnOne(op, batch, variants.by_batch.at(batch), std::move(piece), deadline);
+      });
+}
+
+Result<std::vector<Tensor>> NeuronModel::RunOnOne(const op::Neuron& op, int64_t batch,
+                                                  Copies& copies, std::vector<Tensor> inputs,
+                                                  TimePoint deadline) {
+  NRTD_ASSIGN(const Copies::Copy copy, copies.Take(deadline));
+  auto entered = copy.group->Enter(copy.network, deadline,
+                                   [&](uint32_t running) { return Change(running, copy.network); });
+  auto outputs =
+      entered.and_then([&] { return Infer(op, copy.network, batch, std::move(inputs), deadline); });
+  if (entered) copy.group->Leave();
+  copies.GiveBack(copy);
+  return outputs;
 }
 
 Result<std::vector<Tensor>> NeuronModel::Infer(const op::Neuron& op, uint32_t network,

@@ -15,16 +15,10 @@
 
 #include "base/clock.h"
 #include "serving/graph/executor.h"
+#include "serving/neuron/core_groups.h"
 #include "tools/client/daemon.h"
 
 namespace nrtd::serving {
-
-// Groups that a network is loaded onto together, as copies that take inferences in turn.
-struct GroupSize {
-  uint32_t copies = 1;
-  uint32_t cores = 1;
-  bool operator==(const GroupSize&) const = default;
-};
 
 struct NeuronOptions {
   std::string address;  // as client::ResolveAddress gives it
@@ -55,21 +49,15 @@ class NeuronRuntime {
   client::Daemon& daemon() { return daemon_; }
   uint64_t session_id() const { return session_.id(); }
   const NeuronOptions& options() const { return options_; }
-  // The groups for the copies of a network of so many cores.
-  Result<std::vector<uint32_t>> GroupsFor(uint32_t cores);
-  // A group that no other network has; kResource where all are taken.
-  Result<std::vector<uint32_t>> FreshGroup(uint32_t cores);
+  CoreGroups& groups() { return *groups_; }
 
  private:
   NeuronRuntime(const NeuronOptions& options, client::Daemon daemon, client::Session session);
-  Result<void> MakeGroups();
 
   const NeuronOptions options_;
   client::Daemon daemon_;
   client::Session session_;
-  Mutex mutex_;
-  std::vector<std::vector<uint32_t>> groups_ NRTD_GUARDED_BY(mutex_);
-  size_t next_group_ NRTD_GUARDED_BY(mutex_) = 0;
+  std::unique_ptr<CoreGroups> groups_;
   std::atomic<bool> ending_{false};
   std::atomic<bool> lost_{false};
   std::thread watch_;  // of the session
@@ -97,21 +85,22 @@ class RuntimeKeeper {
   std::shared_ptr<NeuronRuntime> runtime_;
 };
 
-// One executable, loaded as often as it has groups, each with room for so many inferences at once.
-// Threadsafe.
+// One executable, loaded onto each group of a place, with room for so many inferences at once on
+// each. Threadsafe.
 class Copies {
  public:
-  void Add(uint32_t network, uint32_t places);
-  std::vector<uint32_t> networks() const;
-  // Takes a place of the copy with the most room, and waits for one until the deadline. kTimeout.
-  Result<uint32_t> Take(TimePoint deadline);
-  void GiveBack(uint32_t network);
-
- private:
   struct Copy {
     uint32_t network = 0;
     uint32_t free = 0;
+    std::shared_ptr<CoreGroup> group = {};
   };
+  void Add(Copy copy);
+  std::vector<uint32_t> networks() const;
+  // Takes room of the copy with the most of it, and waits for some until the deadline. kTimeout.
+  Result<Copy> Take(TimePoint deadline);
+  void GiveBack(const Copy& taken);
+
+ private:
   SteadyClock clock_;
   mutable Mutex mutex_;
   CondVar freed_;
@@ -122,8 +111,9 @@ class Copies {
 // for inferences under way. Threadsafe.
 class NeuronModel final : public NeuronRunner {
  public:
-  // Of an op with several executables, the first one must find a core, the others are left out,
-  // with a line in the log, where none is free. Errors of the daemon, with the node.
+  // Each executable gets NeuronCores of its own as long as there are any. Then the first one of an
+  // op shares others' with them, and the further ones are left out, with a line in the log. Errors
+  // of the daemon, with the node.
   static Result<std::unique_ptr<NeuronModel>> Load(const Graph& graph,
                                                    std::shared_ptr<NeuronRuntime> runtime);
   ~NeuronModel() override;
@@ -137,10 +127,16 @@ class NeuronModel final : public NeuronRunner {
   struct Variants {
     std::vector<int64_t> batches;  // ascending
     std::map<int64_t, Copies> by_batch;
+    std::vector<std::shared_ptr<const CorePlace>> places;
   };
   Result<void> LoadOp(const op::Neuron& op);
   Result<void> LoadExecutable(const op::Neuron& op, const op::Executable& executable,
-                              const std::vector<uint32_t>& groups);
+                              const CorePlace& place);
+  // What runs on a group.
+  Result<void> Change(uint32_t running, uint32_t wanted);
+  // On one of the copies.
+  Result<std::vector<Tensor>> RunOnOne(const op::Neuron& op, int64_t batch, Copies& copies,
+                                       std::vector<Tensor> inputs, TimePoint deadline);
   Result<std::vector<Tensor>> Infer(const op::Neuron& op, uint32_t network, int64_t batch,
                                     std::vector<Tensor> inputs, TimePoint deadline);
 

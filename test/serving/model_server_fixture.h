@@ -62,7 +62,9 @@ class ModelServerTest : public integration::DaemonTest {
     }
     arguments.insert(arguments.end(), more_flags_.begin(), more_flags_.end());
     return std::make_unique<integration::DaemonProcess>(
-        arguments, std::vector<std::string>{"/usr/bin/env", "NEURON_RTD_ADDRESS=" + address()},
+        arguments,
+        std::vector<std::string>{"/usr/bin/env", "NEURON_RTD_ADDRESS=" + address(),
+                                 "NEURONCORE_GROUP_SIZES=" + group_sizes_},
         "tensorflow_model_server_neuron");
   }
   void StartServer() {
@@ -152,6 +154,7 @@ class ModelServerTest : public integration::DaemonTest {
   }
 
   std::vector<std::string> more_flags_;
+  std::string group_sizes_;
   bool has_models_file_ = false;  // "models" instead of the flags for one model
   std::unique_ptr<integration::DaemonProcess> server_;
   std::unique_ptr<tfs::PredictionService::Stub> predictions_;

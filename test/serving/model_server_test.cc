@@ -18,6 +18,7 @@ namespace {
 
 using grpc::StatusCode;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST_F(ModelServerTest, BatchesRequestsThatComeTogether) {
   Write("batching",
@@ -46,6 +47,34 @@ TEST_F(ModelServerTest, RunsEachRequestOnTheSizesThatFitIt) {
     runs[network.inputs(0).batch()] += network.inferences_done();
   EXPECT_EQ(runs[4], 0 + 0 + 1 + 1 + 1 + 1 + 2 + 2 + 2);
   EXPECT_GE(runs[1], 1 + 2 + 0 + 0 + 1 + 2 + 0 + 0 + 1);  // and of the request that was waited for
+}
+
+TEST_F(ModelServerTest, NetworksThatShareACoreTakeTurns) {
+  Compile(2, "predict", "1,4");
+  group_sizes_ = "1";
+  RestartWithModels(Models("model_version_policy { all {} }"), {});
+  AwaitServed(Request(1, 1));
+  AwaitServed(Request(1, 2));
+  EXPECT_THAT(server_->Log(), HasSubstr("no core for a batch of 4, which is left out"));
+  std::vector<std::thread> clients;
+  for (const int64_t version : {1, 2, 1, 2}) {
+    clients.emplace_back([&, version] {
+      for (int i = 0; i < 50; ++i) {
+        const grpc::Status status = StatusOf(Request(1, version));
+        EXPECT_TRUE(status.ok()) << status.error_message();
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+}
+
+TEST_F(ModelServerTest, AVersionThatWentLeavesItsCores) {
+  for (int64_t version = 2; version < 7; ++version) {
+    Compile(version, "predict", "1,4");
+    AwaitServed(Request(1, version));
+    ASSERT_TRUE(server_->AwaitLog(fmt::format("version {} is not served any more", version - 1)));
+  }
+  EXPECT_THAT(server_->Log(), Not(HasSubstr("is left out")));
 }
 
 TEST_F(ModelServerTest, ReloadsItsModelsByTheFile) {
