@@ -6,6 +6,7 @@
 #include <map>
 #include <thread>
 
+#include <absl/synchronization/mutex.h>
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <google/protobuf/stubs/logging.h>
@@ -175,6 +176,8 @@ void Server::State::Provide(runtime::Runtime& with) {
 
 Result<void> Server::State::Build(bool by_tcp) {
   gpr_set_log_function(LogOfGrpc);
+  // Debian's Abseil looks for deadlocks at every lock, for developers.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   google::protobuf::SetLogHandler(LogOfProtobuf);
   // Never undone: after a large message gRPC keeps a thread that polls for up to 10 s, and its
   // shutdown, which the last of its objects begins, would wait for that.

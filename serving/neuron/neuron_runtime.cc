@@ -291,7 +291,9 @@ Result<std::vector<Tensor>> NeuronModel::Infer(const op::Neuron& op, uint32_t ne
     *io.mutable_buf() = std::move(inputs[i]).TakeBytes();
   }
   nrt::infer_response response;
-  NRTD_TRY(runtime_->daemon().InferWithin(deadline - clock_.Now(), request, response));
+  const TimePoint began = clock_.Now();
+  NRTD_TRY(runtime_->daemon().InferWithin(deadline - began, request, response));
+  if (const auto& tell = runtime_->options().on_inference) tell(clock_.Now() - began);
   std::vector<Tensor> outputs;
   for (const op::NeuronTensor& wanted : op.outputs) {
     nrt::infer_io* found = nullptr;

@@ -29,6 +29,8 @@ struct NeuronOptions {
   // NEURON_FRAMEWORK_INFER_TIMEOUT_SEC, for networks without a time-out of their own.
   uint32_t infer_timeout_s = 10;
   Duration connect_timeout = std::chrono::seconds(3);
+  // Called by any thread with what an inference took, as the client sees it.
+  std::function<void(Duration)> on_inference = {};
 
   // From the environment. kInvalid with the variable and its value.
   static Result<NeuronOptions> FromEnvironment();

@@ -11,6 +11,11 @@ void Latencies::Add(std::chrono::nanoseconds sample) {
   sorted_ = false;
 }
 
+void Latencies::Add(const Latencies& others) {
+  samples_ns_.insert(samples_ns_.end(), others.samples_ns_.begin(), others.samples_ns_.end());
+  sorted_ = false;
+}
+
 double Latencies::PercentileUs(double percent) {
   if (samples_ns_.empty()) return 0;
   if (!sorted_) std::sort(samples_ns_.begin(), samples_ns_.end());

@@ -13,6 +13,7 @@ class Latencies {
  public:
   void Reserve(size_t count) { samples_ns_.reserve(count); }
   void Add(std::chrono::nanoseconds sample);
+  void Add(const Latencies& others);
 
   size_t count() const { return samples_ns_.size(); }
   // The smallest sample that at least `percent` (over 0, to 100) of the samples do not exceed, in
