@@ -13,6 +13,8 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 [network]
+network_backend = "cni"
+cni_plugin_dirs = ["/usr/lib/cni"]
 network_config_dir = "$folder/networks"
 END
   # shellcheck disable=SC2034

@@ -2,19 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # The published EKS demonstration on this machine: a Kubernetes of one node, a registry, an S3 server in a pod of its own, two
 # replicas of TensorFlow Serving for Neuron with neuron-rtd as their sidecar, and the client that sends 100 requests.
-#   deploy/demo/eks.sh [--model bert-large|bert-base] [--keep]
+#   deploy/demo/eks.sh [--model bert-large|bert-base] [--podman] [--keep]
+#     --podman   the same pods by podman alone, without Kubernetes
 #     --keep     leaves it running until Enter is pressed
 # What is built is kept in build/: Kubernetes (12 minutes, once), the model, images.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 cd "$here/../.."
 
-model=bert-large keep=
+model=bert-large keep= by_podman=
 while [ $# -gt 0 ]; do
   case $1 in
     --model) model=${2:?--model needs bert-large or bert-base}; shift 2 ;;
+    --podman) by_podman=yes; shift ;;
     --keep) keep=yes; shift ;;
-    *) echo "deploy/demo/eks.sh: unknown option $1; use [--model bert-large|bert-base] [--keep]" >&2; exit 2 ;;
+    *) echo "deploy/demo/eks.sh: unknown option $1; use [--model bert-large|bert-base] [--podman] [--keep]" >&2; exit 2 ;;
   esac
 done
 case $model in bert-large | bert-base) ;; *) echo "deploy/demo/eks.sh: --model is bert-large or bert-base, not $model" >&2; exit 2 ;; esac
@@ -32,6 +34,8 @@ registry_pid= forward_pid=
 . docker/podman_settings.sh
 # shellcheck source=deploy/demo/cluster.sh
 . deploy/demo/cluster.sh
+# shellcheck source=deploy/demo/podman.sh
+. deploy/demo/podman.sh
 
 say() { printf '\n== %s  (%d s)\n' "$*" $((SECONDS - began)); }
 die() { echo "deploy/demo/eks.sh: $*" >&2; exit 1; }
@@ -40,6 +44,13 @@ clean_up() {
   local status=$?
   trap - EXIT INT TERM
   set +e
+  if [ "$status" != 0 ] && [ -n "$by_podman" ]; then
+    "${podman[@]}" ps --all --pod
+    for container in $("${podman[@]}" ps --all --filter name=eks-neuron-test --format '{{.Names}}'); do
+      echo "--- $container"
+      "${podman[@]}" logs --tail 10 "$container" 2>&1 | cut -c1-300
+    done
+  fi
   if [ "$status" != 0 ] && [ -n "$cluster_folder" ]; then
     kubectl get pods --all-namespaces -o wide
     kubectl get events --sort-by=.lastTimestamp | tail -n 15
@@ -48,6 +59,7 @@ clean_up() {
   say "Cleaning up"
   [ -z "$forward_pid" ] || kill "$forward_pid" 2>/dev/null
   cluster_stop
+  [ -z "$by_podman" ] || podman_stop
   [ -z "$registry_pid" ] || kill "$registry_pid" 2>/dev/null
   rm -rf "$work"
   exit "$status"
@@ -55,14 +67,18 @@ clean_up() {
 
 check_machine() {
   [ "$(id -u)" = 0 ] || die "containers with huge pages take root"
-  local tool
-  for tool in etcd containerd ctr runc docker-registry podman debootstrap npm openssl socat gcc ip; do
+  local tool tools=(runc podman debootstrap npm openssl jq) port ports=("$client_port")
+  if [ -z "$by_podman" ]; then
+    tools+=(etcd containerd ctr docker-registry socat gcc ip)
+    ports+=(5000 6443)
+  fi
+  for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null || die "$tool is missing; ./dev demo-eks installs it"
   done
-  local port
-  for port in 5000 6443 "$client_port"; do
+  for port in "${ports[@]}"; do
     ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || die "port $port is taken, and the demonstration needs it"
   done
+  [ -z "$by_podman" ] || return 0
   [ ! -e /var/lib/kubelet/pods ] || die "/var/lib/kubelet/pods is there: does this machine belong to a cluster?"
 }
 
@@ -117,11 +133,15 @@ END
   done
 }
 
-start_s3() {
+make_certificate() {
   mkdir -p "$work/certificate"
   openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$bucket.s3.amazonaws.com" \
     -addext "subjectAltName=DNS:$bucket.s3.amazonaws.com,DNS:s3.amazonaws.com" \
     -keyout "$work/certificate/key.pem" -out "$work/certificate/certificate.pem" 2>/dev/null
+}
+
+start_s3() {
+  make_certificate
   sed "s|REGISTRY|$registry|; s|MODELS|$work/models|; s|CERTIFICATE|$work/certificate|" deploy/demo/s3.yaml | kubectl apply -f - >/dev/null
   kubectl create configmap s3-certificate --from-file="$work/certificate/certificate.pem" >/dev/null
   kubectl wait --for=condition=Ready pod/s3 --timeout=180s >/dev/null
@@ -140,14 +160,43 @@ deploy() {
   sed -i "s|REGISTRY|$registry|; s|S3_ADDRESS|$s3_address|" "$work"/kubernetes/demo/*.yaml
   kubectl apply --dry-run=server -k "$work/kubernetes/demo" >/dev/null
   kubectl apply -k "$work/kubernetes/demo"
+  await_replicas cluster_ready
+}
+
+cluster_ready() { kubectl logs -l app=eks-neuron-test -c eks-neuron-test --tail 3 2>/dev/null | grep -c 'Exporting HTTP/REST API' || true; }
+
+# Until both serve the model, as the command says.
+await_replicas() {
   local end=$((SECONDS + 600)) ready=0
   until [ "$ready" = 2 ]; do
     [ "$SECONDS" -lt "$end" ] || die "two replicas did not serve the model within 600 s"
-    ready=$(kubectl logs -l app=eks-neuron-test -c eks-neuron-test --tail 3 2>/dev/null | grep -c 'Exporting HTTP/REST API' || true)
-    progress "$(kubectl get pods -l app=eks-neuron-test --no-headers 2>/dev/null | grep -c ' 2/2 ' || true) of 2 pods run, $ready serve the model"
+    ready=$("$1")
+    progress "$ready of 2 pods serve the model"
     sleep 1
   done
   [ ! -t 1 ] || printf '\n'
+}
+
+# All inferences of both daemons, and the seconds that they took together.
+runtime_figures() {
+  local name
+  if [ -n "$by_podman" ]; then
+    for name in $(podman_containers neuron-rtd); do "${podman[@]}" exec "$name" neuron-cli list-model --json; done
+  else
+    for name in $(kubectl get pods -l app=eks-neuron-test -o name); do kubectl exec "$name" -c neuron-rtd -- neuron-cli list-model --json; done
+  fi | jq -s '[.[].models[]] | "\(map(.inferences_done) | add) \((map(.inferences_ns) | add) / 1e9)"' -r
+}
+
+# The client, and what part of what it waited for was the runtime's.
+run_client() {
+  local count seconds more_count more_seconds
+  read -r count seconds <<<"$(runtime_figures)"
+  /usr/bin/python3 deploy/demo/client.py --address "127.0.0.1:$client_port" --model "$served_as" | tee "$work/client.log"
+  read -r more_count more_seconds <<<"$(runtime_figures)"
+  awk -v n="$((more_count - count))" -v before="$seconds" -v after="$more_seconds" -v average="$(sed -n 's/^Ran .* = //p' "$work/client.log")" 'BEGIN {
+    runtime = (after - before) / n
+    printf "Of that in the runtime, as neuron-rtd counts %d inferences: Latency average = %s\n", n, runtime
+    printf "Beside it (port-forward, model server): %.2f ms; 5 %% and 1 ms of the runtime are %.2f ms\n", (average - runtime) * 1e3, runtime * 50 + 1}'
 }
 
 # In one line that is written again, or in a line whenever something has changed.
@@ -161,33 +210,51 @@ progress() {
   fi
 }
 
+run_in_kubernetes() {
+  say "A cluster of one node"
+  cluster_start "$work/cluster" "$programs"
+  push_images
+  start_s3
+  say "\$ kubectl get pods -n kube-system"
+  start_plugin
+  kubectl get pods -n kube-system
+  kubectl get node localhost -o 'jsonpath=node {.metadata.name}: aws.amazon.com/neuron {.status.allocatable.aws\.amazon\.com/neuron}, hugepages-2Mi {.status.allocatable.hugepages-2Mi}{"\n"}'
+  say "\$ kubectl apply -k deploy/kubernetes/demo"
+  deploy
+  say "\$ kubectl get pods"
+  kubectl get pods -l app=eks-neuron-test
+  say "\$ kubectl port-forward svc/eks-neuron-test $client_port:$client_port &"
+  kubectl port-forward svc/eks-neuron-test "$client_port:$client_port" >"$work/forward.log" 2>&1 &
+  forward_pid=$!
+  until grep -q '^Forwarding from 127.0.0.1' "$work/forward.log"; do sleep 0.2; done
+}
+
+run_by_podman() {
+  say "\$ podman play kube (two pods of the published manifest, one S3 server)"
+  podman_start "$work"
+  await_replicas podman_ready
+  say "\$ podman pod ps"
+  "${podman[@]}" pod ps
+}
+
 trap clean_up EXIT INT TERM
 check_machine
-say "Kubernetes (kept in build/kubernetes)"
-deploy/demo/build_kubernetes.sh build/kubernetes
+if [ -z "$by_podman" ]; then
+  say "Kubernetes (kept in build/kubernetes)"
+  deploy/demo/build_kubernetes.sh build/kubernetes
+fi
 say "The model: $model, cast to bfloat16, as a SavedModel"
 make_model
 say "Images"
 make_images
-say "A cluster of one node"
-cluster_start "$work/cluster" "$programs"
-push_images
-start_s3
-say "\$ kubectl get pods -n kube-system"
-start_plugin
-kubectl get pods -n kube-system
-kubectl get node localhost -o 'jsonpath=node {.metadata.name}: aws.amazon.com/neuron {.status.allocatable.aws\.amazon\.com/neuron}, hugepages-2Mi {.status.allocatable.hugepages-2Mi}{"\n"}'
-say "\$ kubectl apply -k deploy/kubernetes/demo"
-deploy
-say "\$ kubectl get pods"
-kubectl get pods -l app=eks-neuron-test
-say "\$ kubectl port-forward svc/eks-neuron-test $client_port:$client_port &"
-kubectl port-forward svc/eks-neuron-test "$client_port:$client_port" >"$work/forward.log" 2>&1 &
-forward_pid=$!
-until grep -q '^Forwarding from 127.0.0.1' "$work/forward.log"; do sleep 0.2; done
+if [ -n "$by_podman" ]; then run_by_podman; else run_in_kubernetes; fi
 say "100 predictions of zeros [1,128]"
-/usr/bin/python3 deploy/demo/client.py --address "127.0.0.1:$client_port" --model "$served_as"
+run_client
 if [ -n "$keep" ]; then
-  echo "kubeconfig: $cluster_folder/kubeconfig; kubectl: $programs/kubectl. Enter ends it."
+  if [ -n "$by_podman" ]; then
+    echo "CONTAINERS_CONF=$CONTAINERS_CONF ${podman[*]} ps shows the containers. Enter ends it."
+  else
+    echo "kubeconfig: $cluster_folder/kubeconfig; kubectl: $programs/kubectl. Enter ends it."
+  fi
   read -r _
 fi

@@ -190,9 +190,10 @@ void Network::CutOff(const std::string& reason, scheduler::Slot* overdue) {
   Settle();
 }
 
-void Network::CountOutcome(const scheduler::InferenceOutcome& outcome,
+void Network::CountOutcome(const scheduler::InferenceOutcome& outcome, Duration latency,
                            uint32_t begun_after_restarts) {
   done_.fetch_add(1, std::memory_order_relaxed);
+  done_ns_.fetch_add(static_cast<uint64_t>(latency.count()), std::memory_order_relaxed);
   const bool ran = outcome.code == Nerr::kOk || outcome.code == Nerr::kInferCompletedWithNumErr ||
                    outcome.code == Nerr::kInferCompletedWithErr;
   if (ran && suspect_.load(std::memory_order_relaxed) && begun_after_restarts == restarts_)
@@ -279,8 +280,8 @@ scheduler::InferenceOutcome Inference::Finish() {
   auto outcome = slot_->TakeOutcome();
   // Whoever learns of it finds the network running again, or its cores free.
   if (outcome.code == Nerr::kTimeout) network_->AwaitReset();
-  network_->CountOutcome(outcome, restarts_);
   latency_ = network_->machine_.clock().Now() - submitted_;
+  network_->CountOutcome(outcome, latency_, restarts_);
   return outcome;
 }
 

@@ -89,6 +89,8 @@ class Network : public std::enable_shared_from_this<Network> {
   uint32_t slots_in_use() const { return slots_.in_use(); }
   uint64_t slot_bytes() const { return layout_.slot_bytes; }
   uint64_t inferences_done() const { return done_.load(std::memory_order_relaxed); }
+  // What those took, from Submit() until the outcome was collected, together.
+  uint64_t inferences_ns() const { return done_ns_.load(std::memory_order_relaxed); }
   uint32_t restarts() const { return restarts_; }  // because an inference was late
   uint64_t inferences_failed() const { return failed_.load(std::memory_order_relaxed); }
 
@@ -149,7 +151,8 @@ class Network : public std::enable_shared_from_this<Network> {
   void EndOverdue();
   void CutOff(const std::string& reason, scheduler::Slot* overdue);
   void StopStages();
-  void CountOutcome(const scheduler::InferenceOutcome& outcome, uint32_t begun_after_restarts);
+  void CountOutcome(const scheduler::InferenceOutcome& outcome, Duration latency,
+                    uint32_t begun_after_restarts);
 
   const NetworkInfo info_;
   Machine& machine_;
@@ -178,6 +181,7 @@ class Network : public std::enable_shared_from_this<Network> {
   CondVar settled_;            // a start, a stop, a reset or a task has come to its end
   std::vector<std::function<void()>> settled_steps_ NRTD_GUARDED_BY(mutex_);  // go on then
   std::atomic<uint64_t> done_{0};
+  std::atomic<uint64_t> done_ns_{0};
   std::atomic<uint64_t> failed_{0};
 
   // Posts a step to the workers when it is woken.

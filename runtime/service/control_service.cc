@@ -63,6 +63,7 @@ void Describe(const runtime::Network& network, runtime::Machine& machine, nrtd::
   out->set_timeout_ms(static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(info.params.timeout).count()));
   out->set_inferences_done(network.inferences_done());
+  out->set_inferences_ns(network.inferences_ns());
   out->set_inferences_failed(network.inferences_failed());
   out->set_core_count(static_cast<uint32_t>(network.stages().size()));
   for (const auto& stage : network.stages()) {

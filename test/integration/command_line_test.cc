@@ -2,6 +2,7 @@
 //
 // neuron-cli and neuron-top against a real daemon.
 #include <filesystem>
+#include <thread>
 
 #include <nlohmann/json.hpp>
 #include <unistd.h>
@@ -67,6 +68,7 @@ TEST_F(CommandLineTest, AModelIsLoadedListedRunAndUnloaded) {
   ASSERT_EQ(models.size(), 1U);
   EXPECT_EQ(models[0]["status"], "READY");
   EXPECT_EQ(models[0]["inferences_done"], 1);
+  EXPECT_GT(models[0]["inferences_ns"], 0);
   EXPECT_EQ(models[0]["inputs"][0]["name"], "input:0");
   EXPECT_EQ(models[0]["outputs"][0]["shape"], (std::vector<int>{1, 10}));
   EXPECT_THAT(Cli({"unload", "10001"}), HasSubstr("10001"));
@@ -144,6 +146,18 @@ TEST_F(CommandLineTest, ListClientsShowsWhoIsConnected) {
   EXPECT_EQ(listed[0]["session_ids"].size(), 1U);
   EXPECT_THAT(Cli({"list-clients"}),
               AllOf(HasSubstr("CGROUP"), HasSubstr(std::to_string(::getpid()))));
+}
+
+TEST_F(CommandLineTest, DrainWaitsForTheLastSession) {
+  auto session = client().OpenSession();
+  session->Read();
+  const Finished early = Run("neuron-cli", {"drain", "--timeout", "0.3"});
+  EXPECT_EQ(early.exit_code, 1);
+  EXPECT_THAT(early.err, HasSubstr("after 0.3 s the daemon still has session "));
+  std::thread drain(
+      [&] { EXPECT_EQ(Cli({"drain"}), "No session is open and no inference under way\n"); });
+  session.reset();
+  drain.join();
 }
 
 TEST_F(CommandLineTest, WaitReadySaysThatTheDeviceIsSimulated) {

@@ -66,6 +66,38 @@ Result<void> WaitReady(const Invocation& invocation, double timeout_s) {
   }
 }
 
+// What is still at work; "" when nobody is.
+Result<std::string> WhoIsAtWork(client::Daemon& daemon) {
+  NRTD_ASSIGN(const v1::ListClientsResponse clients, daemon.ListClients());
+  for (const v1::Client& client : clients.clients()) {
+    if (client.session_ids_size() > 0)
+      return fmt::format("session {} of pid {}", client.session_ids(0), client.pid());
+  }
+  NRTD_ASSIGN(const v1::ListNetworksResponse networks, daemon.ListNetworks());
+  for (const v1::Network& network : networks.networks()) {
+    if (network.session_id() != 0 || network.slots_in_use() > 0)
+      return fmt::format("model {}", network.id());
+  }
+  return "";
+}
+
+Result<void> Drain(const Invocation& invocation, double timeout_s) {
+  constexpr Duration kPause = std::chrono::milliseconds(100);
+  const auto deadline =
+      std::chrono::steady_clock::now() +
+      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(timeout_s));
+  NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation));
+  while (true) {
+    NRTD_ASSIGN(const std::string at_work, WhoIsAtWork(daemon));
+    if (at_work.empty()) break;
+    if (std::chrono::steady_clock::now() + kPause >= deadline)
+      return Fail(Nerr::kTimeout, "after {} s the daemon still has {}", timeout_s, at_work);
+    std::this_thread::sleep_for(kPause);
+  }
+  fmt::print("No session is open and no inference under way\n");
+  return {};
+}
+
 void AddListClients(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand(
       "list-clients", "Show who is connected, and what each client makes the daemon hold");
@@ -96,14 +128,16 @@ void AddEvict(CLI::App& app, Invocation& invocation) {
   });
 }
 
-void AddWaitReady(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("wait-ready", "Wait until the daemon answers");
+using Wait = Result<void> (*)(const Invocation& invocation, double timeout_s);
+void AddWait(CLI::App& app, Invocation& invocation, const std::string& name,
+             const std::string& what, Wait wait) {
+  CLI::App* command = app.add_subcommand(name, what);
   const auto timeout_s = std::make_shared<double>(30);
   command->add_option("--timeout", *timeout_s, "Seconds to wait at most")
       ->check(CLI::Range(0.001, 86400.0))
       ->capture_default_str();
-  command->callback([&invocation, timeout_s] {
-    invocation.run = [&invocation, timeout_s] { return WaitReady(invocation, *timeout_s); };
+  command->callback([&invocation, timeout_s, wait] {
+    invocation.run = [&invocation, timeout_s, wait] { return wait(invocation, *timeout_s); };
   });
 }
 
@@ -113,7 +147,11 @@ void AddDaemonCommands(CLI::App& app, Invocation& invocation) {
   AddReset(app, invocation);
   AddListClients(app, invocation);
   AddEvict(app, invocation);
-  AddWaitReady(app, invocation);
+  AddWait(app, invocation, "wait-ready", "Wait until the daemon answers", WaitReady);
+  AddWait(
+      app, invocation, "drain",
+      "Wait until no session is open and no inference under way, as before the daemon is stopped",
+      Drain);
 }
 
 Result<client::Daemon> ConnectTo(const Invocation& invocation,

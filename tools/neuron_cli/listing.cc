@@ -115,6 +115,7 @@ json ModelJson(const v1::ListNetworksResponse& networks) {
                       {"inferences_in_flight", network->slots_in_use()},
                       {"timeout_ms", network->timeout_ms()},
                       {"inferences_done", network->inferences_done()},
+                      {"inferences_ns", network->inferences_ns()},
                       {"inferences_failed", network->inferences_failed()},
                       {"inputs", TensorsJson(network->inputs())},
                       {"outputs", TensorsJson(network->outputs())},
