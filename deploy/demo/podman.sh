@@ -9,13 +9,15 @@ podman_containers() { "${podman[@]}" ps --filter name=eks-neuron-test --format '
 
 podman_start() {
   local work=$1 address
-  "${podman[@]}" network exists "$podman_network" || "${podman[@]}" network create --subnet 10.88.79.0/24 "$podman_network" >/dev/null
+  "${podman[@]}" network exists "$podman_network" || "${podman[@]}" network create --subnet 10.89.79.0/24 "$podman_network" >/dev/null
   make_certificate
   "${podman[@]}" run -d --name s3 --network "$podman_network" -v "$work/models:/models:ro" -v "$work/certificate:/certificate:ro" \
     localhost/s3:latest >/dev/null
   address=$("${podman[@]}" inspect -f "{{(index .NetworkSettings.Networks \"$podman_network\").IPAddress}}" s3)
   until (exec 3<>"/dev/tcp/$address/443") 2>/dev/null; do sleep 0.2; done
-  "${podman[@]}" secret create aws-s3-secret deploy/kubernetes/eks/secret.yaml >/dev/null
+  # podman's form of a Secret: its data alone.
+  /usr/bin/python3 -c 'import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin)["data"], sys.stdout)' <deploy/kubernetes/eks/secret.yaml |
+    "${podman[@]}" secret create aws-s3-secret - >/dev/null
   deploy/demo/podman_pods.py --s3 "$address" --certificate "$work/certificate/certificate.pem" deploy/kubernetes/eks/bert_service.yml >"$work/pods.yaml"
   "${podman[@]}" play kube --network "$podman_network" "$work/pods.yaml" >"$work/play.log" 2>&1 || { cat "$work/play.log" >&2; return 1; }
 }
@@ -31,6 +33,7 @@ podman_ready() {
 podman_stop() {
   "${podman[@]}" pod rm --force --all --time 5 >/dev/null 2>&1
   "${podman[@]}" rm --force --time 0 s3 >/dev/null 2>&1
+  "${podman[@]}" volume rm --force eks-sock-0 eks-sock-1 >/dev/null 2>&1
   "${podman[@]}" secret rm aws-s3-secret >/dev/null 2>&1
   "${podman[@]}" network rm "$podman_network" >/dev/null 2>&1
 }

@@ -31,12 +31,16 @@ def pod(deployment, number, arguments):
     # The overlay: images, how the pod finds the S3 server.
     spec["hostAliases"] = [{"ip": arguments.s3, "hostnames": [BUCKET_HOST]}]
     spec["volumes"].append({"name": "s3-certificate", "hostPath": {"path": arguments.certificate, "type": "File"}})
+    # podman's emptyDir is a volume of that name, which pods would share.
+    for volume in [*spec["volumes"], *(mount for container in spec["containers"] for mount in container["volumeMounts"])]:
+        if volume["name"] == "sock":
+            volume["name"] = f"eks-sock-{number}"
     for container in spec["containers"]:
         container["image"] = local_image(container["image"])
         container["imagePullPolicy"] = "Never"
-        # One replica's ports are the machine's: there is no service in front of both.
-        for port in container.get("ports", []) if number == 0 else []:
-            port["hostPort"] = port["containerPort"]
+        # There is no service in front of the replicas: their ports are the machine's, the second one's one higher.
+        for port in container.get("ports", []):
+            port["hostPort"] = port["containerPort"] + number
         limits = container["resources"]["limits"]
         # podman knows no devices and no huge pages; CPU requests would fill the machine, as in the overlay.
         limits.pop("hugepages-2Mi", None)
