@@ -32,6 +32,27 @@ Result<std::vector<serving::SavedPort>> PortsOf(const std::vector<PortReport>& r
   return ports;
 }
 
+// Whether the first dimension of these ports is the batch, in every compilation: where one is for a
+// batch of 1, others' first dimensions of 1 look like it.
+using Ports = std::vector<PortReport> CompileReport::*;
+Result<void> SetBatched(const std::vector<CompiledFile>& compiled, Ports ports,
+                        std::vector<serving::SavedPort>& saved) {
+  for (const CompiledFile& file : compiled) {
+    for (size_t i = 0; i < saved.size(); ++i)
+      saved[i].batched = saved[i].batched && (file.report.*ports)[i].batch > 0;
+  }
+  for (const CompiledFile& file : compiled) {
+    for (size_t i = 0; i < saved.size(); ++i) {
+      const Shape& shape = (file.report.*ports)[i].shape;
+      if (saved[i].batched || shape == saved[i].shape) continue;
+      return Fail(Nerr::kInvalid,
+                  "'{}' is {} for one batch and {} for another, and its rows are no requests",
+                  saved[i].name, ShapeText(saved[i].shape), ShapeText(shape));
+    }
+  }
+  return {};
+}
+
 std::vector<Shape> ShapesOf(const std::vector<PortReport>& reports) {
   std::vector<Shape> shapes;
   for (const PortReport& port : reports) shapes.push_back(port.shape);
@@ -56,6 +77,8 @@ Result<std::string> SaveAsSavedModel(const std::vector<CompiledFile>& compiled,
   network.method = target.method;
   NRTD_ASSIGN(network.inputs, PortsOf(report.inputs, target.input_keys));
   NRTD_ASSIGN(network.outputs, PortsOf(report.outputs, target.output_keys));
+  NRTD_TRY(SetBatched(compiled, &CompileReport::inputs, network.inputs));
+  NRTD_TRY(SetBatched(compiled, &CompileReport::outputs, network.outputs));
   uint32_t cores = 0;
   for (const StageReport& stage : report.stages)
     cores = std::max(cores, static_cast<uint32_t>(stage.pieces.size()));

@@ -37,6 +37,8 @@ registry_pid= forward_pid=
 # shellcheck source=deploy/demo/podman.sh
 . deploy/demo/podman.sh
 
+podman_settings "$PWD/build/podman"
+
 say() { printf '\n== %s  (%d s)\n' "$*" $((SECONDS - began)); }
 die() { echo "deploy/demo/eks.sh: $*" >&2; exit 1; }
 
@@ -71,6 +73,8 @@ check_machine() {
   if [ -z "$by_podman" ]; then
     tools+=(etcd containerd ctr docker-registry socat gcc ip)
     ports+=(5000 6443)
+  else
+    ports+=(8500 9001 8501)
   fi
   for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null || die "$tool is missing; ./dev demo-eks installs it"
@@ -105,7 +109,6 @@ make_model() {
 }
 
 make_images() {
-  podman_settings "$PWD/build/podman"
   "${podman[@]}" image exists localhost/debian:bookworm-slim || make_base_image build/release/base-image.tar
   docker/build.sh --base localhost/debian:bookworm-slim --image neuron-rtd --image tensorflow-model-server-neuron --image neuron-device-plugin \
     -- "${podman[@]}" >"$work/images.log" 2>&1 || { tail -n 20 "$work/images.log" >&2; die "the images cannot be built"; }

@@ -8,13 +8,17 @@ readonly podman_network=nrtd-demo
 podman_containers() { "${podman[@]}" ps --filter name=eks-neuron-test --format '{{.Names}}' 2>/dev/null | grep "$1\$"; }
 
 podman_start() {
-  local work=$1 address
+  local work=$1 address end=$((SECONDS + 60))
+  podman_stop || true  # what a run that was killed has left
   "${podman[@]}" network exists "$podman_network" || "${podman[@]}" network create --subnet 10.89.79.0/24 "$podman_network" >/dev/null
   make_certificate
   "${podman[@]}" run -d --name s3 --network "$podman_network" -v "$work/models:/models:ro" -v "$work/certificate:/certificate:ro" \
     localhost/s3:latest >/dev/null
   address=$("${podman[@]}" inspect -f "{{(index .NetworkSettings.Networks \"$podman_network\").IPAddress}}" s3)
-  until (exec 3<>"/dev/tcp/$address/443") 2>/dev/null; do sleep 0.2; done
+  until (exec 3<>"/dev/tcp/$address/443") 2>/dev/null; do
+    [ "$SECONDS" -lt "$end" ] || { "${podman[@]}" logs s3 >&2; echo "the S3 server does not answer within 60 s" >&2; return 1; }
+    sleep 0.2
+  done
   # podman's form of a Secret: its data alone.
   /usr/bin/python3 -c 'import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin)["data"], sys.stdout)' <deploy/kubernetes/eks/secret.yaml |
     "${podman[@]}" secret create aws-s3-secret - >/dev/null

@@ -227,6 +227,7 @@ def additions(cases):
     one("broadcast_both", [2, 1, 4], [3, 1])
     one("first_smaller", [4], [2, 3, 4])
     one("scalar", [2, 3], [])
+    one("shared_row", [2, 3], [1, 3])
     cases.add("add_same_tensor_twice", [node("Add", "x x")], {"x": [2, 3]})
 
 

@@ -160,7 +160,7 @@ Result<void> FindBatch(const std::vector<op::NeuronTensor>& tensors,
       if (*batch == 0) *batch = shape[axis];
       if (*batch != shape[axis]) *batch = -1;
     }
-    if (spec.shape == shape && *batch > 0) continue;
+    if (spec.shape == shape && *batch >= 0 && ElementCount(shape).value_or(0) > 0) continue;
     return Fail(Nerr::kInvalid,
                 "a variant has the shape {} for '{}', which differs from {} elsewhere than in the "
                 "batch, or from its other tensors' batch",
@@ -169,6 +169,8 @@ Result<void> FindBatch(const std::vector<op::NeuronTensor>& tensors,
   return {};
 }
 
+constexpr int kMostVariants = 64;
+
 Result<void> AddVariants(tf::NodeDef& node, op::Neuron& neuron) {
   const Attributes attributes(node);
   const auto& inputs = attributes.List(op::kVariantInputShapes);
@@ -176,10 +178,12 @@ Result<void> AddVariants(tf::NodeDef& node, op::Neuron& neuron) {
   const auto found = node.mutable_attr()->find(op::kVariantExecutables);
   if (found == node.mutable_attr()->end()) return {};
   auto& executables = *found->second.mutable_list()->mutable_s();
+  if (executables.size() > kMostVariants)
+    return Fail(Nerr::kInvalid, "{} variants, and {} at most", executables.size(), kMostVariants);
   const auto in_count = static_cast<int>(neuron.inputs.size());
   const auto out_count = static_cast<int>(neuron.outputs.size());
-  if (inputs.shape_size() != executables.size() * in_count ||
-      outputs.shape_size() != executables.size() * out_count) {
+  if (inputs.shape_size() != int64_t{executables.size()} * in_count ||
+      outputs.shape_size() != int64_t{executables.size()} * out_count) {
     return Fail(Nerr::kInvalid, "{} variants, and shapes for {} inputs and {} outputs of them",
                 executables.size(), inputs.shape_size(), outputs.shape_size());
   }
@@ -187,6 +191,9 @@ Result<void> AddVariants(tf::NodeDef& node, op::Neuron& neuron) {
     int64_t batch = 0;
     NRTD_TRY(FindBatch(neuron.inputs, inputs, i * in_count, &batch));
     NRTD_TRY(FindBatch(neuron.outputs, outputs, i * out_count, &batch));
+    if (batch == 0 || executables[i].empty())
+      return Fail(Nerr::kInvalid, "variant {} has {}", i,
+                  batch == 0 ? "no tensor with a batch" : "no executable");
     const auto same = [&](const op::Executable& other) { return other.batch == batch; };
     if (std::any_of(neuron.executables.begin(), neuron.executables.end(), same))
       return Fail(Nerr::kInvalid, "two executables for a batch of {}", batch);

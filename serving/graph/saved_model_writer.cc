@@ -148,12 +148,13 @@ Result<void> WriteSavedModel(const tf::SavedModel& saved_model, const std::strin
   const fs::path path = place / "saved_model.pb";
   if (fs::exists(path))
     return Fail(Nerr::kInvalid, "{} is there already: choose another version", path.string());
+  const std::string bytes = saved_model.SerializeAsString();
+  if (fs::exists(place)) return WriteFileAtomically(path.string(), AsBytes(bytes));
   // A server looks for new versions all the time: the folder comes with its file in it.
   const fs::path temporary = fs::path(folder) / fmt::format(".{}.{}.tmp", version, ::getpid());
   std::error_code error;
   fs::create_directories(temporary, error);
   if (error) return Fail(Nerr::kInvalid, "cannot make {}: {}", temporary.string(), error.message());
-  const std::string bytes = saved_model.SerializeAsString();
   Result<void> written =
       WriteFileAtomically((temporary / path.filename()).string(), AsBytes(bytes));
   if (written) {

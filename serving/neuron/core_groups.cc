@@ -8,26 +8,43 @@
 
 namespace nrtd::serving {
 
+// Not before an older one that waits for another network.
+bool CoreGroup::MayEnter(Waiter self) const {
+  if (changing_) return false;
+  const auto is_other = [&](uint32_t network) { return network != *self; };
+  if (std::any_of(waiting_.begin(), self, is_other)) return false;
+  return running_ == *self || (inside_ == 0 && self == waiting_.begin());
+}
+
 Result<void> CoreGroup::Enter(uint32_t network, TimePoint deadline, const Change& change) {
   MutexLock lock(mutex_);
-  if (running_ != network || waiting_ > 0) {
-    ++waiting_;
-    while (inside_ > 0 && clock_.Now() < deadline) clock_.WaitUntil(idle_, mutex_, deadline);
-    --waiting_;
-    if (inside_ > 0)
-      return Fail(Nerr::kTimeout, "another network had the NeuronCores until the deadline");
-    if (running_ != network) {
-      NRTD_TRY(change(std::exchange(running_, 0)));
-      running_ = network;
-    }
+  const Waiter self = waiting_.insert(waiting_.end(), network);
+  while (!MayEnter(self) && clock_.Now() < deadline) clock_.WaitUntil(changed_, mutex_, deadline);
+  const bool late = !MayEnter(self);
+  waiting_.erase(self);
+  if (late) {
+    changed_.NotifyAll();
+    return Fail(Nerr::kTimeout, "another network had the NeuronCores until the deadline");
+  }
+  if (running_ != network) {
+    const uint32_t before = std::exchange(running_, 0);
+    changing_ = true;
+    lock.Unlock();
+    Result<void> changed = change(before);
+    lock.Lock();
+    changing_ = false;
+    changed_.NotifyAll();
+    if (!changed) return changed;
+    running_ = network;
   }
   ++inside_;
+  if (!waiting_.empty()) changed_.NotifyAll();
   return {};
 }
 
 void CoreGroup::Leave() {
   MutexLock lock(mutex_);
-  if (--inside_ == 0) idle_.NotifyAll();
+  if (--inside_ == 0) changed_.NotifyAll();
 }
 
 Result<std::unique_ptr<CoreGroups>> CoreGroups::Make(client::Daemon& daemon, uint64_t session_id,
@@ -65,12 +82,26 @@ void CoreGroups::DestroyUnused() {
   });
 }
 
+std::shared_ptr<CorePlace> CoreGroups::Best(uint32_t cores) const {
+  std::shared_ptr<CorePlace> best;
+  long users = 0;
+  for (const auto& place : places_) {
+    if (fixed_ ? place->cores < cores : place->cores != cores) continue;
+    if (best != nullptr && std::pair(users, best->cores) <= std::pair(UsersOf(place), place->cores))
+      continue;
+    users = UsersOf(place);  // before `best` is one
+    best = place;
+  }
+  return best;
+}
+
 Result<std::shared_ptr<const CorePlace>> CoreGroups::Take(uint32_t cores, bool may_share) {
   MutexLock lock(mutex_);
-  for (const auto& place : places_)
-    if (UsersOf(place) == 0 && (fixed_ || place->cores == cores)) return place;
-  Result<std::shared_ptr<CorePlace>> made =
-      Fail(Nerr::kResource, "every group of NEURONCORE_GROUP_SIZES has a network");
+  const std::shared_ptr<CorePlace> best = Best(cores);
+  const bool is_free = best != nullptr && UsersOf(best) == 1;  // `best` itself
+  if (is_free) return best;
+  Result<std::shared_ptr<CorePlace>> made = Fail(
+      Nerr::kResource, "no group of NEURONCORE_GROUP_SIZES has {} cores and no network", cores);
   if (!fixed_) {
     made = MakePlace({1, cores});
     if (!made) {
@@ -79,14 +110,8 @@ Result<std::shared_ptr<const CorePlace>> CoreGroups::Take(uint32_t cores, bool m
     }
   }
   if (made) return places_.emplace_back(std::move(*made));
-  if (!may_share) return tl::unexpected<Error>(std::move(made.error()));
-  std::shared_ptr<CorePlace> least;
-  for (const auto& place : places_) {
-    if (!fixed_ && place->cores != cores) continue;
-    if (least == nullptr || UsersOf(place) < UsersOf(least)) least = place;
-  }
-  if (least == nullptr) return tl::unexpected<Error>(std::move(made.error()));
-  return least;
+  if (may_share && best != nullptr) return best;
+  return tl::unexpected<Error>(std::move(made.error()));
 }
 
 }  // namespace nrtd::serving

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <memory>
 #include <vector>
 
@@ -32,19 +33,24 @@ class CoreGroup {
   using Change = std::function<Result<void>(uint32_t running)>;
 
   // `network` runs on the group until Leave(). Where another one does, this waits for its
-  // inferences, then calls `change` with that network (0: none did). Who waits comes before those
-  // that come later, so that no network keeps the group for itself. Errors of `change`; kTimeout.
+  // inferences, then calls `change`, without a lock, with that network (0: none did). Who waits for
+  // another network comes before those that come later, so that no network keeps the group for
+  // itself. Errors of `change`; kTimeout.
   Result<void> Enter(uint32_t network, TimePoint deadline, const Change& change);
   void Leave();
 
  private:
+  using Waiter = std::list<uint32_t>::const_iterator;
+  bool MayEnter(Waiter self) const NRTD_REQUIRES(mutex_);
+
   const uint32_t id_;
   SteadyClock clock_;
   Mutex mutex_;
-  CondVar idle_;
+  CondVar changed_;
   uint32_t running_ NRTD_GUARDED_BY(mutex_) = 0;  // 0: none
   uint32_t inside_ NRTD_GUARDED_BY(mutex_) = 0;
-  uint32_t waiting_ NRTD_GUARDED_BY(mutex_) = 0;
+  bool changing_ NRTD_GUARDED_BY(mutex_) = false;
+  std::list<uint32_t> waiting_ NRTD_GUARDED_BY(mutex_);  // their networks, the oldest first
 };
 
 // What one network is loaded onto.
@@ -61,8 +67,9 @@ class CoreGroups {
   static Result<std::unique_ptr<CoreGroups>> Make(client::Daemon& daemon, uint64_t session_id,
                                                   const std::vector<GroupSize>& sizes);
 
-  // A place for a network of so many cores, which is its own as long as somebody holds it. Where
-  // no cores are left it is shared with those that have it, if `may_share`. kResource otherwise.
+  // A place for a network of so many cores, which is its own as long as somebody holds it: of those
+  // that are large enough, the smallest. Where no cores are left it is shared with those that have
+  // it, if `may_share`. kResource otherwise.
   Result<std::shared_ptr<const CorePlace>> Take(uint32_t cores, bool may_share);
 
  private:
@@ -72,6 +79,8 @@ class CoreGroups {
   // How many networks have it.
   static long UsersOf(const std::shared_ptr<CorePlace>& place) { return place.use_count() - 1; }
   void DestroyUnused() NRTD_REQUIRES(mutex_);
+  // The place that fits and has the fewest users, of those the smallest; null: none fits.
+  std::shared_ptr<CorePlace> Best(uint32_t cores) const NRTD_REQUIRES(mutex_);
 
   client::Daemon& daemon_;
   const uint64_t session_id_;

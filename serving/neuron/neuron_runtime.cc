@@ -221,15 +221,19 @@ Result<void> NeuronModel::LoadOp(const op::Neuron& op) {
   for (const op::Executable& executable : op.executables) {
     const bool first = &executable == &op.executables.front();
     auto place = runtime_->groups().Take(CoresOf(op), /*may_share=*/first);
+    Result<void> loaded;
     if (place) {
       variants.places.push_back(*place);
-      NRTD_TRY(LoadExecutable(op, executable, **place));
-    } else if (first) {
-      return tl::unexpected<Error>(std::move(place.error()));
+      loaded = LoadExecutable(op, executable, **place);
     } else {
-      Log(LogLevel::kWarning, "ModelServer", "no core for a batch of {}, which is left out: {}",
-          executable.batch, AsIs(place.error().text));
+      loaded = tl::unexpected<Error>(std::move(place.error()));
     }
+    if (loaded) continue;
+    if (first || loaded.error().code != Nerr::kResource) return loaded;
+    Log(LogLevel::kWarning, "ModelServer", "no room for a batch of {}, which is left out: {}",
+        executable.batch, AsIs(loaded.error().text));
+    Unload(variants.by_batch[executable.batch]);
+    variants.by_batch.erase(executable.batch);
   }
   return {};
 }
@@ -246,16 +250,17 @@ Result<std::unique_ptr<NeuronModel>> NeuronModel::Load(const Graph& graph,
   return model;
 }
 
+void NeuronModel::Unload(const Copies& copies) {
+  for (const uint32_t network : copies.networks()) {
+    if (auto unloaded = runtime_->daemon().Unload(network); !unloaded)
+      Log(LogLevel::kWarning, "ModelServer", "{}", AsIs(unloaded.error().text));
+  }
+}
+
 NeuronModel::~NeuronModel() {
   if (runtime_->is_lost()) return;
-  for (const Variants& variants : ops_) {
-    for (const auto& [batch, copies] : variants.by_batch) {
-      for (const uint32_t network : copies.networks()) {
-        if (auto unloaded = runtime_->daemon().Unload(network); !unloaded)
-          Log(LogLevel::kWarning, "ModelServer", "{}", AsIs(unloaded.error().text));
-      }
-    }
-  }
+  for (const Variants& variants : ops_)
+    for (const auto& [batch, copies] : variants.by_batch) Unload(copies);
 }
 
 Result<std::vector<Tensor>> NeuronModel::Run(const op::Neuron& op, std::vector<Tensor> inputs,

@@ -114,8 +114,8 @@ class Copies {
 class NeuronModel final : public NeuronRunner {
  public:
   // Each executable gets NeuronCores of its own as long as there are any. Then the first one of an
-  // op shares others' with them, and the further ones are left out, with a line in the log. Errors
-  // of the daemon, with the node.
+  // op shares others' with them, and the further ones, also those that the daemon has no memory
+  // for, are left out, with a line in the log. Errors of the daemon, with the node.
   static Result<std::unique_ptr<NeuronModel>> Load(const Graph& graph,
                                                    std::shared_ptr<NeuronRuntime> runtime);
   ~NeuronModel() override;
@@ -134,6 +134,7 @@ class NeuronModel final : public NeuronRunner {
   Result<void> LoadOp(const op::Neuron& op);
   Result<void> LoadExecutable(const op::Neuron& op, const op::Executable& executable,
                               const CorePlace& place);
+  void Unload(const Copies& copies);
   // What runs on a group.
   Result<void> Change(uint32_t running, uint32_t wanted);
   // On one of the copies.

@@ -55,7 +55,7 @@ TEST_F(ModelServerTest, NetworksThatShareACoreTakeTurns) {
   RestartWithModels(Models("model_version_policy { all {} }"), {});
   AwaitServed(Request(1, 1));
   AwaitServed(Request(1, 2));
-  EXPECT_THAT(server_->Log(), HasSubstr("no core for a batch of 4, which is left out"));
+  EXPECT_THAT(server_->Log(), HasSubstr("no room for a batch of 4, which is left out"));
   std::vector<std::thread> clients;
   for (const int64_t version : {1, 2, 1, 2}) {
     clients.emplace_back([&, version] {

@@ -15,6 +15,7 @@
 #include "serving/tensor/tensor_proto.h"
 #include "test/base/scratch_directory.h"
 #include "test/must.h"
+#include "test/tools/run_binary.h"
 
 namespace nrtd::serving {
 namespace {
@@ -88,6 +89,39 @@ TEST(SavedModelTest, VariantsAreForOtherBatches) {
   EXPECT_EQ(*neuron.executables[1].neff, "another NEFF");
 }
 
+TEST(SavedModelTest, TheBatchOfAVariantNeedNotBeInItsFirstInput) {
+  SavedNetwork network = WithVariant(1);
+  std::swap(network.inputs[0], network.inputs[1]);
+  std::swap(network.variants[0].input_shapes[0], network.variants[0].input_shapes[1]);
+  auto saved_model = Must(MakeSavedModel(network));
+  const Graph graph = Must(BuildGraph(saved_model));
+  EXPECT_EQ(std::get<op::Neuron>(graph.nodes[graph.neuron_ops[0]].operation).executables.size(),
+            2U);
+}
+
+// Compiled for a batch of 1, the shared row looks like a batch.
+TEST(SavedModelTest, AnInputIsABatchIfItIsOneInEveryVariant) {
+  const ScratchDirectory folder;
+  const auto compiled = nrtd::testing::RunBinary(
+      "neuron-cc",
+      {"compile", std::string(NRTD_SOURCE_DIR) + "/test/compiler/data/add_shared_row/model.onnx",
+       "--batch-sizes", "1,4", "--saved-model", folder.File("add")});
+  ASSERT_EQ(compiled.exit_code, 0) << compiled.err;
+  auto saved_model = Must(ReadSavedModelFile(folder.File("add/1")));
+  const Graph graph = Must(BuildGraph(saved_model));
+  const auto& neuron = std::get<op::Neuron>(graph.nodes[graph.neuron_ops[0]].operation);
+  EXPECT_EQ(neuron.executables.size(), 2U);
+  EXPECT_EQ(neuron.inputs.at(0).batch_axis, 0);
+  EXPECT_EQ(neuron.inputs.at(1).batch_axis, -1);
+}
+
+TEST(SavedModelTest, AVersionMayHaveAFolderAlready) {
+  const ScratchDirectory folder;
+  std::filesystem::create_directories(folder.File("3/assets.extra"));
+  Must(WriteSavedModel(Must(MakeSavedModel(SmallNetwork())), folder.path(), 3));
+  Must(ReadSavedModelFile(folder.File("3")));
+}
+
 TEST(SavedModelTest, VariantsThatAreNoneAreRefused) {
   const auto error_of = [](SavedNetwork network) {
     auto saved_model = Must(MakeSavedModel(std::move(network)));
@@ -101,6 +135,12 @@ TEST(SavedModelTest, VariantsThatAreNoneAreRefused) {
   SavedNetwork torn = WithVariant(1);
   torn.variants[0].output_shapes[0] = {2, 2};
   EXPECT_THAT(error_of(torn), HasSubstr("a variant has the shape [2,2] for 'out:0'"));
+  SavedNetwork empty = WithVariant(1);
+  empty.variants[0].neff.clear();
+  EXPECT_THAT(error_of(empty), HasSubstr("variant 0 has no executable"));
+  SavedNetwork many = SmallNetwork();
+  many.variants.resize(65);
+  EXPECT_THAT(error_of(many), HasSubstr("65 variants, and 64 at most"));
   SavedNetwork few = WithVariant(1);
   few.variants[0].output_shapes.clear();
   EXPECT_THAT(error_of(few), HasSubstr("1 variants, and shapes for 2 inputs and 0 outputs"));
