@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // However many calls wait, they hold no threads, and other clients are served meanwhile.
+#include <sys/mman.h>
+
 #include "base/sanitized.h"
 #include "test/hostile/hostile_test.h"
+#include "test/memory/client_shm.h"
 
 namespace nrtd::hostile {
 namespace {
@@ -61,7 +64,16 @@ TEST_F(ThreadsTest, AThousandUnloadsOfABusyNetworkHoldNoThreads) {
 TEST_F(ThreadsTest, AThousandInferencesOfABusyNetworkHoldNoThreads) {
   const uint32_t own = Load({.neff = digits_neff()});
   const uint32_t busy = LoadBusyNetwork();
-  BeginCalls(4, [&](RtdClient& who) { return who.BeginInfer(integration::SlowInput(busy)); });
+  // By shared memory: a slow machine would have more arriving than a client may otherwise.
+  const memory::ClientShm input(integration::SlowInput(busy).ifmap(0).buf().size());
+  nrt::shm_map_request map;
+  map.set_path(input.name());
+  map.set_mmap_prot(PROT_READ | PROT_WRITE);
+  ASSERT_THAT(client().Map(map), IsOk());
+  nrt::infer_request request;
+  request.mutable_h_nn()->set_id(busy);
+  *request.add_ifmap() = integration::SharedTensor("x", input.name());
+  BeginCalls(4, [&](RtdClient& who) { return who.BeginInfer(request); });
   ExpectServedWithFewThreads(own);
 }
 
