@@ -155,9 +155,9 @@ TEST_F(RateLimiterTest, TheTimerLetsGoOnByItself) {
   RateLimiter limiter(io_, clock, 1000);
   int waited = 0;
   int gone_on = 0;
-  for (int i = 0; i < 5020; ++i)
+  // As many as it takes: tokens come meanwhile.
+  while (waited < 20)
     waited += limiter.AdmitCall(kFirst, [&] { ++gone_on; }) == Verdict::kWaits ? 1 : 0;
-  EXPECT_GT(waited, 0);
   while (gone_on < waited) io_.run_one();
 }
 
