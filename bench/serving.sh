@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Measures tensorflow_model_server_neuron beside a daemon with one simulated Inferentia: what Predict costs more than infer,
-# against a bare gRPC echo over TCP; batching and several compiled sizes with ResNet-50; memory over many requests.
+# Benchmarks tensorflow_model_server_neuron with a daemon that has one simulated Inferentia: the overhead of Predict over infer,
+# compared with a bare gRPC echo over TCP; batching and several compiled sizes with ResNet-50; memory over many requests.
 #
 #   bench/serving.sh [--seconds N] [--requests N]     20 s for each comparison and 1,000,000 requests by default
 set -euo pipefail

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What tensorflow_model_server_neuron costs beside the daemon's inferences. Each comparison is of
-// blocks in turn. Requests have zeros for inputs, of the shapes that the model's signature tells.
+// The overhead of tensorflow_model_server_neuron on top of the daemon's inferences. Each comparison
+// alternates short blocks. Inputs are zeros in the shapes of the model's signature.
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <ctime>
 #include <future>
 #include <iostream>
-#include <thread>
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/ip/tcp.hpp>

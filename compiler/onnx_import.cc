@@ -463,7 +463,7 @@ Result<OnnxModel> Take(const onnx::ModelProto& proto, const LargeTensors& large,
   return model;
 }
 
-// What the model says of shapes behind the inputs is for another batch, and is inferred again.
+// Drops the declared shapes after the inputs: they are for another batch and are inferred again.
 void SetBatch(onnx::GraphProto& graph, int64_t batch) {
   const std::set<std::string> initializers = InitializerNames(graph);
   std::optional<int64_t> before;  // of the first input; 0: a symbol

@@ -199,7 +199,7 @@ run_client() {
   awk -v n="$((more_count - count))" -v before="$seconds" -v after="$more_seconds" -v average="$(sed -n 's/^Ran .* = //p' "$work/client.log")" 'BEGIN {
     runtime = (after - before) / n
     printf "Of that in the runtime, as neuron-rtd counts %d inferences: Latency average = %s\n", n, runtime
-    printf "Beside it (network, model server): %.2f ms; 5 %% and 1 ms of the runtime are %.2f ms\n", (average - runtime) * 1e3, runtime * 50 + 1}'
+    printf "Overhead (network, model server): %.2f ms; 5 %% of the runtime plus 1 ms is %.2f ms\n", (average - runtime) * 1e3, runtime * 50 + 1}'
 }
 
 # In one line that is written again, or in a line whenever something has changed.

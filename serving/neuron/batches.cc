@@ -55,7 +55,7 @@ Tensor Zeros(const op::NeuronTensor& like, int64_t batch) {
   return Tensor(like.dtype, std::move(shape), std::move(bytes));
 }
 
-// `batch` rows of an input from `begin` on, filled up behind its last one.
+// The `batch` rows of an input that start at `begin`, padded with zeros.
 Result<Tensor> PieceOf(const op::NeuronTensor& wanted, const Tensor& given, int64_t begin,
                        int64_t batch) {
   if (wanted.batch_axis < 0) return given;

@@ -194,7 +194,7 @@ Result<void> NeuronModel::Change(uint32_t running, uint32_t wanted) {
 }
 
 Result<void> NeuronModel::LoadExecutable(const op::Neuron& op, const op::Executable& executable,
-                                         const CorePlace& place) {
+                                         const std::shared_ptr<const CorePlace>& place) {
   const NeuronOptions& settings = runtime_->options();
   client::LoadOptions options;
   options.neff_bytes = *executable.neff;
@@ -203,7 +203,8 @@ Result<void> NeuronModel::LoadExecutable(const op::Neuron& op, const op::Executa
   options.timeout_s = TimeoutOf(op, settings);
   Variants& variants = ops_[op.number];
   Copies& copies = variants.by_batch[executable.batch];
-  for (const std::shared_ptr<CoreGroup>& group : place.copies) {
+  copies.SetPlace(place);
+  for (const std::shared_ptr<CoreGroup>& group : place->copies) {
     options.group_id = group->id();
     NRTD_ASSIGN(const uint32_t network, runtime_->daemon().Load(options));
     copies.Add({network, *options.ninfer, group});
@@ -223,8 +224,7 @@ Result<void> NeuronModel::LoadOp(const op::Neuron& op) {
     auto place = runtime_->groups().Take(CoresOf(op), /*may_share=*/first);
     Result<void> loaded;
     if (place) {
-      variants.places.push_back(*place);
-      loaded = LoadExecutable(op, executable, **place);
+      loaded = LoadExecutable(op, executable, *place);
     } else {
       loaded = tl::unexpected<Error>(std::move(place.error()));
     }

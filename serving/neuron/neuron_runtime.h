@@ -96,6 +96,8 @@ class Copies {
     uint32_t free = 0;
     std::shared_ptr<CoreGroup> group = {};
   };
+  // Where all of them are; kept as long as this.
+  void SetPlace(std::shared_ptr<const CorePlace> place) { place_ = std::move(place); }
   void Add(Copy copy);
   std::vector<uint32_t> networks() const;
   // Takes room of the copy with the most of it, and waits for some until the deadline. kTimeout.
@@ -103,6 +105,7 @@ class Copies {
   void GiveBack(const Copy& taken);
 
  private:
+  std::shared_ptr<const CorePlace> place_;
   SteadyClock clock_;
   mutable Mutex mutex_;
   CondVar freed_;
@@ -129,11 +132,10 @@ class NeuronModel final : public NeuronRunner {
   struct Variants {
     std::vector<int64_t> batches;  // ascending
     std::map<int64_t, Copies> by_batch;
-    std::vector<std::shared_ptr<const CorePlace>> places;
   };
   Result<void> LoadOp(const op::Neuron& op);
   Result<void> LoadExecutable(const op::Neuron& op, const op::Executable& executable,
-                              const CorePlace& place);
+                              const std::shared_ptr<const CorePlace>& place);
   void Unload(const Copies& copies);
   // What runs on a group.
   Result<void> Change(uint32_t running, uint32_t wanted);
