@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <grpcpp/grpcpp.h>
 
+#include "base/end_signals.h"
 #include "proto/nrt/nmgr_service.grpc.pb.h"
 #include "tools/client/address.h"
 #include "tools/client/tool.h"
@@ -42,13 +43,7 @@ struct Arguments {
 
 // Serves until SIGINT or SIGTERM.
 Result<void> Serve(const Arguments& arguments) {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  // Blocked before gRPC starts its threads, which inherit it.
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-
+  const sigset_t signals = BlockEndSignals();
   NRTD_ASSIGN(const std::string address, client::ResolveAddress(arguments.address));
   EchoService service(arguments.output_name, arguments.output_bytes);
   grpc::ServerBuilder builder;

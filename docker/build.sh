@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds the images neuron-rtd, neuron-client, tensorflow-model-server-neuron and neuron-device-plugin, or those that are named, of
-# what `./dev build` made.
+# Builds the images neuron-rtd, neuron-client, tensorflow-model-server-neuron, neuron-device-plugin and neuron-scheduler, or those
+# that are named, of what `./dev build` made.
 #   docker/build.sh [--base IMAGE] [--tag-prefix PREFIX] [--image NAME]... [-- ENGINE...]
 # The engine is podman, else docker, or the words behind --.
 set -euo pipefail
@@ -16,6 +16,7 @@ while [ $# -gt 0 ]; do
     --base) base=${2:?--base needs an image}; shift 2 ;;
     --tag-prefix) prefix=${2?--tag-prefix needs a text}; shift 2 ;;
     --image) images+=("${2:?--image needs a name}"); shift 2 ;;
+    --image=*) images+=("${1#--image=}"); shift ;;
     --) shift; engine=("$@"); break ;;
     *) echo "docker/build.sh: unknown option $1; use [--base IMAGE] [--tag-prefix PREFIX] [--image NAME]... [-- ENGINE...]" >&2; exit 2 ;;
   esac
@@ -24,10 +25,10 @@ if [ ${#engine[@]} = 0 ]; then
   engine=("$(command -v podman || command -v docker)") || { echo "docker/build.sh: neither podman nor docker is installed" >&2; exit 1; }
 fi
 
-[ ${#images[@]} -gt 0 ] || images=(neuron-rtd neuron-client tensorflow-model-server-neuron neuron-device-plugin)
+[ ${#images[@]} -gt 0 ] || images=(neuron-rtd neuron-client tensorflow-model-server-neuron neuron-device-plugin neuron-scheduler)
 
 bin=build/release/bin
-programs=(neuron-rtd neuron-cli neuron-top neuron-cc digits-demo tensorflow_model_server_neuron k8s-neuron-device-plugin)
+programs=(neuron-rtd neuron-cli neuron-top neuron-cc digits-demo tensorflow_model_server_neuron k8s-neuron-device-plugin k8s-neuron-scheduler)
 for name in "${programs[@]}"; do
   [ -x "$bin/$name" ] || { echo "docker/build.sh: $bin/$name is missing; run ./dev build first" >&2; exit 1; }
 done
@@ -50,7 +51,10 @@ packages_of "${programs[@]/#/$bin/}" >"$context/packages"
 cp models/digits/digits.onnx models/digits/images.npy models/digits/labels.npy "$context/digits/"
 cp docker/Dockerfile docker/client-demo.sh "$context/"
 chmod 755 "$context/client-demo.sh"
+# The OCI's format of images has no HEALTHCHECK.
+format=()
+if [[ ${engine[0]} == *podman* ]]; then format=(--format docker); fi
 for image in "${images[@]}"; do
-  "${engine[@]}" build --network=host --build-arg "BASE=$base" --target "$image" -t "$prefix$image:latest" \
+  "${engine[@]}" build "${format[@]}" --network=host --build-arg "BASE=$base" --target "$image" -t "$prefix$image:latest" \
     -f "$context/Dockerfile" "$context"
 done

@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds kubelet, kube-apiserver, kube-scheduler and kube-controller-manager from Debian's source package, because
 # kubectl is the only Kubernetes binary that Debian packages. The first build takes 12 minutes on two CPUs.
-#   build_kubernetes.sh FOLDER      puts the four programs there
+#   build_kubernetes.sh FOLDER [PROGRAM...]      puts the four programs there, and others of the package that are named
 set -euo pipefail
 folder=$(mkdir -p "$1" && readlink -f "$1")
-readonly programs="kubelet kube-apiserver kube-scheduler kube-controller-manager"  # and kubectl, as Debian built it
+programs=(kubelet kube-apiserver kube-scheduler kube-controller-manager "${@:2}")  # and kubectl, as Debian built it
 
 is_complete() {
   local program
-  for program in $programs kubectl; do [ -x "$folder/$program" ] || return 1; done
+  for program in "${programs[@]}" kubectl; do [ -x "$folder/$program" ] || return 1; done
 }
 is_complete && exit 0
 
@@ -43,7 +43,8 @@ make gen_openapi >"$work/generate.log" 2>&1 || { tail -n 20 "$work/generate.log"
 at=k8s.io/kubernetes/vendor/k8s.io/component-base/version
 major=${version%%.*} minor=$(cut -d. -f2 <<<"$version")
 flags="-s -w -X $at.gitVersion=$version -X $at.gitMajor=${major#v} -X $at.gitMinor=$minor"
-for program in $programs; do
+for program in "${programs[@]}"; do
+  [ ! -x "$folder/$program" ] || continue
   say "building $program"
   go build -ldflags "$flags" -o "$work/$program" "k8s.io/kubernetes/cmd/$program" >"$work/build.log" 2>&1 ||
     { tail -n 20 "$work/build.log" >&2; exit 1; }
@@ -52,4 +53,6 @@ cd "$work"
 apt-get "${apt_options[@]}" download kubernetes-client >>"$work/apt.log" 2>&1 || { tail -n 5 "$work/apt.log" >&2; exit 1; }
 dpkg-deb -x kubernetes-client_*.deb client
 mv client/usr/bin/kubectl "$work/kubectl"
-for program in $programs kubectl; do mv "$work/$program" "$folder/$program"; done
+for program in "${programs[@]}" kubectl; do
+  [ -x "$folder/$program" ] || mv "$work/$program" "$folder/$program"
+done

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced: a Kubernetes of one node on loopback, every part of it real, in a folder of its own.
 #   cluster_start FOLDER PROGRAMS      PROGRAMS has what build_kubernetes.sh built
+#   cluster_start_proxy                kube-proxy, which makes a service's address lead somewhere (for that alone PROGRAMS has it)
+#   cluster_start_kubelet              again, after cluster_kill kubelet
+#   cluster_start_scheduler OPTION...  with other options, after cluster_kill kube-scheduler
 #   cluster_stop                       stops it and takes away what it made outside of its folder
 # Afterwards `kubectl` is a function that talks to it.
 
@@ -107,13 +110,28 @@ cluster_start() {
     --service-account-issuer https://kubernetes.default --service-account-signing-key-file "$f/sa.key" --service-account-key-file "$f/sa.pub" \
     --allow-privileged --kubelet-preferred-address-types Hostname
   cluster_await kube-apiserver kubectl get --raw /readyz
-  cluster_run kube-scheduler "$p/kube-scheduler" --kubeconfig "$f/kubeconfig" --leader-elect=false
+  cluster_start_scheduler --kubeconfig "$f/kubeconfig" --leader-elect=false
   cluster_run kube-controller-manager "$p/kube-controller-manager" --kubeconfig "$f/kubeconfig" --leader-elect=false \
-    --service-account-private-key-file "$f/sa.key" --use-service-account-credentials
+    --service-account-private-key-file "$f/sa.key" --root-ca-file "$f/api/apiserver.crt" --use-service-account-credentials
+  cluster_start_kubelet
+}
+
+cluster_start_scheduler() { cluster_run kube-scheduler "$cluster_programs/kube-scheduler" "$@"; }
+
+cluster_start_kubelet() {
+  local f=$cluster_folder p=$cluster_programs
   cluster_run kubelet "$p/kubelet" --kubeconfig "$f/kubeconfig" --config "$f/kubelet.yaml" --root-dir /var/lib/kubelet --container-runtime remote \
     --container-runtime-endpoint "unix://$f/run/containerd.sock" --hostname-override localhost --cert-dir "$f/kubelet"
   # shellcheck disable=SC2016
   cluster_await kubelet sh -c '"$1" --kubeconfig "$2" get nodes | grep -q " Ready "' - "$p/kubectl" "$f/kubeconfig"
+}
+
+# The connection tracker's limits stay the machine's.
+cluster_start_proxy() {
+  cluster_run kube-proxy "$cluster_programs/kube-proxy" --kubeconfig "$cluster_folder/kubeconfig" --hostname-override localhost \
+    --proxy-mode iptables --cluster-cidr "$cluster_subnet" --conntrack-max-per-core 0 --conntrack-tcp-timeout-established 0 \
+    --conntrack-tcp-timeout-close-wait 0 --healthz-bind-address 127.0.0.1:10256 --metrics-bind-address 127.0.0.1:10249
+  cluster_await kube-proxy sh -c 'iptables-save -t nat | grep -q KUBE-SERVICES'
 }
 
 cluster_kill() {
@@ -136,6 +154,10 @@ cluster_stop() {
   for id in $(ctr -a "$f/run/containerd.sock" -n k8s.io tasks list -q 2>/dev/null); do
     ctr -a "$f/run/containerd.sock" -n k8s.io tasks kill -s SIGKILL "$id" >/dev/null 2>&1 || true
   done
+  if [ -e "$f/run/kube-proxy.pid" ]; then
+    cluster_kill kube-proxy
+    "$cluster_programs/kube-proxy" --cleanup >"$f/log/kube-proxy-cleanup.log" 2>&1 || true
+  fi
   for id in kube-controller-manager kube-scheduler kube-apiserver etcd containerd; do cluster_kill "$id"; done
   pkill -KILL -f "containerd-shim.*$f/run/containerd.sock" 2>/dev/null || true
   awk -v f="$f" 'index($2, f) == 1 || $2 ~ "^/var/lib/kubelet/pods/" {print $2}' /proc/mounts | sort -r | while read -r place; do

@@ -21,19 +21,17 @@ while [ $# -gt 0 ]; do
 done
 case $model in bert-large | bert-base) ;; *) echo "deploy/demo/eks.sh: --model is bert-large or bert-base, not $model" >&2; exit 2 ;; esac
 
-readonly registry=127.0.0.1:5000
-readonly served_as=bert_mrpc_hc_gelus_b4_l24_0926_02
-readonly bucket=jsimon-inf1-demo
 readonly client_port=9000
 programs=$PWD/build/kubernetes
-bin=build/release/bin
 work=$(mktemp -d /tmp/nrtd-eks.XXXXXX)
 began=$SECONDS
-registry_pid= forward_pid=
+forward_pid=
 # shellcheck source=docker/podman_settings.sh
 . docker/podman_settings.sh
 # shellcheck source=deploy/demo/cluster.sh
 . deploy/demo/cluster.sh
+# shellcheck source=deploy/demo/steps.sh
+. deploy/demo/steps.sh
 # shellcheck source=deploy/demo/podman.sh
 . deploy/demo/podman.sh
 
@@ -86,78 +84,6 @@ check_machine() {
   [ ! -e /var/lib/kubelet/pods ] || die "/var/lib/kubelet/pods is there: does this machine belong to a cluster?"
 }
 
-make_model() {
-  local onnx=build/models/$model.onnx folder=build/models/$model-saved
-  if [ ! -s "$onnx" ]; then
-    local shape=()
-    if [ "$model" = bert-base ]; then shape=(--layers 12 --hidden 768 --heads 12); fi
-    mkdir -p build/models
-    models/bert/make_bert.py "${shape[@]}" -o "$onnx.part" && mv "$onnx.part" "$onnx"
-    if [ -e "$onnx.part.data" ]; then mv "$onnx.part.data" "$onnx.data"; fi
-  fi
-  if [ ! -s "$folder/1/saved_model.pb" ] || [ "$bin/neuron-cc" -nt "$folder/1/saved_model.pb" ]; then
-    rm -rf "$folder"
-    "$bin/neuron-cc" compile "$onnx" --framework ONNX --fp32-cast all --saved-model "$folder" --model-name "$served_as" \
-      --signature-input input_ids=input_ids --signature-input input_mask=input_mask --signature-input segment_ids=segment_ids \
-      --signature-output logits=logits
-  fi
-  # As s3rver keeps its objects.
-  local object=$work/models/$bucket/bert/1/saved_model.pb._S3rver_object
-  mkdir -p "$(dirname "$object")"
-  ln "$folder/1/saved_model.pb" "$object" 2>/dev/null || cp "$folder/1/saved_model.pb" "$object"
-  md5sum "$object" | cut -c1-32 | tr -d '\n' >"$object.md5"
-}
-
-make_images() {
-  "${podman[@]}" image exists localhost/debian:bookworm-slim || make_base_image build/release/base-image.tar
-  docker/build.sh --base localhost/debian:bookworm-slim --image neuron-rtd --image tensorflow-model-server-neuron --image neuron-device-plugin \
-    -- "${podman[@]}" >"$work/images.log" 2>&1 || { tail -n 20 "$work/images.log" >&2; die "the images cannot be built"; }
-  mkdir -p build/s3
-  [ -d build/s3/node_modules/s3rver ] || (cd build/s3 && npm install --ignore-scripts --no-audit --no-fund --no-package-lock s3rver@3.7.1 >"$work/npm.log" 2>&1) ||
-    { tail -n 5 "$work/npm.log" >&2; die "s3rver cannot be installed"; }
-  "${podman[@]}" build --network=host -t localhost/s3:latest -f deploy/demo/s3.Dockerfile build/s3 >"$work/s3.log" 2>&1 ||
-    { tail -n 20 "$work/s3.log" >&2; die "the image of the S3 server cannot be built"; }
-}
-
-push_images() {
-  cat >"$work/registry.yml" <<END
-version: 0.1
-log: {level: warn}
-storage: {filesystem: {rootdirectory: "$work/registry"}}
-http: {addr: "$registry"}
-END
-  docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
-  registry_pid=$!
-  until (exec 3<>"/dev/tcp/${registry/:/\/}") 2>/dev/null; do sleep 0.2; done
-  local image
-  for image in neuron-rtd tensorflow-model-server-neuron neuron-device-plugin s3; do
-    "${podman[@]}" push -q --tls-verify=false "localhost/$image:latest" "$registry/$image:latest" >"$work/push.log" 2>&1 ||
-      { cat "$work/push.log" >&2; die "$image cannot be pushed to $registry"; }
-  done
-}
-
-make_certificate() {
-  mkdir -p "$work/certificate"
-  openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$bucket.s3.amazonaws.com" \
-    -addext "subjectAltName=DNS:$bucket.s3.amazonaws.com,DNS:s3.amazonaws.com" \
-    -keyout "$work/certificate/key.pem" -out "$work/certificate/certificate.pem" 2>/dev/null
-}
-
-start_s3() {
-  make_certificate
-  sed "s|REGISTRY|$registry|; s|MODELS|$work/models|; s|CERTIFICATE|$work/certificate|" deploy/demo/s3.yaml | kubectl apply -f - >/dev/null
-  kubectl create configmap s3-certificate --from-file="$work/certificate/certificate.pem" >/dev/null
-  kubectl wait --for=condition=Ready pod/s3 --timeout=180s >/dev/null
-  s3_address=$(kubectl get pod s3 -o 'jsonpath={.status.podIP}')
-}
-
-start_plugin() {
-  sed "s|localhost/neuron-device-plugin|$registry/neuron-device-plugin|; s|args: \[|args: [\"--simulate\", \"inf1.6xlarge\", |" \
-    deploy/kubernetes/device_plugin.yml | kubectl apply -f - >/dev/null
-  cluster_await device-plugin sh -c '[ "$("$1" --kubeconfig "$2" get node localhost -o "jsonpath={.status.allocatable.aws\.amazon\.com/neuron}")" = 4 ]' \
-    - "$cluster_programs/kubectl" "$cluster_folder/kubeconfig"
-}
-
 deploy() {
   cp -r deploy/kubernetes "$work/kubernetes"
   sed -i "s|REGISTRY|$registry|; s|S3_ADDRESS|$s3_address|" "$work"/kubernetes/demo/*.yaml
@@ -200,17 +126,6 @@ run_client() {
     runtime = (after - before) / n
     printf "Of that in the runtime, as neuron-rtd counts %d inferences: Latency average = %s\n", n, runtime
     printf "Overhead (network, model server): %.2f ms; 5 %% of the runtime plus 1 ms is %.2f ms\n", (average - runtime) * 1e3, runtime * 50 + 1}'
-}
-
-# In one line that is written again, or in a line whenever something has changed.
-last_progress=
-progress() {
-  if [ -t 1 ]; then
-    printf '\r   %s, %d s ' "$1" $((SECONDS - began))
-  elif [ "$1" != "$last_progress" ]; then
-    printf '   %s  (%d s)\n' "$1" $((SECONDS - began))
-    last_progress=$1
-  fi
 }
 
 run_in_kubernetes() {

@@ -19,9 +19,10 @@ class DevicePlugin {
     std::string socket_folder = "/var/lib/kubelet/device-plugins";
     std::string resource = "aws.amazon.com/neuron";
   };
-  // `devices` and `metrics` outlive it.
-  DevicePlugin(const Options& options, NodeDevices& devices, Metrics& metrics)
-      : options_(options), devices_(devices), service_(devices, metrics) {}
+  // What it is made of outlives it. `choices`: null where no scheduler extender chooses devices.
+  DevicePlugin(const Options& options, NodeDevices& devices, Metrics& metrics,
+               PodChoices* choices = nullptr)
+      : options_(options), devices_(devices), service_(devices, metrics, choices) {}
   ~DevicePlugin() { StopServing(); }
 
   // Looks at the devices and at the kubelet, and does what is to be done. Called again and again,

@@ -4,12 +4,14 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
-#include <pthread.h>
 
+#include "base/end_signals.h"
 #include "base/log.h"
 #include "deploy/device_plugin/device_plugin.h"
 #include "http/http_server.h"
@@ -20,6 +22,9 @@ namespace {
 struct Flags {
   NodeDevices::Options devices;
   DevicePlugin::Options plugin;
+  bool extender = false;
+  std::string node;
+  ApiServer::Options api;
   uint16_t http_port = 0;
 };
 
@@ -34,6 +39,17 @@ void Declare(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--unhealthy-file", flags.devices.unhealthy_file,
                  "File with numbers of devices that get no more containers; it may come and go");
+  auto* const extender = app.add_flag(
+      "--scheduler-extender", flags.extender,
+      "k8s-neuron-scheduler chooses the devices: give pods what their annotations say");
+  app.add_option("--node-name", flags.node, "This node's name, for --scheduler-extender")
+      ->envname("NODE_NAME");
+  app.add_option("--api-server", flags.api.url,
+                 "The API server's URL, for --scheduler-extender; otherwise as in every pod")
+      ->needs(extender);
+  app.add_option("--service-account", flags.api.account, "Folder with token and ca.crt")
+      ->capture_default_str()
+      ->needs(extender);
   app.add_option("--http-port", flags.http_port, "TCP port of /metrics and /healthz; 0: none")
       ->capture_default_str();
   app.set_version_flag("--version", "k8s-neuron-device-plugin (neuron-rtd " NRTD_VERSION ")");
@@ -57,14 +73,18 @@ void Tend(DevicePlugin& plugin, const sigset_t& signals) {
 }
 
 Result<void> Serve(const Flags& flags) {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  const sigset_t signals = BlockEndSignals();
   NRTD_ASSIGN(NodeDevices devices, NodeDevices::Find(flags.devices));
   Metrics metrics;
-  DevicePlugin plugin(flags.plugin, devices, metrics);
+  std::unique_ptr<ApiServer> api;
+  std::optional<PodChoices> choices;
+  if (flags.extender) {
+    if (flags.node.empty())
+      return Fail(Nerr::kInvalid, "--scheduler-extender wants --node-name, or NODE_NAME");
+    NRTD_ASSIGN(api, ApiServer::Make(flags.api));
+    choices.emplace(*api, flags.node, flags.plugin.resource);
+  }
+  DevicePlugin plugin(flags.plugin, devices, metrics, choices ? &*choices : nullptr);
   std::unique_ptr<HttpServer> http;
   if (flags.http_port != 0) {
     NRTD_ASSIGN(http, HttpServer::Start(flags.http_port, 1, [&](const HttpRequest& request) {

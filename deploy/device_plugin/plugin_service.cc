@@ -2,11 +2,12 @@
 #include "deploy/device_plugin/plugin_service.h"
 
 #include <set>
+#include <utility>
 
 #include <fmt/ranges.h>
 
 #include "base/log.h"
-#include "deploy/device_plugin/neighbours.h"
+#include "deploy/cluster/neighbours.h"
 
 namespace nrtd::deploy {
 namespace {
@@ -16,8 +17,12 @@ constexpr const char* kDevices = "neuron_device_plugin_devices";
 
 }  // namespace
 
-PluginService::PluginService(NodeDevices& devices, Metrics& metrics)
-    : devices_(devices), metrics_(metrics), health_(devices.Health()), last_watch_(clock_.Now()) {
+PluginService::PluginService(NodeDevices& devices, Metrics& metrics, PodChoices* choices)
+    : devices_(devices),
+      metrics_(metrics),
+      choices_(choices),
+      health_(devices.Health()),
+      last_watch_(clock_.Now()) {
   metrics_.DeclareCounter(kAllocations);
   metrics_.DeclareGauge(kDevices, [this] {
     int64_t healthy = 0;
@@ -29,7 +34,29 @@ PluginService::PluginService(NodeDevices& devices, Metrics& metrics)
   });
 }
 
+void PluginService::TellHealthy() {
+  std::set<uint32_t> healthy;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [device, is_healthy] : health_)
+      if (is_healthy) healthy.insert(device);
+  }
+  if (told_ == healthy) return;
+  if (const auto told = choices_->TellHealthy(healthy)) {
+    told_ = healthy;
+    problem_.clear();
+  } else if (std::exchange(problem_, told.error().text) != told.error().text) {
+    Log(LogLevel::kWarning, "DevicePlugin", "the scheduler extender does not hear of devices: {}",
+        AsIs(problem_));
+  }
+}
+
 void PluginService::Refresh() {
+  LookAtDevices();
+  if (choices_ != nullptr) TellHealthy();
+}
+
+void PluginService::LookAtDevices() {
   auto health = devices_.Health();
   MutexLock lock(mutex_);
   if (health == health_) return;
@@ -100,6 +127,17 @@ grpc::Status PluginService::ListAndWatch(
   return grpc::Status::OK;
 }
 
+std::vector<uint32_t> PluginService::Choose(const std::set<uint32_t>& available,
+                                            const std::set<uint32_t>& required, uint32_t count) {
+  if (choices_ != nullptr) {
+    const auto chosen = choices_->For(available, required, count);
+    if (chosen && *chosen) return {(*chosen)->begin(), (*chosen)->end()};
+    Log(LogLevel::kWarning, "DevicePlugin", "the scheduler extender chose no {} devices: {}", count,
+        AsIs(chosen ? "no pod that waits has an annotation with free ones" : chosen.error().text));
+  }
+  return ChooseNeighbours(available, required, count);
+}
+
 grpc::Status PluginService::GetPreferredAllocation(
     grpc::ServerContext*, const v1beta1::PreferredAllocationRequest* request,
     v1beta1::PreferredAllocationResponse* response) {
@@ -111,8 +149,8 @@ grpc::Status PluginService::GetPreferredAllocation(
     if (container.allocation_size() < 0)
       return {grpc::StatusCode::INVALID_ARGUMENT, "allocation_size is negative"};
     auto& chosen = *response->add_container_responses();
-    for (const uint32_t device : ChooseNeighbours(
-             *available, *required, static_cast<uint32_t>(container.allocation_size())))
+    for (const uint32_t device :
+         Choose(*available, *required, static_cast<uint32_t>(container.allocation_size())))
       chosen.add_deviceids(NodeDevices::Name(device));
   }
   return grpc::Status::OK;

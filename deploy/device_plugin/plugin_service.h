@@ -8,21 +8,24 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "deploy/device_plugin/node_devices.h"
+#include "deploy/device_plugin/pod_choices.h"
 #include "http/metrics.h"
 #include "proto/kubelet/device_plugin.grpc.pb.h"
 
 namespace nrtd::deploy {
 
-// Threadsafe. `devices` and `metrics` outlive it.
+// Threadsafe. What it is made of outlives it.
 class PluginService final : public v1beta1::DevicePlugin::Service {
  public:
-  PluginService(NodeDevices& devices, Metrics& metrics);
+  // `choices`: null where no scheduler extender chooses devices.
+  PluginService(NodeDevices& devices, Metrics& metrics, PodChoices* choices);
 
-  // Looks at the devices, and tells the kubelet if anything changed.
+  // Looks at the devices, and tells the kubelet, and the extender, if anything changed.
   void Refresh();
   // When the last ListAndWatch ended, or this was made; nothing while one is open.
   std::optional<TimePoint> WithoutWatchSince();
@@ -42,10 +45,19 @@ class PluginService final : public v1beta1::DevicePlugin::Service {
 
  private:
   v1beta1::ListAndWatchResponse List() NRTD_REQUIRES(mutex_);
+  void LookAtDevices();
+  void TellHealthy();
+  // The devices that a container gets.
+  std::vector<uint32_t> Choose(const std::set<uint32_t>& available,
+                               const std::set<uint32_t>& required, uint32_t count);
   Result<std::set<uint32_t>> NumbersOf(const google::protobuf::RepeatedPtrField<std::string>& ids);
 
   NodeDevices& devices_;  // Health() by the thread that calls Refresh()
   Metrics& metrics_;
+  PodChoices* const choices_;
+  // By the thread that calls Refresh():
+  std::optional<std::set<uint32_t>> told_;  // healthy ones, to the extender
+  std::string problem_;                     // that was logged
   SteadyClock clock_;
   Mutex mutex_;
   CondVar changed_;

@@ -14,9 +14,9 @@
 
 #include <absl/synchronization/mutex.h>
 #include <fmt/format.h>
-#include <pthread.h>
 #include <unistd.h>
 
+#include "base/end_signals.h"
 #include "base/log.h"
 #include "serving/config/model_config.h"
 #include "serving/config/text_file.h"
@@ -32,16 +32,6 @@ constexpr auto kShutdownGrace = std::chrono::seconds(10);
 constexpr const char* kInferLatency = "/neuron/serving/infer_latency";
 constexpr const char* kBatchWait = "/tensorflow/serving/batching_session/queuing_latency";
 constexpr Buckets kBatchWaitBuckets{100, 1.2, 52};
-
-// SIGTERM and SIGINT are for sigwait() alone.
-sigset_t BlockSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  return signals;
-}
 
 // Before gRPC's first call.
 void TuneGrpc() {
@@ -151,7 +141,7 @@ Result<void> Serve(const Flags& flags, ModelManager& models, Metrics& metrics,
 }
 
 Result<void> LoadAndServe(const Flags& flags) {
-  const sigset_t signals = BlockSignals();
+  const sigset_t signals = BlockEndSignals();
   TuneGrpc();
   NRTD_TRY(CheckFlags(flags));
   NRTD_ASSIGN(auto options, NeuronOptions::FromEnvironment());

@@ -12,7 +12,9 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include "deploy/cluster/pods.h"
 #include "test/base/scratch_directory.h"
+#include "test/deploy/api_stand_in.h"
 #include "test/must.h"
 
 namespace nrtd::deploy {
@@ -65,7 +67,33 @@ class DevicePluginTest : public ::testing::Test {
     devices_.emplace(Must(NodeDevices::Find(options)));
     DevicePlugin::Options where;
     where.socket_folder = folder_.path();
-    plugin_.emplace(where, *devices_, metrics_);
+    plugin_.emplace(where, *devices_, metrics_, choices_ ? &*choices_ : nullptr);
+  }
+  // A scheduler extender chooses the devices of this node's pods.
+  void MakeWithExtender() {
+    api_.AddNode("here", 4);
+    client_ = Must(ApiServer::Make({api_.url(), "/nowhere"}));
+    choices_.emplace(*client_, "here", "aws.amazon.com/neuron");
+    Make("inf1.6xlarge");
+  }
+  void AddChosenPod(const std::string& name, const std::vector<uint32_t>& containers,
+                    const std::string& devices, const std::string& at) {
+    api_.AddPod(name, containers);
+    api_.Annotate(name, kChosenDevices, devices);
+    api_.Annotate(name, kChosenAt, at);
+    api_.Bind(name, "here");
+  }
+  std::vector<std::string> Preferred(const std::vector<std::string>& available, int count) {
+    v1beta1::PreferredAllocationRequest request;
+    auto& container = *request.add_container_requests();
+    for (const std::string& id : available) container.add_available_deviceids(id);
+    container.set_allocation_size(count);
+    v1beta1::PreferredAllocationResponse response;
+    grpc::ClientContext context;
+    const grpc::Status status = Stub()->GetPreferredAllocation(&context, request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    const auto& ids = response.container_responses(0).deviceids();
+    return {ids.begin(), ids.end()};
   }
   std::unique_ptr<v1beta1::DevicePlugin::Stub> Stub() {
     return v1beta1::DevicePlugin::NewStub(grpc::CreateChannel("unix:" + folder_.File("neuron.sock"),
@@ -89,6 +117,9 @@ class DevicePluginTest : public ::testing::Test {
   }
 
   ScratchDirectory folder_;
+  ApiStandIn api_;
+  std::unique_ptr<ApiServer> client_;
+  std::optional<PodChoices> choices_;
   Metrics metrics_;
   std::optional<NodeDevices> devices_;
   std::optional<DevicePlugin> plugin_;
@@ -193,6 +224,51 @@ TEST_F(DevicePluginTest, AllocateGivesAContainerTheNodesOfRealDevices) {
   // A device that goes away is unhealthy.
   std::filesystem::remove(folder_.File("dev/neuron1"));
   EXPECT_THAT(devices_->Health(), ElementsAre(Pair(0, true), Pair(1, false)));
+}
+
+TEST_F(DevicePluginTest, PrefersWhatTheExtenderHasChosen) {
+  MakeWithExtender();
+  const Kubelet kubelet(folder_.path());
+  plugin_->Tend();
+  AddChosenPod("later", {2}, "0,1", "20");
+  AddChosenPod("sooner", {2}, "2,3", "10");
+  AddChosenPod("running", {2}, "0,1", "5");
+  api_.SetPhase("running", "Running");
+  EXPECT_THAT(Preferred({"neuron0", "neuron1", "neuron2", "neuron3"}, 2),
+              ElementsAre("neuron2", "neuron3"));
+  // The kubelet has given those away: the other pod's turn.
+  EXPECT_THAT(Preferred({"neuron0", "neuron1"}, 2), ElementsAre("neuron0", "neuron1"));
+}
+
+TEST_F(DevicePluginTest, SharesAPodsDevicesAmongItsContainers) {
+  MakeWithExtender();
+  const Kubelet kubelet(folder_.path());
+  plugin_->Tend();
+  AddChosenPod("pod", {1, 2}, "1,2,3", "10");
+  EXPECT_THAT(Preferred({"neuron0", "neuron1", "neuron2", "neuron3"}, 1), ElementsAre("neuron1"));
+  EXPECT_THAT(Preferred({"neuron0", "neuron2", "neuron3"}, 2), ElementsAre("neuron2", "neuron3"));
+}
+
+TEST_F(DevicePluginTest, ChoosesItselfWhereTheExtenderHasNot) {
+  MakeWithExtender();
+  const Kubelet kubelet(folder_.path());
+  plugin_->Tend();
+  EXPECT_THAT(Preferred({"neuron0", "neuron2", "neuron3"}, 2), ElementsAre("neuron2", "neuron3"));
+  api_.Fail(500);
+  EXPECT_THAT(Preferred({"neuron0", "neuron2", "neuron3"}, 2), ElementsAre("neuron2", "neuron3"));
+}
+
+TEST_F(DevicePluginTest, TellsTheExtenderWhichDevicesAreHealthy) {
+  MakeWithExtender();
+  const Kubelet kubelet(folder_.path());
+  plugin_->Tend();
+  EXPECT_EQ(api_.node("here")["metadata"]["annotations"][kHealthyDevices], "0,1,2,3");
+  std::ofstream(folder_.File("unhealthy")) << "2\n";
+  api_.Fail(500);
+  plugin_->Tend();
+  api_.Fail(0);
+  plugin_->Tend();
+  EXPECT_EQ(api_.node("here")["metadata"]["annotations"][kHealthyDevices], "0,1,3");
 }
 
 TEST(NodeDevices, RefusesAnUnknownInstance) {

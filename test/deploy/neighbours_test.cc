@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "deploy/device_plugin/neighbours.h"
+#include "deploy/cluster/neighbours.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

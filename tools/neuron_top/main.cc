@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/end_signals.h"
 #include "tools/client/address.h"
 #include "tools/client/tool.h"
 #include "tools/neuron_top/snapshot.h"
@@ -24,19 +25,10 @@ struct Arguments {
   bool json = false;
 };
 
-sigset_t StopSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  return signals;
-}
-
 // False if a signal asked to stop.
-bool Sleep(double seconds) {
+bool Sleep(double seconds, const sigset_t& signals) {
   const auto whole = static_cast<time_t>(seconds);
   const timespec time{whole, static_cast<long>((seconds - static_cast<double>(whole)) * 1e9)};
-  const sigset_t signals = StopSignals();
   return sigtimedwait(&signals, nullptr, &time) < 0;
 }
 
@@ -62,16 +54,14 @@ void Show(const Arguments& arguments, const Sample& before, const Sample& after)
 }
 
 Result<void> Run(const Arguments& arguments) {
-  // Blocked before gRPC starts its threads, which inherit it: only Sleep() takes these signals.
-  const sigset_t signals = StopSignals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  const sigset_t signals = BlockEndSignals();
 
   NRTD_ASSIGN(const std::string address, client::ResolveAddress(arguments.address));
   NRTD_ASSIGN(client::Daemon daemon, client::Daemon::Connect(address));
   SteadyClock clock;
   const double interval = arguments.interval_s.value_or(arguments.once ? kOnceInterval : kInterval);
   NRTD_ASSIGN(Sample before, TakeSample(daemon, clock));
-  while (Sleep(interval)) {
+  while (Sleep(interval, signals)) {
     NRTD_ASSIGN(Sample after, TakeSample(daemon, clock));
     Show(arguments, before, after);
     if (arguments.once) break;

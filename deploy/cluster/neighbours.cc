@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "deploy/device_plugin/neighbours.h"
+#include "deploy/cluster/neighbours.h"
 
 #include <optional>
 
@@ -49,6 +49,12 @@ std::vector<uint32_t> ChooseNeighbours(const std::set<uint32_t>& available,
     others.insert(device);
   }
   return {others.begin(), others.end()};
+}
+
+uint32_t LengthOfRun(const std::set<uint32_t>& devices, uint32_t device) {
+  for (const Run& run : RunsOf(devices))
+    if (device >= run.first && device - run.first < run.length) return run.length;
+  return 0;
 }
 
 }  // namespace nrtd::deploy

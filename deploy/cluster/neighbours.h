@@ -14,4 +14,7 @@ namespace nrtd::deploy {
 std::vector<uint32_t> ChooseNeighbours(const std::set<uint32_t>& available,
                                        const std::set<uint32_t>& required, uint32_t count);
 
+// How many of `devices` stand in a row with `device`, itself one of them.
+uint32_t LengthOfRun(const std::set<uint32_t>& devices, uint32_t device);
+
 }  // namespace nrtd::deploy

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// k8s-neuron-scheduler: Kubernetes' scheduler asks it where pods that want devices may run.
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/end_signals.h"
+#include "base/log.h"
+#include "deploy/scheduler_extender/extender.h"
+#include "http/http_server.h"
+
+namespace nrtd::deploy {
+namespace {
+
+using nlohmann::json;
+
+struct Flags {
+  uint16_t port = 12345;
+  std::string resource = "aws.amazon.com/neuron";
+  ApiServer::Options api;
+};
+
+void Declare(CLI::App& app, Flags& flags) {
+  app.add_option("--port", flags.port,
+                 "TCP port of /filter, /prioritize, /bind, /healthz, /metrics")
+      ->envname("PORT")
+      ->capture_default_str();
+  app.add_option("--resource", flags.resource, "The resource's name")->capture_default_str();
+  app.add_option("--api-server", flags.api.url, "The API server's URL; otherwise as in every pod");
+  app.add_option("--service-account", flags.api.account, "Folder with token and ca.crt")
+      ->capture_default_str();
+  app.set_version_flag("--version", "k8s-neuron-scheduler (neuron-rtd " NRTD_VERSION ")");
+}
+
+HttpAnswer AnswerCall(const HttpRequest& request, Extender& extender) {
+  const json arguments = json::parse(request.body, nullptr, /*allow_exceptions=*/false);
+  if (!arguments.is_object()) return ErrorPage(400, "Bad Request");
+  json answer;
+  if (request.target == "/filter") {
+    answer = extender.Filter(arguments);
+  } else if (request.target == "/prioritize") {
+    answer = extender.Prioritize(arguments);
+  } else {
+    answer = extender.Bind(arguments);
+  }
+  return {200, "application/json", answer.dump(-1, ' ', false, json::error_handler_t::replace)};
+}
+
+HttpAnswer Answer(const HttpRequest& request, Extender& extender, const Metrics& metrics) {
+  const bool is_call =
+      request.target == "/filter" || request.target == "/prioritize" || request.target == "/bind";
+  if (is_call && request.method == "POST") return AnswerCall(request, extender);
+  if (is_call || request.method != "GET") return ErrorPage(405, "Method Not Allowed");
+  if (request.target == "/metrics") return {200, "text/plain; version=0.0.4", metrics.Page()};
+  if (request.target == "/healthz") return {200, "text/plain", "ok\n"};
+  return ErrorPage(404, "Not Found");
+}
+
+Result<void> Serve(const Flags& flags) {
+  const sigset_t signals = BlockEndSignals();
+  NRTD_ASSIGN(const std::unique_ptr<ApiServer> api, ApiServer::Make(flags.api));
+  Metrics metrics;
+  Extender extender(*api, flags.resource, metrics);
+  constexpr unsigned kThreads = 4;  // one that binds keeps no other from filtering
+  NRTD_ASSIGN(const auto http,
+              HttpServer::Start(flags.port, kThreads, [&](const HttpRequest& request) {
+                return Answer(request, extender, metrics);
+              }));
+  Log(LogLevel::kInfo, "Scheduler", "answering the scheduler at port {}", http->port());
+  int signal = 0;
+  sigwait(&signals, &signal);
+  Log(LogLevel::kInfo, "Scheduler", "ending");
+  return {};
+}
+
+int Run(int argc, char** argv) {
+  CLI::App app("Tells Kubernetes' scheduler which nodes have devices next to each other.",
+               "k8s-neuron-scheduler");
+  Flags flags;
+  Declare(app, flags);
+  CLI11_PARSE(app, argc, argv);
+  LogOptions log;
+  log.console = true;
+  log.syslog = false;
+  InitLog(log);
+  if (const auto served = Serve(flags); !served) {
+    fmt::print(stderr, "k8s-neuron-scheduler: {}\n", served.error().text);
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace nrtd::deploy
+
+int main(int argc, char** argv) {
+  try {
+    return nrtd::deploy::Run(argc, argv);
+  } catch (const std::exception& problem) {
+    std::fprintf(stderr, "k8s-neuron-scheduler: %s\n", problem.what());
+    return 1;
+  }
+}
