@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <future>
 #include <list>
 #include <optional>
@@ -32,6 +33,15 @@ using asio::ip::tcp;
 using ErrorCode = boost::system::error_code;
 
 constexpr const char* kServer = "neuron-rtd";
+
+// "Wed, 06 Jun 2018 23:20:12 GMT"
+std::string HttpDate() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  return {text, std::strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &parts)};
+}
 
 // Nothing for what is no gzip, or more than a body may have.
 std::optional<std::string> Unzipped(const std::string& body) {
@@ -246,6 +256,7 @@ void Connection::Write(HttpAnswer answer, bool keep_alive) {
   if (answer.code == 429 || answer.code == 499) response_.reason("Client Error");
   response_.set(http::field::server, kServer);
   response_.set(http::field::content_type, answer.content_type);
+  response_.set(http::field::date, HttpDate());
   response_.keep_alive(keep_alive && !closing_);
   response_.content_length(answer.body.size());
   if (parser_->get().method() != http::verb::head) response_.body() = std::move(answer.body);

@@ -7,6 +7,13 @@ set -euo pipefail
 folder=$(mkdir -p "$1" && readlink -f "$1")
 programs=(kubelet kube-apiserver kube-scheduler kube-controller-manager "${@:2}")  # and kubectl, as Debian built it
 
+# What was built in another way is built again.
+readonly recipe=2
+if [ "$(cat "$folder/recipe" 2>/dev/null)" != "$recipe" ]; then
+  rm -f "${programs[@]/#/$folder/}"
+  echo "$recipe" >"$folder/recipe"
+fi
+
 is_complete() {
   local program
   for program in "${programs[@]}" kubectl; do [ -x "$folder/$program" ] || return 1; done
@@ -30,6 +37,12 @@ if [ -s "$work/more.sources" ]; then cp "$work/more.sources" "$work/parts/more.s
 apt-get "${apt_options[@]}" update >"$work/apt.log" 2>&1 || { tail -n 5 "$work/apt.log" >&2; exit 1; }
 apt-get "${apt_options[@]}" source --download-only kubernetes >>"$work/apt.log" 2>&1 || { tail -n 5 "$work/apt.log" >&2; exit 1; }
 dpkg-source -x kubernetes_*.dsc tree >>"$work/apt.log" 2>&1
+
+# Kubernetes 1.20 brings a reflect2 that takes Go's maps for those before 1.18: the API server dies of custom resources.
+apt-get "${apt_options[@]}" download golang-github-modern-go-reflect2-dev >>"$work/apt.log" 2>&1 || { tail -n 5 "$work/apt.log" >&2; exit 1; }
+dpkg-deb -x golang-github-modern-go-reflect2-dev_*.deb reflect2
+rm -r tree/vendor/github.com/modern-go/reflect2
+cp -r reflect2/usr/share/gocode/src/github.com/modern-go/reflect2 tree/vendor/github.com/modern-go/
 
 cd tree
 mkdir -p .go/src/k8s.io

@@ -4,6 +4,7 @@
 #   cluster_start_proxy                kube-proxy, which makes a service's address lead somewhere (for that alone PROGRAMS has it)
 #   cluster_start_kubelet              again, after cluster_kill kubelet
 #   cluster_start_scheduler OPTION...  with other options, after cluster_kill kube-scheduler
+#   cluster_show_dead                  what programs said last that have ended by themselves
 #   cluster_stop                       stops it and takes away what it made outside of its folder
 # Afterwards `kubectl` is a function that talks to it.
 
@@ -20,6 +21,15 @@ cluster_run() {
   shift
   "$@" >"$cluster_folder/log/$name.log" 2>&1 &
   echo $! >"$cluster_folder/run/$name.pid"
+}
+
+# What those said last that have ended by themselves.
+cluster_show_dead() {
+  local file name
+  for file in "$cluster_folder"/run/*.pid; do
+    name=$(basename "$file" .pid)
+    kill -0 "$(cat "$file")" 2>/dev/null || { echo "--- $name has ended:"; grep -m1 -A5 -E '^(fatal error|panic):' "$cluster_folder/log/$name.log" || tail -n 5 "$cluster_folder/log/$name.log"; } | cut -c1-300
+  done
 }
 
 cluster_await() {

@@ -52,6 +52,7 @@ clean_up() {
     done
   fi
   if [ "$status" != 0 ] && [ -n "$cluster_folder" ]; then
+    cluster_show_dead
     kubectl get pods --all-namespaces -o wide
     kubectl get events --sort-by=.lastTimestamp | tail -n 15
     kubectl logs -l app=eks-neuron-test --all-containers --tail 10

@@ -174,16 +174,19 @@ bool ModelManager::AwaitLoaded(TimePoint deadline) {
   return IsSettled();
 }
 
+void ModelManager::ForgetLoad(Version& version) {
+  version.anew = version.anew || version.servable != nullptr;
+  version.attempts = 0;
+  version.next_attempt = {};
+  version.status.state = Status::START;
+  version.status.error.clear();
+}
+
 void ModelManager::LoadAnew() {
   MutexLock lock(mutex_);
   for (auto& [name, model] : models_) {
     for (auto& [number, version] : model.versions) {
-      if (version.servable == nullptr && !version.anew && !version.wanted) continue;
-      version.anew = version.anew || version.servable != nullptr;
-      version.attempts = 0;
-      version.next_attempt = {};
-      version.status.state = Status::START;
-      version.status.error.clear();
+      if (version.servable != nullptr || version.anew || version.wanted) ForgetLoad(version);
     }
   }
   anew_ = true;
@@ -196,7 +199,11 @@ void ModelManager::DropAll() {
   MutexLock lock(mutex_);
   anew_ = false;
   for (auto& [name, model] : models_) {
-    for (auto& [number, version] : model.versions) doomed.push_back(std::move(version.servable));
+    for (auto& [number, version] : model.versions) {
+      // One that was being loaded when the networks went is no better.
+      if (version.servable != nullptr) ForgetLoad(version);
+      doomed.push_back(std::move(version.servable));
+    }
   }
   lock.Unlock();
 }
@@ -293,8 +300,10 @@ ModelManager::Step ModelManager::NextStep() {
     // The highest first: it is what most ask for.
     for (auto entry = model.versions.rbegin(); entry != model.versions.rend(); ++entry) {
       Version& version = entry->second;
-      if (version.wanted && version.servable == nullptr &&
-          version.attempts <= options_.load_retries && version.next_attempt <= now) {
+      // Also one that only stays until the wanted one is available.
+      const bool stays = version.wanted || (version.anew && !available && model.listed);
+      if (stays && version.servable == nullptr && version.attempts <= options_.load_retries &&
+          version.next_attempt <= now) {
         version.status.state = Status::LOADING;
         return {Step::Kind::kLoad, name, entry->first,
                 model.source.base_path + "/" + fmt::to_string(entry->first)};

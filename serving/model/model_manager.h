@@ -116,6 +116,8 @@ class ModelManager {
   Result<void> CheckLabels(const ModelSource& source) const NRTD_REQUIRES(mutex_);
   void Run();
   void LookAtFolders();
+  // As if it had never been loaded; requests wait for one that was.
+  static void ForgetLoad(Version& version);
   void DropAll();
   Step NextStep() NRTD_REQUIRES(mutex_);
   void Load(const Step& step);

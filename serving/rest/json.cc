@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include <absl/strings/escaping.h>
 #include <rapidjson/error/en.h>
 #include <rapidjson/prettywriter.h>
 
@@ -123,30 +124,8 @@ bool IsBase64(const rapidjson::Value& value) {
 
 Result<std::string> DecodeBase64(std::string_view text) {
   std::string bytes;
-  uint32_t bits = 0;
-  int have = 0;
-  bool ended = false;
-  for (const char c : text) {
-    if (c == ' ' || (c >= '\t' && c <= '\r')) continue;
-    if (c == '=') {
-      ended = true;
-      continue;
-    }
-    const int digit = c >= 'A' && c <= 'Z'   ? c - 'A'
-                      : c >= 'a' && c <= 'z' ? c - 'a' + 26
-                      : c >= '0' && c <= '9' ? c - '0' + 52
-                      : c == '+'             ? 62
-                      : c == '/'             ? 63
-                                             : -1;
-    if (digit < 0 || ended) return Fail(Nerr::kInvalid, "Unable to base64 decode");
-    bits = (bits << 6) | static_cast<uint32_t>(digit);
-    have += 6;
-    if (have < 8) continue;
-    have -= 8;
-    bytes += static_cast<char>((bits >> have) & 0xff);
-  }
-  if (have >= 6) return Fail(Nerr::kInvalid, "Unable to base64 decode");
-  return bytes;
+  if (absl::Base64Unescape({text.data(), text.size()}, &bytes)) return bytes;
+  return Fail(Nerr::kInvalid, "Unable to base64 decode");
 }
 
 std::string DecimalText(float value) {

@@ -157,6 +157,9 @@ int HttpCode(StatusCode code) {
 }
 
 HttpAnswer RestApi::Answer(const HttpRequest& request) {
+  constexpr std::string_view kMethods[] = {"GET", "POST", "HEAD", "PUT", "DELETE"};
+  if (std::find(std::begin(kMethods), std::end(kMethods), request.method) == std::end(kMethods))
+    return ErrorPage(501, "Not Implemented");
   const std::string path = request.target.substr(0, request.target.find('?'));
   if (!options_.metrics_path.empty() && path == options_.metrics_path) {
     if (path == request.target) return {200, "text/plain", metrics_.Page()};

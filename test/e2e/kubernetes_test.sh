@@ -37,9 +37,10 @@ clean_up() {
   set +e
   [ -z "$load_pid" ] || kill "$load_pid" 2>/dev/null
   if [ "$status" != 0 ] && [ -n "$cluster_folder" ]; then
+    cluster_show_dead
     kubectl get pods --all-namespaces -o wide
     kubectl get events --sort-by=.lastTimestamp | tail -n 20
-    kubectl logs -l app=eks-neuron-test --all-containers --tail 15 | cut -c1-300
+    kubectl logs -l app=eks-neuron-test --all-containers --prefix --tail 15 | sed 's/.*\r//' | cut -c1-300
   fi
   say "Cleaning up"
   cluster_stop
@@ -109,7 +110,7 @@ stop_load() {
   kill "$load_pid" && wait "$load_pid" || die "the clients ended badly: $(tail -n 3 "$work/load.log")"
   load_pid=
   failed=$(sed -n 's/.* requests, \([0-9]*\) failed.*/\1/p' "$work/load.log")
-  [ "$failed" -le "$allowed" ] || die "more than $allowed requests failed: $(tail -n 6 "$work/load.log")"
+  [ "$failed" -le "$allowed" ] || die "more than $allowed requests failed: $(tail -n 12 "$work/load.log")"
   ok "clients: $(tail -n 1 "$work/load.log")"
 }
 

@@ -60,6 +60,7 @@ def ask(arguments, messages, request, counts, ending):
                     failure = "an answer without logits"
             except grpc.RpcError as error:
                 failure = f"{error.code().name}: {error.details()}"
+                print(f"{time.strftime('%H:%M:%S')} after {time.monotonic() - start:.1f} s: {failure}", flush=True)
                 ending.wait(0.1)
             counts.add(time.monotonic() - start, failure)
 

@@ -24,6 +24,7 @@ namespace {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
+using ::testing::ContainsRegex;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -86,6 +87,9 @@ TEST_F(HttpServerTest, AnswersARequestOfAnyForm) {
                   "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"),
               EndsWith("\r\n\r\nPOST /x abc"));
   EXPECT_THAT(Ask("GET /x HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 200 OK\r\n"));
+  EXPECT_THAT(
+      Ask("GET /x HTTP/1.0\r\n\r\n"),
+      ContainsRegex("\r\nDate: [A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT\r\n"));
   EXPECT_THAT(Ask("HEAD /x HTTP/1.1\r\nConnection: close\r\n\r\n"), EndsWith("\r\n\r\n"));
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serving/model/model_manager.h"
 
+#include <atomic>
 #include <filesystem>
+#include <functional>
 #include <set>
 
 #include <gmock/gmock.h>
@@ -32,6 +34,8 @@ class ModelManagerTest : public ::testing::Test {
   Result<std::shared_ptr<const Servable>> Load(const std::string& model, int64_t version) {
     MutexLock lock(mutex_);
     if (broken_.contains(version)) return Fail(Nerr::kInvalid, "version {} is broken", version);
+    ++loads_;
+    if (while_loading_) std::exchange(while_loading_, nullptr)();
     auto servable = std::make_shared<Servable>();
     servable->model = model;
     servable->version = version;
@@ -65,6 +69,8 @@ class ModelManagerTest : public ::testing::Test {
   ScratchDirectory folder_;
   Mutex mutex_;
   std::set<int64_t> broken_ NRTD_GUARDED_BY(mutex_);
+  std::atomic<int> loads_ = 0;           // that went well
+  std::function<void()> while_loading_;  // once
   std::unique_ptr<ModelManager> manager_;
 };
 
@@ -140,6 +146,28 @@ TEST_F(ModelManagerTest, RequestsWaitWhileNetworksAreLoadedAnew) {
     broken_.clear();
   }
   manager_->LoadAnew();
+  EXPECT_EQ(Served(), 1);
+}
+
+TEST_F(ModelManagerTest, AVersionThatABrokenOneWasToReplaceIsLoadedAnew) {
+  AddVersion(1);
+  Serve();
+  {
+    MutexLock lock(mutex_);
+    broken_.insert(2);
+  }
+  AddVersion(2);
+  Await([&] { return manager_->Status("m").size() == 2 && manager_->Status("m")[0].error != ""; });
+  manager_->LoadAnew();
+  EXPECT_EQ(Served(), 1);
+  EXPECT_EQ(loads_, 2);
+}
+
+TEST_F(ModelManagerTest, NetworksThatGoWhileTheirModelIsLoadedAreLoadedAgain) {
+  AddVersion(1);
+  while_loading_ = [this] { manager_->LoadAnew(); };
+  Serve();
+  Await([&] { return loads_ == 2; });
   EXPECT_EQ(Served(), 1);
 }
 

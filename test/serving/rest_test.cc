@@ -162,6 +162,7 @@ TEST_F(RestTest, AnswersErrorsAsTheOriginal) {
   const Answer method = Ask(http::verb::put, "/v1/models/digits");
   EXPECT_EQ(method.code, 400U);
   EXPECT_THAT(method.body, HasSubstr("Malformed request: PUT /v1/models/digits"));
+  EXPECT_EQ(Ask(http::verb::options, "/v1/models/digits").code, 501U);
   const Answer elsewhere = Ask(http::verb::get, "/index.html");
   EXPECT_EQ(elsewhere.code, 404U);
   EXPECT_EQ(elsewhere.type, "text/html");
