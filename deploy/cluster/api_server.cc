@@ -66,8 +66,8 @@ class CurlApiServer final : public ApiServer {
 
 // What went wrong, out of the answer's Status if it is one.
 std::string ReasonOf(const std::string& body) {
-  const json status = json::parse(body, nullptr, /*allow_exceptions=*/false);
-  if (TextAt(status, {"kind"}) == "Status") return TextAt(status, {"message"});
+  const auto status = ParseObject(body);
+  if (status && TextAt(*status, {"kind"}) == "Status") return TextAt(*status, {"message"});
   return body.substr(0, kMostText);
 }
 
@@ -110,27 +110,28 @@ Result<json> CurlApiServer::Ask(const std::string& method, const std::string& pa
     return Fail(http == 404 ? Nerr::kInvalidHandle : Nerr::kInvalid,
                 "the API server refuses {} {}: {}: {}", method, path, http, ReasonOf(answer));
   }
-  json parsed = json::parse(answer, nullptr, /*allow_exceptions=*/false);
-  if (parsed.is_object()) return parsed;
-  return Fail(Nerr::kFail, "{} {}: {} did not answer with a JSON object", method, path, url_);
+  return ParseObject(answer).map_error([&](Error error) {
+    error.code = Nerr::kFail;
+    return std::move(error).In(fmt::format("{} {}: the answer of {}", method, path, url_));
+  });
 }
 
 }  // namespace
 
-Result<std::vector<json>> ApiServer::List(const std::string& path) {
-  std::vector<json> items;
+Result<void> ApiServer::ForEach(const std::string& path,
+                                const std::function<void(const json&)>& visit) {
   std::string more;
   do {
     NRTD_ASSIGN(
-        json page,
+        const json page,
         Get(fmt::format("{}&limit={}{}", path, kPage, more.empty() ? "" : "&continue=") + more));
-    const auto found = page.find("items");
-    if (found == page.end() || !found->is_array())
+    const json& items = At(page, {"items"});
+    if (!items.is_array())
       return Fail(Nerr::kFail, "the API server answered {} without items", path);
-    for (json& item : *found) items.push_back(std::move(item));
+    for (const json& item : items) visit(item);
     more = TextAt(page, {"metadata", "continue"});
   } while (!more.empty());
-  return items;
+  return {};
 }
 
 Result<std::unique_ptr<ApiServer>> ApiServer::Make(const Options& options) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -28,8 +28,10 @@ class ApiServer {
   // Errors: kFail where nothing answers, kInvalidHandle for what is not there (404), kInvalid for
   // everything else that the server refuses, with its reason.
   virtual Result<nlohmann::json> Get(const std::string& path) = 0;
-  // All items of a list, page by page. `path` has a query, if only an empty one.
-  Result<std::vector<nlohmann::json>> List(const std::string& path);
+  // Calls `visit` with each item of a list, which comes page by page. `path` has a query, if only
+  // an empty one.
+  Result<void> ForEach(const std::string& path,
+                       const std::function<void(const nlohmann::json&)>& visit);
   // Changes what `changes` names and leaves the rest (RFC 7396).
   virtual Result<void> Patch(const std::string& path, const nlohmann::json& changes) = 0;
   virtual Result<void> Create(const std::string& path, const nlohmann::json& object) = 0;

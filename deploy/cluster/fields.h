@@ -9,7 +9,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
+
 namespace nrtd::deploy {
+
+// An object out of its text. kInvalid for anything else, and for one that is nested deeper than any
+// of Kubernetes'.
+Result<nlohmann::json> ParseObject(std::string_view text);
 
 using Path = std::initializer_list<std::string_view>;
 

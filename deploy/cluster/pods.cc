@@ -29,7 +29,25 @@ uint32_t CountAt(const json& object, Path path) {
 }  // namespace
 
 uint32_t Pod::wanted() const {
+  const uint32_t most_before = before.empty() ? 0 : *std::max_element(before.begin(), before.end());
   return std::max(most_before, std::accumulate(containers.begin(), containers.end(), uint32_t{0}));
+}
+
+bool Pod::Asks(uint32_t count) const {
+  return std::count(containers.begin(), containers.end(), count) > 0 ||
+         std::count(before.begin(), before.end(), count) > 0;
+}
+
+std::string PodsOfNode(const std::string& node) {
+  return fmt::format("/api/v1/pods?fieldSelector=spec.nodeName%3D{}", node);
+}
+
+bool IsObjectName(const std::string& name) {
+  constexpr size_t kLongest = 253;
+  return !name.empty() && name.size() <= kLongest &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+         });
 }
 
 Result<std::set<uint32_t>> ParseDevices(const std::string& text) {
@@ -64,8 +82,10 @@ Pod ParsePod(const json& pod, const std::string& resource) {
     if (count > 0) parsed.containers.push_back(count);
   }
   for (const json& container : At(pod, {"spec", "initContainers"})) {
-    parsed.most_before =
-        std::max(parsed.most_before, CountAt(container, {"resources", "limits", resource}));
+    const uint32_t count = CountAt(container, {"resources", "limits", resource});
+    // One that is restarted always goes on beside the others.
+    const bool goes_on = TextAt(container, {"restartPolicy"}) == "Always";
+    if (count > 0) (goes_on ? parsed.containers : parsed.before).push_back(count);
   }
   if (auto chosen = ParseDevices(TextAt(pod, {"metadata", "annotations", kChosenDevices})))
     parsed.chosen = std::move(*chosen);

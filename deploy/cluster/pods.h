@@ -27,13 +27,16 @@ struct Pod {
   std::string uid;
   std::string node;  // empty: it is not bound to one
   bool is_pending = false;
-  // How many devices each container asks for that asks for any.
+  // How many devices each container asks for that asks for any: those that run together, and those
+  // that run before, one after the other.
   std::vector<uint32_t> containers;
-  uint32_t most_before = 0;  // that a container asks for that runs before those
+  std::vector<uint32_t> before;
   std::set<uint32_t> chosen;
   int64_t chosen_at = 0;
 
   uint32_t wanted() const;
+  // Whether a container asks for exactly so many.
+  bool Asks(uint32_t count) const;
   // "default/bert-5c7"
   std::string FullName() const { return space + "/" + name; }
 };
@@ -44,6 +47,11 @@ std::string DevicesText(const std::set<uint32_t>& devices);
 
 // Out of a pod as the API server gives it. An annotation that is not understood counts as none.
 Pod ParsePod(const nlohmann::json& pod, const std::string& resource);
+
+// The path of the list of a node's pods.
+std::string PodsOfNode(const std::string& node);
+// Whether an object could have this name: 'a' to 'z', digits, '-' and '.', 253 at most.
+bool IsObjectName(const std::string& name);
 
 // A pod that has ended holds no devices.
 bool HasEnded(const nlohmann::json& pod);

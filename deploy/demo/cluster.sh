@@ -136,8 +136,12 @@ cluster_start_kubelet() {
   cluster_await kubelet sh -c '"$1" --kubeconfig "$2" get nodes | grep -q " Ready "' - "$p/kubectl" "$f/kubeconfig"
 }
 
-# The connection tracker's limits stay the machine's.
+# The connection tracker's limits stay the machine's; what kube-proxy sets besides is set back by cluster_stop.
 cluster_start_proxy() {
+  local name
+  for name in net.ipv4.conf.all.route_localnet net.bridge.bridge-nf-call-iptables; do
+    sysctl -e "$name" 2>/dev/null | tr -d ' ' >>"$cluster_folder/sysctls" || true
+  done
   cluster_run kube-proxy "$cluster_programs/kube-proxy" --kubeconfig "$cluster_folder/kubeconfig" --hostname-override localhost \
     --proxy-mode iptables --cluster-cidr "$cluster_subnet" --conntrack-max-per-core 0 --conntrack-tcp-timeout-established 0 \
     --conntrack-tcp-timeout-close-wait 0 --healthz-bind-address 127.0.0.1:10256 --metrics-bind-address 127.0.0.1:10249
@@ -167,6 +171,7 @@ cluster_stop() {
   if [ -e "$f/run/kube-proxy.pid" ]; then
     cluster_kill kube-proxy
     "$cluster_programs/kube-proxy" --cleanup >"$f/log/kube-proxy-cleanup.log" 2>&1 || true
+    xargs -r -n 1 sysctl -q -w <"$f/sysctls" 2>/dev/null || true
   fi
   for id in kube-controller-manager kube-scheduler kube-apiserver etcd containerd; do cluster_kill "$id"; done
   pkill -KILL -f "containerd-shim.*$f/run/containerd.sock" 2>/dev/null || true

@@ -68,21 +68,16 @@ clean_up() {
 
 check_machine() {
   [ "$(id -u)" = 0 ] || die "containers with huge pages take root"
-  local tool tools=(runc podman debootstrap npm openssl jq) port ports=("$client_port")
-  if [ -z "$by_podman" ]; then
-    tools+=(etcd containerd ctr docker-registry socat gcc ip)
-    ports+=(5000 6443)
-  else
-    ports+=(8500 9001 8501)
-  fi
+  local tool tools=(runc podman debootstrap npm openssl jq)
+  if [ -z "$by_podman" ]; then tools+=(etcd containerd ctr docker-registry socat gcc ip); fi
   for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null || die "$tool is missing; ./dev demo-eks installs it"
   done
-  for port in "${ports[@]}"; do
-    ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || die "port $port is taken, and the demonstration needs it"
-  done
-  [ -z "$by_podman" ] || return 0
-  [ ! -e /var/lib/kubelet/pods ] || die "/var/lib/kubelet/pods is there: does this machine belong to a cluster?"
+  if [ -z "$by_podman" ]; then
+    check_for_cluster "$client_port"
+  else
+    check_ports "$client_port" 8500 9001 8501
+  fi
 }
 
 deploy() {

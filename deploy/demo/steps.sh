@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced: the steps that the demonstration and its test in a cluster (test/e2e/kubernetes_test.sh) share. In the order of their
 # use; each one says what is wrong by `die`.
+#   check_ports     that nobody has them
+#   check_for_cluster   that this machine belongs to none, and that nobody has its ports, nor those that are named
 #   make_model      $model (bert-large, bert-base, bert-small) as a SavedModel, in the bucket that the published manifest names
 #   make_images     of what `./dev build` made, and of the S3 server
 #   push_images     to a registry on loopback, which they start
@@ -14,6 +16,18 @@ readonly bucket=jsimon-inf1-demo
 readonly bin=build/release/bin
 images=(neuron-rtd tensorflow-model-server-neuron neuron-device-plugin)  # and others that are added before make_images
 registry_pid=
+
+check_ports() {
+  local port
+  for port; do
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || die "port $port is taken, and is needed here"
+  done
+}
+
+check_for_cluster() {
+  check_ports 5000 6443 "$@"
+  [ ! -e /var/lib/kubelet/pods ] || die "/var/lib/kubelet/pods is there: does this machine belong to a cluster?"
+}
 
 make_model() {
   local onnx=build/models/$model.onnx folder=build/models/$model-saved

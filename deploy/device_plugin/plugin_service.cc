@@ -41,9 +41,12 @@ void PluginService::TellHealthy() {
     for (const auto& [device, is_healthy] : health_)
       if (is_healthy) healthy.insert(device);
   }
-  if (told_ == healthy) return;
+  // Again now and then: somebody may have made the node anew.
+  constexpr auto kAgain = std::chrono::minutes(1);
+  if (told_ == healthy && clock_.Now() - told_at_ < kAgain) return;
   if (const auto told = choices_->TellHealthy(healthy)) {
     told_ = healthy;
+    told_at_ = clock_.Now();
     problem_.clear();
   } else if (std::exchange(problem_, told.error().text) != told.error().text) {
     Log(LogLevel::kWarning, "DevicePlugin", "the scheduler extender does not hear of devices: {}",
@@ -127,15 +130,12 @@ grpc::Status PluginService::ListAndWatch(
   return grpc::Status::OK;
 }
 
-std::vector<uint32_t> PluginService::Choose(const std::set<uint32_t>& available,
-                                            const std::set<uint32_t>& required, uint32_t count) {
-  if (choices_ != nullptr) {
-    const auto chosen = choices_->For(available, required, count);
-    if (chosen && *chosen) return {(*chosen)->begin(), (*chosen)->end()};
-    Log(LogLevel::kWarning, "DevicePlugin", "the scheduler extender chose no {} devices: {}", count,
-        AsIs(chosen ? "no pod that waits has an annotation with free ones" : chosen.error().text));
-  }
-  return ChooseNeighbours(available, required, count);
+Result<std::set<uint32_t>> PluginService::Choose(const std::set<uint32_t>& available,
+                                                 const std::set<uint32_t>& required,
+                                                 uint32_t count) {
+  if (choices_ != nullptr) return choices_->For(available, required, count);
+  const std::vector<uint32_t> chosen = ChooseNeighbours(available, required, count);
+  return std::set<uint32_t>(chosen.begin(), chosen.end());
 }
 
 grpc::Status PluginService::GetPreferredAllocation(
@@ -148,10 +148,14 @@ grpc::Status PluginService::GetPreferredAllocation(
     if (!required) return {grpc::StatusCode::INVALID_ARGUMENT, required.error().text};
     if (container.allocation_size() < 0)
       return {grpc::StatusCode::INVALID_ARGUMENT, "allocation_size is negative"};
+    const auto devices =
+        Choose(*available, *required, static_cast<uint32_t>(container.allocation_size()));
+    if (!devices) {
+      Log(LogLevel::kWarning, "DevicePlugin", "{}", AsIs(devices.error().text));
+      return {grpc::StatusCode::UNAVAILABLE, devices.error().text};
+    }
     auto& chosen = *response->add_container_responses();
-    for (const uint32_t device :
-         Choose(*available, *required, static_cast<uint32_t>(container.allocation_size())))
-      chosen.add_deviceids(NodeDevices::Name(device));
+    for (const uint32_t device : *devices) chosen.add_deviceids(NodeDevices::Name(device));
   }
   return grpc::Status::OK;
 }

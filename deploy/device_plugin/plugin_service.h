@@ -8,7 +8,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <vector>
 
 #include "base/clock.h"
 #include "base/mutex.h"
@@ -48,8 +47,8 @@ class PluginService final : public v1beta1::DevicePlugin::Service {
   void LookAtDevices();
   void TellHealthy();
   // The devices that a container gets.
-  std::vector<uint32_t> Choose(const std::set<uint32_t>& available,
-                               const std::set<uint32_t>& required, uint32_t count);
+  Result<std::set<uint32_t>> Choose(const std::set<uint32_t>& available,
+                                    const std::set<uint32_t>& required, uint32_t count);
   Result<std::set<uint32_t>> NumbersOf(const google::protobuf::RepeatedPtrField<std::string>& ids);
 
   NodeDevices& devices_;  // Health() by the thread that calls Refresh()
@@ -57,7 +56,8 @@ class PluginService final : public v1beta1::DevicePlugin::Service {
   PodChoices* const choices_;
   // By the thread that calls Refresh():
   std::optional<std::set<uint32_t>> told_;  // healthy ones, to the extender
-  std::string problem_;                     // that was logged
+  TimePoint told_at_;
+  std::string problem_;  // that was logged
   SteadyClock clock_;
   Mutex mutex_;
   CondVar changed_;

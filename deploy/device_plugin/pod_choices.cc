@@ -6,40 +6,65 @@
 #include <tuple>
 #include <vector>
 
+#include "deploy/cluster/neighbours.h"
 #include "deploy/cluster/pods.h"
 
 namespace nrtd::deploy {
+namespace {
 
-Result<std::optional<std::set<uint32_t>>> PodChoices::For(const std::set<uint32_t>& available,
-                                                          const std::set<uint32_t>& required,
-                                                          uint32_t count) {
-  NRTD_ASSIGN(const auto items,
-              api_.List(fmt::format("/api/v1/pods?fieldSelector=spec.nodeName%3D{}", node_)));
-  std::vector<Pod> pods;
-  for (const nlohmann::json& item : items) pods.push_back(ParsePod(item, resource_));
-  std::sort(pods.begin(), pods.end(), [](const Pod& a, const Pod& b) {
+using Devices = std::set<uint32_t>;
+
+Devices Both(const Devices& a, const Devices& b) {
+  Devices both;
+  std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::inserter(both, both.end()));
+  return both;
+}
+
+Devices Without(const Devices& a, const Devices& b) {
+  Devices rest;
+  std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::inserter(rest, rest.end()));
+  return rest;
+}
+
+}  // namespace
+
+Result<Devices> PodChoices::For(const Devices& available, const Devices& required, uint32_t count) {
+  std::vector<Pod> waiting;
+  Devices promised;
+  NRTD_TRY(api_.ForEach(PodsOfNode(node_), [&](const nlohmann::json& entry) {
+    Pod pod = ParsePod(entry, resource_);
+    if (!pod.is_pending) return;
+    promised.insert(pod.chosen.begin(), pod.chosen.end());
+    if (pod.Asks(count)) waiting.push_back(std::move(pod));
+  }));
+  std::sort(waiting.begin(), waiting.end(), [](const Pod& a, const Pod& b) {
     return std::tie(a.chosen_at, a.uid) < std::tie(b.chosen_at, b.uid);
   });
-  for (const Pod& pod : pods) {
-    const bool asks = std::count(pod.containers.begin(), pod.containers.end(), count) > 0 ||
-                      pod.most_before == count;
-    if (!pod.is_pending || !asks) continue;
+  bool is_chosen_for = !waiting.empty();
+  for (const Pod& pod : waiting) {
+    if (pod.chosen.empty()) is_chosen_for = false;
     // Those that its other containers have are not available any more.
-    std::set<uint32_t> left;
-    std::set_intersection(pod.chosen.begin(), pod.chosen.end(), available.begin(), available.end(),
-                          std::inserter(left, left.end()));
+    const Devices left = Both(pod.chosen, available);
     const bool has_required =
         std::includes(left.begin(), left.end(), required.begin(), required.end());
     if (left.size() < count || !has_required) continue;
-    std::set<uint32_t> devices = required;
+    Devices devices = required;
     for (const uint32_t device : left)
       if (devices.size() < count) devices.insert(device);
     return devices;
   }
-  return std::nullopt;
+  if (is_chosen_for) {
+    return Fail(Nerr::kResource,
+                "{} devices are wanted, and those that were chosen for pod {} are not available",
+                count, waiting.back().FullName());
+  }
+  Devices free = Without(available, Without(promised, required));
+  if (free.size() < count) free = available;
+  const std::vector<uint32_t> chosen = ChooseNeighbours(free, required, count);
+  return Devices(chosen.begin(), chosen.end());
 }
 
-Result<void> PodChoices::TellHealthy(const std::set<uint32_t>& healthy) {
+Result<void> PodChoices::TellHealthy(const Devices& healthy) {
   return api_.Patch("/api/v1/nodes/" + node_,
                     {{"metadata", {{"annotations", {{kHealthyDevices, DevicesText(healthy)}}}}}});
 }

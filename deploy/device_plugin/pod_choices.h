@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <set>
 #include <string>
 
@@ -19,9 +18,11 @@ class PodChoices {
       : api_(api), node_(std::move(node)), resource_(std::move(resource)) {}
 
   // The devices for a container that asks for `count`, all of `required` among them, out of those
-  // that are available; nothing if no pod was chosen any. Errors of the API server.
-  Result<std::optional<std::set<uint32_t>>> For(const std::set<uint32_t>& available,
-                                                const std::set<uint32_t>& required, uint32_t count);
+  // that are available. For a pod that nobody has chosen any for: neighbours that were chosen for
+  // no other. kResource: what was chosen is not available any more; errors of the API server. The
+  // kubelet then refuses the pod, and its controller makes another one, which is scheduled anew.
+  Result<std::set<uint32_t>> For(const std::set<uint32_t>& available,
+                                 const std::set<uint32_t>& required, uint32_t count);
   // Tells the extender, by an annotation of the node, which devices are healthy.
   Result<void> TellHealthy(const std::set<uint32_t>& healthy);
 

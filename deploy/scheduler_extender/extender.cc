@@ -31,8 +31,7 @@ std::vector<std::string> NodesOf(const json& arguments) {
 
 // The items of the scheduler's own list whose names are among `names`.
 json NodesAmong(const json& nodes, const std::vector<std::string>& names) {
-  json kept = nodes;
-  kept["items"] = json::array();
+  json kept{{"items", json::array()}};
   for (const json& node : At(nodes, {"items"})) {
     if (std::find(names.begin(), names.end(), TextAt(node, {"metadata", "name"})) != names.end())
       kept["items"].push_back(node);
@@ -51,31 +50,37 @@ Extender::Extender(ApiServer& api, std::string resource, Metrics& metrics)
   metrics_.DeclareCounter(kCalls);
 }
 
-Result<Extender::States> Extender::Look() {
+void Extender::Take(const json& entry, States& states) const {
+  const Pod pod = ParsePod(entry, resource_);
+  const auto state = states.find(pod.node);
+  if (pod.wanted() == 0 || state == states.end() || HasEnded(entry)) return;
+  for (const uint32_t device : pod.chosen) state->second.free.erase(device);
+  if (pod.chosen.empty()) state->second.untold = pod.FullName();
+}
+
+Result<Extender::States> Extender::LookAtAll() {
   States states;
-  NRTD_ASSIGN(const std::vector<json> nodes, api_.List("/api/v1/nodes?"));
-  for (const json& node : nodes) {
-    Node parsed = ParseNode(node, resource_);
-    State& state = states[parsed.name];
-    state.free = parsed.healthy;
-    state.node = std::move(parsed);
-  }
-  NRTD_ASSIGN(const std::vector<json> pods, api_.List("/api/v1/pods?"));
-  for (const json& entry : pods) {
-    const Pod pod = ParsePod(entry, resource_);
-    const auto state = states.find(pod.node);
-    if (pod.wanted() == 0 || state == states.end() || HasEnded(entry)) continue;
-    for (const uint32_t device : pod.chosen) state->second.free.erase(device);
-    if (pod.chosen.empty()) state->second.untold = pod.FullName();
-  }
+  NRTD_TRY(api_.ForEach("/api/v1/nodes?", [&](const json& entry) {
+    Node node = ParseNode(entry, resource_);
+    states[node.name].free = std::move(node.healthy);
+  }));
+  NRTD_TRY(api_.ForEach("/api/v1/pods?", [&](const json& entry) { Take(entry, states); }));
   return states;
 }
 
+Result<Extender::State> Extender::LookAt(const std::string& node) {
+  NRTD_ASSIGN(const json found, api_.Get("/api/v1/nodes/" + node));
+  States states;
+  states[node].free = ParseNode(found, resource_).healthy;
+  NRTD_TRY(api_.ForEach(PodsOfNode(node), [&](const json& entry) { Take(entry, states); }));
+  return states.at(node);
+}
+
 Result<Extender::States> Extender::LookSoon() {
-  MutexLock lock(mutex_);
+  MutexLock lock(look_mutex_);
   if (!looked_ || clock_.Now() - looked_at_ > kSoon) {
     looked_.reset();
-    NRTD_ASSIGN(looked_, Look());
+    NRTD_ASSIGN(looked_, LookAtAll());
     looked_at_ = clock_.Now();
   }
   return *looked_;
@@ -83,17 +88,16 @@ Result<Extender::States> Extender::LookSoon() {
 
 Result<std::set<uint32_t>> Extender::Choose(const State& state, uint32_t wanted) const {
   if (!state.untold.empty()) {
-    return Fail(Nerr::kResource,
-                "pod {} has devices of {} that were not chosen here: end it, or let it be "
-                "scheduled again",
-                state.untold, state.node.name);
+    return Fail(
+        Nerr::kResource,
+        "pod {} has devices that were not chosen here: end it, or let it be scheduled again",
+        state.untold);
   }
   const std::vector<uint32_t> chosen = ChooseNeighbours(state.free, {}, wanted);
-  const bool is_run =
-      chosen.size() == wanted && (wanted == 0 || chosen.back() - chosen.front() == wanted - 1);
-  if (is_run) return std::set<uint32_t>(chosen.begin(), chosen.end());
-  return Fail(Nerr::kResource, "{} has no {} neighbours free of {}: free are {}", state.node.name,
-              wanted, resource_, state.free.empty() ? "none" : DevicesText(state.free));
+  if (chosen.size() == wanted && wanted > 0 && chosen.back() - chosen.front() == wanted - 1)
+    return std::set<uint32_t>(chosen.begin(), chosen.end());
+  return Fail(Nerr::kResource, "no {} neighbours free of {} (free: {})", wanted, resource_,
+              state.free.empty() ? "none" : DevicesText(state.free));
 }
 
 json Extender::Filter(const json& arguments) {
@@ -110,7 +114,7 @@ json Extender::Filter(const json& arguments) {
     for (const std::string& name : names) {
       const auto state = states->find(name);
       const auto chosen = state == states->end()
-                              ? Fail(Nerr::kInvalidHandle, "the API server has no node {}", name)
+                              ? Fail(Nerr::kInvalidHandle, "the API server has no such node")
                               : Choose(state->second, pod.wanted());
       if (chosen) {
         fit.push_back(name);
@@ -150,34 +154,40 @@ json Extender::Prioritize(const json& arguments) {
 }
 
 Result<void> Extender::BindNow(const json& arguments) {
-  const std::string path =
-      fmt::format("/api/v1/namespaces/{}/pods/{}", TextAt(arguments, {"PodNamespace"}),
-                  TextAt(arguments, {"PodName"}));
+  const std::string space = TextAt(arguments, {"PodNamespace"});
+  const std::string name = TextAt(arguments, {"PodName"});
   const std::string uid = TextAt(arguments, {"PodUID"});
   const std::string node = TextAt(arguments, {"Node"});
-  MutexLock lock(mutex_);
-  looked_.reset();
+  for (const std::string& part : {space, name, node})
+    if (!IsObjectName(part)) return Fail(Nerr::kInvalid, "'{}' names nothing in a cluster", part);
+  const std::string path = fmt::format("/api/v1/namespaces/{}/pods/{}", space, name);
+  MutexLock lock(bind_mutex_);
   NRTD_ASSIGN(const json found, api_.Get(path));
   const Pod pod = ParsePod(found, resource_);
-  if (pod.uid != uid) return Fail(Nerr::kInvalid, "pod {} is another one by now", pod.FullName());
-  if (pod.wanted() > 0) {
-    NRTD_ASSIGN(const States states, Look());
-    const auto state = states.find(node);
-    if (state == states.end())
-      return Fail(Nerr::kInvalidHandle, "the API server has no node {}", node);
-    NRTD_ASSIGN(const std::set<uint32_t> chosen, Choose(state->second, pod.wanted()));
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    const json annotations{{kChosenDevices, DevicesText(chosen)},
-                           {kChosenAt, fmt::to_string(std::chrono::nanoseconds(now).count())}};
-    NRTD_TRY(api_.Patch(path, {{"metadata", {{"uid", uid}, {"annotations", annotations}}}}));
-    Log(LogLevel::kInfo, "Scheduler", "pod {} gets devices {} of {}", pod.FullName(),
-        DevicesText(chosen), node);
-  }
-  return api_.Create(path + "/binding",
-                     {{"apiVersion", "v1"},
-                      {"kind", "Binding"},
-                      {"metadata", {{"name", pod.name}, {"namespace", pod.space}, {"uid", uid}}},
-                      {"target", {{"apiVersion", "v1"}, {"kind", "Node"}, {"name", node}}}});
+  if (uid.empty() || pod.uid != uid)
+    return Fail(Nerr::kInvalid, "pod {} is another one by now", pod.FullName());
+  // The scheduler may ask again for what it has not waited for.
+  if (!pod.node.empty())
+    return Fail(Nerr::kInvalid, "pod {} is bound to {}", pod.FullName(), pod.node);
+  if (pod.wanted() == 0)
+    return Fail(Nerr::kInvalid, "pod {} wants no {}", pod.FullName(), resource_);
+  NRTD_ASSIGN(const State state, LookAt(node));
+  NRTD_ASSIGN(const std::set<uint32_t> chosen, Choose(state, pod.wanted()));
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const json annotations{{kChosenDevices, DevicesText(chosen)},
+                         {kChosenAt, fmt::to_string(std::chrono::nanoseconds(now).count())}};
+  const json metadata{
+      {"name", pod.name}, {"namespace", pod.space}, {"uid", uid}, {"annotations", annotations}};
+  NRTD_TRY(api_.Create(path + "/binding",
+                       {{"apiVersion", "v1"},
+                        {"kind", "Binding"},
+                        {"metadata", metadata},
+                        {"target", {{"apiVersion", "v1"}, {"kind", "Node"}, {"name", node}}}}));
+  Log(LogLevel::kInfo, "Scheduler", "pod {} has devices {} of {}", pod.FullName(),
+      DevicesText(chosen), node);
+  MutexLock look(look_mutex_);
+  looked_.reset();
+  return {};
 }
 
 json Extender::Bind(const json& arguments) {

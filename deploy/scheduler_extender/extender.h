@@ -29,25 +29,29 @@ class Extender {
   Extender(ApiServer& api, std::string resource, Metrics& metrics);
 
   // ExtenderArgs to ExtenderFilterResult: the nodes that have enough free neighbours, and for each
-  // other one why not.
+  // other one why not, in the same words for nodes that are alike, since the scheduler counts them.
   nlohmann::json Filter(const nlohmann::json& arguments);
   // ExtenderArgs to HostPriorityList, 0 to 10: the shorter the run that the devices are taken out
   // of, the better, so that long runs stay whole for pods that need them.
   nlohmann::json Prioritize(const nlohmann::json& arguments);
-  // ExtenderBindingArgs to ExtenderBindingResult: chooses the devices, writes them into the pod's
-  // annotation, and binds it.
+  // ExtenderBindingArgs to ExtenderBindingResult: chooses the devices and binds the pod, with its
+  // annotation, in one step of the API server's. A pod that is bound, or wants no devices, is
+  // refused.
   nlohmann::json Bind(const nlohmann::json& arguments);
 
  private:
+  // Of one node.
   struct State {
-    Node node;
     std::set<uint32_t> free;
     std::string untold;  // a pod whose devices nobody wrote down
   };
   using States = std::map<std::string, State>;  // by the node's name
 
-  Result<States> Look();
-  // Not older than a moment: the calls for one pod come behind each other.
+  // A pod takes its devices off its node's state.
+  void Take(const nlohmann::json& pod, States& states) const;
+  Result<States> LookAtAll();
+  Result<State> LookAt(const std::string& node);
+  // Of all nodes, not older than a moment: the calls for one pod come behind each other.
   Result<States> LookSoon();
   Result<std::set<uint32_t>> Choose(const State& state, uint32_t wanted) const;
   Result<void> BindNow(const nlohmann::json& arguments);
@@ -56,9 +60,10 @@ class Extender {
   const std::string resource_;
   Metrics& metrics_;
   SteadyClock clock_;
-  Mutex mutex_;  // what is chosen is written down before anybody else chooses
-  std::optional<States> looked_ NRTD_GUARDED_BY(mutex_);
-  TimePoint looked_at_ NRTD_GUARDED_BY(mutex_);
+  Mutex bind_mutex_;  // what is chosen is written down before anybody else chooses
+  Mutex look_mutex_;
+  std::optional<States> looked_ NRTD_GUARDED_BY(look_mutex_);
+  TimePoint looked_at_ NRTD_GUARDED_BY(look_mutex_);
 };
 
 }  // namespace nrtd::deploy

@@ -11,6 +11,7 @@
 
 #include "base/end_signals.h"
 #include "base/log.h"
+#include "deploy/cluster/fields.h"
 #include "deploy/scheduler_extender/extender.h"
 #include "http/http_server.h"
 
@@ -38,15 +39,15 @@ void Declare(CLI::App& app, Flags& flags) {
 }
 
 HttpAnswer AnswerCall(const HttpRequest& request, Extender& extender) {
-  const json arguments = json::parse(request.body, nullptr, /*allow_exceptions=*/false);
-  if (!arguments.is_object()) return ErrorPage(400, "Bad Request");
+  const auto arguments = ParseObject(request.body);
+  if (!arguments) return ErrorPage(400, "Bad Request");
   json answer;
   if (request.target == "/filter") {
-    answer = extender.Filter(arguments);
+    answer = extender.Filter(*arguments);
   } else if (request.target == "/prioritize") {
-    answer = extender.Prioritize(arguments);
+    answer = extender.Prioritize(*arguments);
   } else {
-    answer = extender.Bind(arguments);
+    answer = extender.Bind(*arguments);
   }
   return {200, "application/json", answer.dump(-1, ' ', false, json::error_handler_t::replace)};
 }
@@ -66,7 +67,8 @@ Result<void> Serve(const Flags& flags) {
   NRTD_ASSIGN(const std::unique_ptr<ApiServer> api, ApiServer::Make(flags.api));
   Metrics metrics;
   Extender extender(*api, flags.resource, metrics);
-  constexpr unsigned kThreads = 4;  // one that binds keeps no other from filtering
+  // Most of them wait for the API server; some are left for /healthz.
+  constexpr unsigned kThreads = 16;
   NRTD_ASSIGN(const auto http,
               HttpServer::Start(flags.port, kThreads, [&](const HttpRequest& request) {
                 return Answer(request, extender, metrics);

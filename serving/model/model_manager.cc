@@ -201,7 +201,7 @@ void ModelManager::DropAll() {
   for (auto& [name, model] : models_) {
     for (auto& [number, version] : model.versions) {
       // One that was being loaded when the networks went is no better.
-      if (version.servable != nullptr) ForgetLoad(version);
+      if (version.servable != nullptr || version.anew || version.wanted) ForgetLoad(version);
       doomed.push_back(std::move(version.servable));
     }
   }
@@ -289,25 +289,32 @@ void ModelManager::LookAtFolders() {
   }
 }
 
-ModelManager::Step ModelManager::NextStep() {
+ModelManager::Version* ModelManager::NextToLoad(Model& model, bool available) {
   const TimePoint now = clock_.Now();
+  for (const bool wanted : {true, false}) {
+    for (auto entry = model.versions.rbegin(); entry != model.versions.rend(); ++entry) {
+      Version& version = entry->second;
+      const bool stays = version.anew && !available && model.listed;
+      const bool may_load = version.wanted == wanted && (wanted || stays);
+      if (may_load && version.servable == nullptr && version.attempts <= options_.load_retries &&
+          version.next_attempt <= now)
+        return &version;
+    }
+  }
+  return nullptr;
+}
+
+ModelManager::Step ModelManager::NextStep() {
   for (auto& [name, model] : models_) {
     bool available = false;
     for (auto& [number, version] : model.versions) {
       if (!model.listed) version.wanted = false;
       available = available || (version.wanted && version.servable != nullptr);
     }
-    // The highest first: it is what most ask for.
-    for (auto entry = model.versions.rbegin(); entry != model.versions.rend(); ++entry) {
-      Version& version = entry->second;
-      // Also one that only stays until the wanted one is available.
-      const bool stays = version.wanted || (version.anew && !available && model.listed);
-      if (stays && version.servable == nullptr && version.attempts <= options_.load_retries &&
-          version.next_attempt <= now) {
-        version.status.state = Status::LOADING;
-        return {Step::Kind::kLoad, name, entry->first,
-                model.source.base_path + "/" + fmt::to_string(entry->first)};
-      }
+    if (Version* const version = NextToLoad(model, available)) {
+      version->status.state = Status::LOADING;
+      return {Step::Kind::kLoad, name, version->status.version,
+              model.source.base_path + "/" + fmt::to_string(version->status.version)};
     }
     for (auto& [number, version] : model.versions) {
       const bool served = version.servable != nullptr || version.anew;

@@ -119,6 +119,9 @@ class ModelManager {
   // As if it had never been loaded; requests wait for one that was.
   static void ForgetLoad(Version& version);
   void DropAll();
+  // The highest of the versions that are wanted; then one that only stays until one of those is
+  // `available`. Null: there is none to load.
+  Version* NextToLoad(Model& model, bool available) NRTD_REQUIRES(mutex_);
   Step NextStep() NRTD_REQUIRES(mutex_);
   void Load(const Step& step);
   void Unload(const Step& step);

@@ -17,6 +17,10 @@ HttpAnswer Refuse(int code, const std::string& reason) {
           json{{"kind", "Status"}, {"status", "Failure"}, {"message", reason}}.dump()};
 }
 
+json Container(uint32_t devices) {
+  return {{"resources", {{"limits", {{kResource, std::to_string(devices)}}}}}};
+}
+
 // What follows `prefix`, if the text begins so.
 bool TakePrefix(std::string& text, const std::string& prefix) {
   if (!text.starts_with(prefix)) return false;
@@ -42,12 +46,16 @@ void ApiStandIn::AddNode(const std::string& name, uint32_t devices) {
 
 void ApiStandIn::AddPod(const std::string& name, const std::vector<uint32_t>& containers) {
   json list = json::array();
-  for (const uint32_t count : containers)
-    list.push_back({{"resources", {{"limits", {{kResource, std::to_string(count)}}}}}});
+  for (const uint32_t count : containers) list.push_back(Container(count));
   MutexLock lock(mutex_);
   pods_[name] = {{"metadata", {{"name", name}, {"namespace", "default"}, {"uid", "uid-" + name}}},
                  {"spec", {{"containers", list}}},
                  {"status", {{"phase", "Pending"}}}};
+}
+
+void ApiStandIn::AddInitContainer(const std::string& pod, uint32_t devices) {
+  MutexLock lock(mutex_);
+  pods_.at(pod)["spec"]["initContainers"].push_back(Container(devices));
 }
 
 void ApiStandIn::Bind(const std::string& name, const std::string& node) {
@@ -124,7 +132,9 @@ HttpAnswer ApiStandIn::Answer(const HttpRequest& request) {
   json& object = found->second;
   if (is_binding) {
     if (object["spec"].contains("nodeName")) return Refuse(409, "it is bound");
-    object["spec"]["nodeName"] = json::parse(request.body)["target"]["name"];
+    const json binding = json::parse(request.body);
+    object["spec"]["nodeName"] = binding["target"]["name"];
+    object["metadata"].merge_patch({{"annotations", binding["metadata"]["annotations"]}});
     return {201, "application/json", "{}"};
   }
   if (request.method == "PATCH") object.merge_patch(json::parse(request.body));

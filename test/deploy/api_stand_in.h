@@ -24,6 +24,7 @@ class ApiStandIn {
   // A pod whose containers ask for so many devices each, in the namespace "default", with the uid
   // "uid-NAME".
   void AddPod(const std::string& name, const std::vector<uint32_t>& containers);
+  void AddInitContainer(const std::string& pod, uint32_t devices);
   void Bind(const std::string& name, const std::string& node);
   void SetPhase(const std::string& name, const std::string& phase);
   void Annotate(const std::string& name, const std::string& key, const std::string& value);

@@ -83,17 +83,26 @@ class DevicePluginTest : public ::testing::Test {
     api_.Annotate(name, kChosenAt, at);
     api_.Bind(name, "here");
   }
-  std::vector<std::string> Preferred(const std::vector<std::string>& available, int count) {
+  grpc::Status PreferredStatus(const std::vector<std::string>& available, int count,
+                               std::vector<std::string>* chosen = nullptr) {
     v1beta1::PreferredAllocationRequest request;
     auto& container = *request.add_container_requests();
     for (const std::string& id : available) container.add_available_deviceids(id);
     container.set_allocation_size(count);
     v1beta1::PreferredAllocationResponse response;
     grpc::ClientContext context;
-    const grpc::Status status = Stub()->GetPreferredAllocation(&context, request, &response);
+    grpc::Status status = Stub()->GetPreferredAllocation(&context, request, &response);
+    if (status.ok() && chosen != nullptr) {
+      const auto& ids = response.container_responses(0).deviceids();
+      chosen->assign(ids.begin(), ids.end());
+    }
+    return status;
+  }
+  std::vector<std::string> Preferred(const std::vector<std::string>& available, int count) {
+    std::vector<std::string> chosen;
+    const grpc::Status status = PreferredStatus(available, count, &chosen);
     EXPECT_TRUE(status.ok()) << status.error_message();
-    const auto& ids = response.container_responses(0).deviceids();
-    return {ids.begin(), ids.end()};
+    return chosen;
   }
   std::unique_ptr<v1beta1::DevicePlugin::Stub> Stub() {
     return v1beta1::DevicePlugin::NewStub(grpc::CreateChannel("unix:" + folder_.File("neuron.sock"),
@@ -254,8 +263,23 @@ TEST_F(DevicePluginTest, ChoosesItselfWhereTheExtenderHasNot) {
   const Kubelet kubelet(folder_.path());
   plugin_->Tend();
   EXPECT_THAT(Preferred({"neuron0", "neuron2", "neuron3"}, 2), ElementsAre("neuron2", "neuron3"));
+  // Not what waits for another pod.
+  api_.AddPod("old", {1});
+  api_.Bind("old", "here");
+  AddChosenPod("pair", {2}, "0,1", "10");
+  EXPECT_THAT(Preferred({"neuron0", "neuron1", "neuron2", "neuron3"}, 1), ElementsAre("neuron2"));
+}
+
+TEST_F(DevicePluginTest, RefusesAPodWhoseDevicesAreNotAvailable) {
+  MakeWithExtender();
+  const Kubelet kubelet(folder_.path());
+  plugin_->Tend();
+  AddChosenPod("pod", {2}, "0,1", "10");
+  EXPECT_EQ(
+      PreferredStatus({"neuron0", "neuron2", "neuron3"}, 2).error_message(),
+      "2 devices are wanted, and those that were chosen for pod default/pod are not available");
   api_.Fail(500);
-  EXPECT_THAT(Preferred({"neuron0", "neuron2", "neuron3"}, 2), ElementsAre("neuron2", "neuron3"));
+  EXPECT_EQ(PreferredStatus({"neuron0", "neuron1"}, 2).error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 TEST_F(DevicePluginTest, TellsTheExtenderWhichDevicesAreHealthy) {

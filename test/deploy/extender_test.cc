@@ -46,7 +46,7 @@ TEST_F(ExtenderTest, FindsNodesWithEnoughNeighbours) {
   EXPECT_EQ(result["NodeNames"], json({"six"}));
   EXPECT_EQ(result["Error"], "");
   EXPECT_EQ(result["FailedNodes"]["two"],
-            "two has no 2 neighbours free of aws.amazon.com/neuron: free are 0");
+            "no 2 neighbours free of aws.amazon.com/neuron (free: 0)");
 }
 
 TEST_F(ExtenderTest, CountsNeighboursAndNotDevices) {
@@ -58,7 +58,7 @@ TEST_F(ExtenderTest, CountsNeighboursAndNotDevices) {
   api_.Remove("b");  // 1 and 3 are free
   api_.AddPod("d", {2});
   EXPECT_EQ(Filter("d")["NodeNames"], json::array());
-  EXPECT_THAT(Bind("d"), HasSubstr("six has no 2 neighbours free"));
+  EXPECT_THAT(Bind("d"), HasSubstr("no 2 neighbours free"));
   EXPECT_EQ(Devices("d"), "");
   api_.SetPhase("c", "Succeeded");
   EXPECT_EQ(Bind("d"), "");
@@ -94,20 +94,34 @@ TEST_F(ExtenderTest, GivesNothingOfANodeWhosePodsItDoesNotKnow) {
   api_.Bind("old", "six");
   api_.AddPod("a", {1});
   EXPECT_THAT(Filter("a")["FailedNodes"]["six"].get<std::string>(),
-              HasSubstr("pod default/old has devices of six that were not chosen here"));
+              HasSubstr("pod default/old has devices that were not chosen here"));
 }
 
-TEST_F(ExtenderTest, BindsPodsWithoutDevicesToo) {
+TEST_F(ExtenderTest, BindsOnlyPodsThatWantDevices) {
   api_.AddPod("plain", {});
   EXPECT_EQ(Filter("plain")["NodeNames"], json({"six", "two"}));
-  EXPECT_EQ(Bind("plain"), "");
-  EXPECT_EQ(Devices("plain"), "");
+  EXPECT_THAT(Bind("plain"), HasSubstr("pod default/plain wants no aws.amazon.com/neuron"));
+}
+
+TEST_F(ExtenderTest, APodKeepsItsDevicesWhenItIsToBeBoundAgain) {
+  api_.AddPod("a", {1});
+  EXPECT_EQ(Bind("a"), "");
+  EXPECT_THAT(Bind("a"), HasSubstr("pod default/a is bound to six"));
+  EXPECT_EQ(Devices("a"), "0");
+}
+
+TEST_F(ExtenderTest, CountsWhatRunsBeforeAPodsContainers) {
+  api_.AddPod("a", {1});
+  api_.AddInitContainer("a", 2);
+  EXPECT_EQ(Bind("a"), "");
+  EXPECT_EQ(Devices("a"), "0,1");
 }
 
 TEST_F(ExtenderTest, SaysWhatTheApiServerSays) {
   api_.AddPod("a", {1});
   EXPECT_THAT(Bind("b"), HasSubstr("404: \"b\" not found"));
-  EXPECT_THAT(Bind("a", "elsewhere"), HasSubstr("has no node elsewhere"));
+  EXPECT_THAT(Bind("a", "elsewhere"), HasSubstr("404: \"elsewhere\" not found"));
+  EXPECT_THAT(Bind("a", "../namespaces"), HasSubstr("'../namespaces' names nothing in a cluster"));
   EXPECT_THAT(extender_
                   .Bind({{"PodName", "a"},
                          {"PodNamespace", "default"},
@@ -133,7 +147,11 @@ TEST_F(ExtenderTest, AnswersASchedulerThatSendsWholeNodes) {
 TEST_F(ExtenderTest, TakesNonsenseForNothing) {
   EXPECT_EQ(extender_.Filter(json::object())["NodeNames"], json::array());
   EXPECT_EQ(extender_.Prioritize({{"NodeNames", 7}, {"Pod", {{"spec", 3}}}}), json::array());
-  EXPECT_THAT(extender_.Bind({{"PodName", 3}})["Error"].get<std::string>(), HasSubstr("refuses"));
+  EXPECT_THAT(extender_.Bind({{"PodName", 3}})["Error"].get<std::string>(),
+              HasSubstr("'' names nothing"));
+  EXPECT_FALSE(ParseObject(std::string(1000, '[')));
+  EXPECT_FALSE(ParseObject("[]"));
+  EXPECT_TRUE(ParseObject("{\"a\": \"[[\\\"[[\"}"));
 }
 
 TEST(ParseDevices, TakesNumbersWithCommas) {

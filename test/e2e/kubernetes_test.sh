@@ -18,9 +18,10 @@ done
 readonly model=bert-small
 readonly programs=$PWD/build/kubernetes
 readonly unhealthy=/run/neuron/unhealthy
-work=$(mktemp -d /tmp/nrtd-e2e.XXXXXX)
+work=
 began=$SECONDS
 load_pid=
+wrote_unhealthy=
 # shellcheck source=docker/podman_settings.sh
 . docker/podman_settings.sh
 # shellcheck source=deploy/demo/cluster.sh
@@ -45,7 +46,7 @@ clean_up() {
   fi
   say "Cleaning up"
   cluster_stop
-  rm -f "$unhealthy"
+  [ -z "$wrote_unhealthy" ] || rm -f "$unhealthy"
   [ -z "$registry_pid" ] || kill "$registry_pid" 2>/dev/null
   rm -rf "$work"
   exit "$status"
@@ -74,7 +75,7 @@ are_ready() {  # N pods, all ready, and none besides
 restarts() {  # POD CONTAINER
   kubectl get pod "$1" -o json | jq --arg name "$2" '.status.containerStatuses[] | select(.name == $name) | .restartCount'
 }
-has_restarted() { [ "$(restarts "$1" "$2")" -ge 1 ]; }
+has_restarted() { [ "$(restarts "$1" "$2")" -gt "${3:-0}" ]; }  # POD CONTAINER, and how often before
 is_ready() { kubectl get pod "$1" -o json | jq -e 'any(.status.conditions[]; .type == "Ready" and .status == "True")'; }
 container_id() {  # POD CONTAINER
   kubectl get pod "$1" -o json | jq -r --arg name "$2" '.status.containerStatuses[] | select(.name == $name) | .containerID' | sed 's|containerd://||'
@@ -105,6 +106,10 @@ model_says() { curl -sf "http://$(kubectl get pod "$1" -o 'jsonpath={.status.pod
 start_load() {
   /usr/bin/python3 test/e2e/load_client.py --address "$(kubectl get service eks-neuron-test -o 'jsonpath={.spec.clusterIP}'):9000" "$@" >"$work/load.log" 2>&1 &
   load_pid=$!
+  until grep -q '^asking' "$work/load.log"; do
+    kill -0 "$load_pid" 2>/dev/null || die "the clients do not start: $(tail -n 3 "$work/load.log")"
+    sleep 0.1
+  done
 }
 # How many requests may have failed.
 stop_load() {
@@ -153,41 +158,46 @@ version_under_load() {
 }
 
 sidecar_killed() {
-  local pod
+  local pod before server
   pod=$(pods | head -n 1)
-  start_load --retry
+  before=$(restarts "$pod" neuron-rtd)
+  server=$(restarts "$pod" eks-neuron-test)
+  start_load --retry --timeout 20
   kill_container "$pod" neuron-rtd
-  await "the daemon is started again" has_restarted "$pod" neuron-rtd
+  await "the daemon is started again" has_restarted "$pod" neuron-rtd "$before"
+  await "the model server has loaded its model again" model_says "$pod" 'any(.model_version_status[]; .state == "AVAILABLE")'
   await "its replica is ready again" is_ready "$pod"
-  [ "$(restarts "$pod" eks-neuron-test)" = 0 ] || die "the model server was restarted too"
-  ok "the model server has loaded its model again, and was not restarted"
+  [ "$(restarts "$pod" eks-neuron-test)" = "$server" ] || die "the model server was restarted too"
+  ok "the model server was not restarted"
   stop_load 0
 }
 
 model_server_killed() {
-  local pod
+  local pod before
   pod=$(pods | tail -n 1)
-  start_load --retry
+  before=$(restarts "$pod" eks-neuron-test)
+  start_load --retry --timeout 20
   kill_container "$pod" eks-neuron-test
-  await "the model server is started again" has_restarted "$pod" eks-neuron-test
+  await "the model server is started again" has_restarted "$pod" eks-neuron-test "$before"
   await "its replica is ready again" is_ready "$pod"
   [ "$(kubectl exec "$pod" -c neuron-rtd -- neuron-cli list-model --json | jq '.models | length')" = 1 ] || die "the daemon kept the models of the dead"
   ok "the daemon has one model: that of the dead is unloaded"
   stop_load 0
 }
 
+registrations() { kubectl logs -n kube-system -l name=neuron-device-plugin-ds --tail 100 | grep -c 'registered aws.amazon.com/neuron' || true; }
+has_registered() { [ "$(registrations)" -gt "$1" ]; }
+
 plugin_restarted() {
   start_load
   kubectl delete pod -n kube-system -l name=neuron-device-plugin-ds >/dev/null
-  await "the device plugin is back, with four devices" has_devices 4
+  await "the new device plugin has registered" has_registered 0
+  await "four devices" has_devices 4
   scale 3
   check_devices_differ
   scale 2
   stop_load 0
 }
-
-registrations() { kubectl logs -n kube-system -l name=neuron-device-plugin-ds --tail 100 | grep -c 'registered aws.amazon.com/neuron' || true; }
-has_registered() { [ "$(registrations)" -gt "$1" ]; }
 
 kubelet_restarted() {
   local before registered
@@ -211,10 +221,16 @@ device_unhealthy() {
   # Those that no replica has.
   local pod used=" "
   for pod in $(pods); do used+="$(device_of "$pod") "; done
-  for device in 0 1 2 3; do case $used in *" $device "*) ;; *) echo "$device" ;; esac; done >"$unhealthy"
+  for device in 0 1 2 3; do case $used in *" $device "*) ;; *) echo "$device" ;; esac; done >"$work/unhealthy"
+  wrote_unhealthy=yes
+  cp "$work/unhealthy" "$unhealthy"
   await "two of four devices are left" has_devices 2
   kubectl scale deployment eks-neuron-test --replicas 3 >/dev/null
-  third_says_why() { kubectl get events --field-selector reason=FailedScheduling | grep 'Insufficient aws.amazon.com/neuron'; }
+  third_says_why() {
+    local third
+    third=$(pods_json | jq -r '.items[] | select(.status.phase == "Pending") | .metadata.name')
+    kubectl get events --field-selector "reason=FailedScheduling,involvedObject.name=$third" | grep 'Insufficient aws.amazon.com/neuron'
+  }
   await "a third replica is pending, and an event says why" third_says_why
   rm "$unhealthy"
   await "the devices come back" has_devices 4
@@ -352,9 +368,10 @@ start_service() {
 for failure in $only; do
   [[ " ${failures//$'\n'/ } " = *" $failure "* ]] || { echo "test/e2e/kubernetes_test.sh: no failure $failure; there are: "$failures >&2; exit 2; }
 done
-trap clean_up EXIT INT TERM
 [ "$(id -u)" = 0 ] || die "a cluster takes root"
-[ ! -e /var/lib/kubelet/pods ] || die "/var/lib/kubelet/pods is there: does this machine belong to a cluster?"
+check_for_cluster 32700
+work=$(mktemp -d /tmp/nrtd-e2e.XXXXXX)
+trap clean_up EXIT INT TERM
 podman_settings "$PWD/build/podman"
 images+=(neuron-scheduler)
 say "Kubernetes (kept in build/kubernetes)"
