@@ -2,6 +2,7 @@
 #include "deploy/cluster/neighbours.h"
 
 #include <optional>
+#include <vector>
 
 namespace nrtd::deploy {
 namespace {
@@ -23,8 +24,8 @@ std::vector<Run> RunsOf(const std::set<uint32_t>& devices) {
 
 }  // namespace
 
-std::vector<uint32_t> ChooseNeighbours(const std::set<uint32_t>& available,
-                                       const std::set<uint32_t>& required, uint32_t count) {
+std::set<uint32_t> ChooseNeighbours(const std::set<uint32_t>& available,
+                                    const std::set<uint32_t>& required, uint32_t count) {
   std::optional<uint32_t> best;
   uint32_t shortest = UINT32_MAX;
   for (const Run& run : RunsOf(available)) {
@@ -38,17 +39,17 @@ std::vector<uint32_t> ChooseNeighbours(const std::set<uint32_t>& available,
       break;
     }
   }
-  std::vector<uint32_t> chosen;
+  std::set<uint32_t> chosen;
   if (best) {
-    for (uint32_t i = 0; i < count; ++i) chosen.push_back(*best + i);
+    for (uint32_t i = 0; i < count; ++i) chosen.insert(*best + i);
     return chosen;
   }
-  std::set<uint32_t> others = required;
+  chosen = required;
   for (const uint32_t device : available) {
-    if (others.size() >= count) break;
-    others.insert(device);
+    if (chosen.size() >= count) break;
+    chosen.insert(device);
   }
-  return {others.begin(), others.end()};
+  return chosen;
 }
 
 uint32_t LengthOfRun(const std::set<uint32_t>& devices, uint32_t device) {

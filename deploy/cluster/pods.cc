@@ -57,11 +57,11 @@ Result<std::set<uint32_t>> ParseDevices(const std::string& text) {
   while (at != end) {
     uint32_t device = 0;
     const auto [parsed, error] = std::from_chars(at, end, device);
-    const bool goes_on = parsed != end && *parsed == ',' && parsed + 1 != end;
-    if (error != std::errc() || (parsed != end && !goes_on) || device >= kMostDevices)
+    const bool has_more = parsed != end && *parsed == ',' && parsed + 1 != end;
+    if (error != std::errc() || (parsed != end && !has_more) || device >= kMostDevices)
       return Fail(Nerr::kInvalid, "'{}' is no list of devices such as '2,3'", text);
     devices.insert(device);
-    at = goes_on ? parsed + 1 : end;
+    at = has_more ? parsed + 1 : end;
   }
   return devices;
 }
@@ -83,9 +83,9 @@ Pod ParsePod(const json& pod, const std::string& resource) {
   }
   for (const json& container : At(pod, {"spec", "initContainers"})) {
     const uint32_t count = CountAt(container, {"resources", "limits", resource});
-    // One that is restarted always goes on beside the others.
-    const bool goes_on = TextAt(container, {"restartPolicy"}) == "Always";
-    if (count > 0) (goes_on ? parsed.containers : parsed.before).push_back(count);
+    // restartPolicy Always makes it a sidecar, which keeps running next to the others.
+    const bool is_sidecar = TextAt(container, {"restartPolicy"}) == "Always";
+    if (count > 0) (is_sidecar ? parsed.containers : parsed.before).push_back(count);
   }
   if (auto chosen = ParseDevices(TextAt(pod, {"metadata", "annotations", kChosenDevices})))
     parsed.chosen = std::move(*chosen);

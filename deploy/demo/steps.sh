@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced: the steps that the demonstration and its test in a cluster (test/e2e/kubernetes_test.sh) share. In the order of their
 # use; each one says what is wrong by `die`.
-#   check_ports     that nobody has them
-#   check_for_cluster   that this machine belongs to none, and that nobody has its ports, nor those that are named
+#   check_ports PORT...         fails if one of the ports is in use
+#   check_for_cluster PORT...   fails if this machine is already a node, or if the cluster's ports or these are in use
 #   make_model      $model (bert-large, bert-base, bert-small) as a SavedModel, in the bucket that the published manifest names
 #   make_images     of what `./dev build` made, and of the S3 server
 #   push_images     to a registry on loopback, which they start

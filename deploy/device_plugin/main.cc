@@ -2,18 +2,16 @@
 //
 // k8s-neuron-device-plugin: tells the kubelet which Inferentia devices the node has.
 #include <csignal>
-#include <cstdio>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
 
 #include "base/end_signals.h"
 #include "base/log.h"
 #include "deploy/device_plugin/device_plugin.h"
+#include "deploy/program.h"
 #include "http/http_server.h"
 
 namespace nrtd::deploy {
@@ -96,31 +94,13 @@ Result<void> Serve(const Flags& flags) {
   return {};
 }
 
-int Run(int argc, char** argv) {
-  CLI::App app("Tells the kubelet which Inferentia devices the node has.",
-               "k8s-neuron-device-plugin");
-  Flags flags;
-  Declare(app, flags);
-  CLI11_PARSE(app, argc, argv);
-  LogOptions log;
-  log.console = true;
-  log.syslog = false;
-  InitLog(log);
-  if (const auto served = Serve(flags); !served) {
-    fmt::print(stderr, "k8s-neuron-device-plugin: {}\n", served.error().text);
-    return 1;
-  }
-  return 0;
-}
-
 }  // namespace
 }  // namespace nrtd::deploy
 
 int main(int argc, char** argv) {
-  try {
-    return nrtd::deploy::Run(argc, argv);
-  } catch (const std::exception& problem) {
-    std::fprintf(stderr, "k8s-neuron-device-plugin: %s\n", problem.what());
-    return 1;
-  }
+  CLI::App app("Tells the kubelet which Inferentia devices the node has.",
+               "k8s-neuron-device-plugin");
+  nrtd::deploy::Flags flags;
+  nrtd::deploy::Declare(app, flags);
+  return nrtd::deploy::RunProgram(app, argc, argv, [&] { return nrtd::deploy::Serve(flags); });
 }

@@ -41,7 +41,7 @@ void PluginService::TellHealthy() {
     for (const auto& [device, is_healthy] : health_)
       if (is_healthy) healthy.insert(device);
   }
-  // Again now and then: somebody may have made the node anew.
+  // Repeated every minute, in case the Node object was deleted and created again.
   constexpr auto kAgain = std::chrono::minutes(1);
   if (told_ == healthy && clock_.Now() - told_at_ < kAgain) return;
   if (const auto told = choices_->TellHealthy(healthy)) {
@@ -134,8 +134,7 @@ Result<std::set<uint32_t>> PluginService::Choose(const std::set<uint32_t>& avail
                                                  const std::set<uint32_t>& required,
                                                  uint32_t count) {
   if (choices_ != nullptr) return choices_->For(available, required, count);
-  const std::vector<uint32_t> chosen = ChooseNeighbours(available, required, count);
-  return std::set<uint32_t>(chosen.begin(), chosen.end());
+  return ChooseNeighbours(available, required, count);
 }
 
 grpc::Status PluginService::GetPreferredAllocation(

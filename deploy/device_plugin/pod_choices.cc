@@ -60,8 +60,7 @@ Result<Devices> PodChoices::For(const Devices& available, const Devices& require
   }
   Devices free = Without(available, Without(promised, required));
   if (free.size() < count) free = available;
-  const std::vector<uint32_t> chosen = ChooseNeighbours(free, required, count);
-  return Devices(chosen.begin(), chosen.end());
+  return ChooseNeighbours(free, required, count);
 }
 
 Result<void> PodChoices::TellHealthy(const Devices& healthy) {

@@ -18,8 +18,8 @@ class PodChoices {
       : api_(api), node_(std::move(node)), resource_(std::move(resource)) {}
 
   // The devices for a container that asks for `count`, all of `required` among them, out of those
-  // that are available. For a pod that nobody has chosen any for: neighbours that were chosen for
-  // no other. kResource: what was chosen is not available any more; errors of the API server. The
+  // that are available. For a pod without an annotation: neighbours that no other pod's annotation
+  // claims. kResource: what was chosen is not available any more; errors of the API server. The
   // kubelet then refuses the pod, and its controller makes another one, which is scheduled anew.
   Result<std::set<uint32_t>> For(const std::set<uint32_t>& available,
                                  const std::set<uint32_t>& required, uint32_t count);

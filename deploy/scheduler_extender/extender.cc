@@ -55,7 +55,7 @@ void Extender::Take(const json& entry, States& states) const {
   const auto state = states.find(pod.node);
   if (pod.wanted() == 0 || state == states.end() || HasEnded(entry)) return;
   for (const uint32_t device : pod.chosen) state->second.free.erase(device);
-  if (pod.chosen.empty()) state->second.untold = pod.FullName();
+  if (pod.chosen.empty()) state->second.untracked_pod = pod.FullName();
 }
 
 Result<Extender::States> Extender::LookAtAll() {
@@ -87,15 +87,15 @@ Result<Extender::States> Extender::LookSoon() {
 }
 
 Result<std::set<uint32_t>> Extender::Choose(const State& state, uint32_t wanted) const {
-  if (!state.untold.empty()) {
+  if (!state.untracked_pod.empty()) {
     return Fail(
         Nerr::kResource,
         "pod {} has devices that were not chosen here: end it, or let it be scheduled again",
-        state.untold);
+        state.untracked_pod);
   }
-  const std::vector<uint32_t> chosen = ChooseNeighbours(state.free, {}, wanted);
-  if (chosen.size() == wanted && wanted > 0 && chosen.back() - chosen.front() == wanted - 1)
-    return std::set<uint32_t>(chosen.begin(), chosen.end());
+  std::set<uint32_t> chosen = ChooseNeighbours(state.free, {}, wanted);
+  if (chosen.size() == wanted && wanted > 0 && *chosen.rbegin() - *chosen.begin() == wanted - 1)
+    return chosen;
   return Fail(Nerr::kResource, "no {} neighbours free of {} (free: {})", wanted, resource_,
               state.free.empty() ? "none" : DevicesText(state.free));
 }

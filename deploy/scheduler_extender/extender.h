@@ -43,7 +43,7 @@ class Extender {
   // Of one node.
   struct State {
     std::set<uint32_t> free;
-    std::string untold;  // a pod whose devices nobody wrote down
+    std::string untracked_pod;  // has devices but no annotation; empty: there is none
   };
   using States = std::map<std::string, State>;  // by the node's name
 
@@ -51,7 +51,7 @@ class Extender {
   void Take(const nlohmann::json& pod, States& states) const;
   Result<States> LookAtAll();
   Result<State> LookAt(const std::string& node);
-  // Of all nodes, not older than a moment: the calls for one pod come behind each other.
+  // Of all nodes, cached for a second: filter and prioritize for a pod follow each other.
   Result<States> LookSoon();
   Result<std::set<uint32_t>> Choose(const State& state, uint32_t wanted) const;
   Result<void> BindNow(const nlohmann::json& arguments);

@@ -2,16 +2,14 @@
 //
 // k8s-neuron-scheduler: Kubernetes' scheduler asks it where pods that want devices may run.
 #include <csignal>
-#include <cstdio>
-#include <exception>
 #include <string>
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
 
 #include "base/end_signals.h"
 #include "base/log.h"
 #include "deploy/cluster/fields.h"
+#include "deploy/program.h"
 #include "deploy/scheduler_extender/extender.h"
 #include "http/http_server.h"
 
@@ -80,31 +78,13 @@ Result<void> Serve(const Flags& flags) {
   return {};
 }
 
-int Run(int argc, char** argv) {
-  CLI::App app("Tells Kubernetes' scheduler which nodes have devices next to each other.",
-               "k8s-neuron-scheduler");
-  Flags flags;
-  Declare(app, flags);
-  CLI11_PARSE(app, argc, argv);
-  LogOptions log;
-  log.console = true;
-  log.syslog = false;
-  InitLog(log);
-  if (const auto served = Serve(flags); !served) {
-    fmt::print(stderr, "k8s-neuron-scheduler: {}\n", served.error().text);
-    return 1;
-  }
-  return 0;
-}
-
 }  // namespace
 }  // namespace nrtd::deploy
 
 int main(int argc, char** argv) {
-  try {
-    return nrtd::deploy::Run(argc, argv);
-  } catch (const std::exception& problem) {
-    std::fprintf(stderr, "k8s-neuron-scheduler: %s\n", problem.what());
-    return 1;
-  }
+  CLI::App app("Tells Kubernetes' scheduler which nodes have devices next to each other.",
+               "k8s-neuron-scheduler");
+  nrtd::deploy::Flags flags;
+  nrtd::deploy::Declare(app, flags);
+  return nrtd::deploy::RunProgram(app, argc, argv, [&] { return nrtd::deploy::Serve(flags); });
 }

@@ -45,6 +45,16 @@ class ModelManagerTest : public ::testing::Test {
   void AddVersion(int64_t version) {
     std::filesystem::create_directories(folder_.File("m/" + std::to_string(version)));
   }
+  // Above the one that is served; until its load has failed.
+  void AddBrokenVersion(int64_t version) {
+    {
+      MutexLock lock(mutex_);
+      broken_.insert(version);
+    }
+    AddVersion(version);
+    Await(
+        [&] { return manager_->Status("m").size() == 2 && manager_->Status("m")[0].error != ""; });
+  }
   void Serve(VersionPolicy policy = Latest{}) {
     Must(manager_->SetModels({{"m", folder_.File("m"), std::move(policy), {{"stable", 1}}}}));
     ASSERT_TRUE(manager_->AwaitLoaded(clock_.Now() + kPatience));
@@ -102,12 +112,7 @@ TEST_F(ModelManagerTest, ANewVersionTakesOverAndTheOldOneGoes) {
 TEST_F(ModelManagerTest, ABrokenVersionChangesNothingAndItsStatusSaysWhy) {
   AddVersion(1);
   Serve();
-  {
-    MutexLock lock(mutex_);
-    broken_.insert(2);
-  }
-  AddVersion(2);
-  Await([&] { return manager_->Status("m").size() == 2 && manager_->Status("m")[0].error != ""; });
+  AddBrokenVersion(2);
   EXPECT_EQ(Served(), 1);
   EXPECT_EQ(manager_->Status("m")[0].state, State::END);
   EXPECT_EQ(manager_->Status("m")[0].error, "version 2 is broken");
@@ -153,12 +158,7 @@ TEST_F(ModelManagerTest, RequestsWaitWhileNetworksAreLoadedAnew) {
 TEST_F(ModelManagerTest, AVersionThatABrokenOneWasToReplaceIsLoadedAnew) {
   AddVersion(1);
   Serve();
-  {
-    MutexLock lock(mutex_);
-    broken_.insert(2);
-  }
-  AddVersion(2);
-  Await([&] { return manager_->Status("m").size() == 2 && manager_->Status("m")[0].error != ""; });
+  AddBrokenVersion(2);
   manager_->LoadAnew();
   EXPECT_EQ(Served(), 1);
 }

@@ -25,7 +25,7 @@ class WeightCache {
   using Make = std::function<PackedWeights()>;
 
   // The entry of this name, which says which bytes are packed into which form, packed by `make` if
-  // nobody has it. If another name's entry has the same bytes, that entry is returned and the new
+  // there is none. If another name's entry has the same bytes, that entry is returned and the new
   // copy is freed. Two callers that miss at once both pack; the first result stays. What `make`
   // throws ends it.
   std::shared_ptr<const PackedWeights> Get(const std::string& key, const Make& make);
