@@ -175,6 +175,7 @@ bool ModelManager::AwaitLoaded(TimePoint deadline) {
 }
 
 void ModelManager::ForgetLoad(Version& version) {
+  if (version.servable == nullptr && !version.anew && !version.wanted) return;
   version.anew = version.anew || version.servable != nullptr;
   version.attempts = 0;
   version.next_attempt = {};
@@ -185,9 +186,7 @@ void ModelManager::ForgetLoad(Version& version) {
 void ModelManager::LoadAnew() {
   MutexLock lock(mutex_);
   for (auto& [name, model] : models_) {
-    for (auto& [number, version] : model.versions) {
-      if (version.servable != nullptr || version.anew || version.wanted) ForgetLoad(version);
-    }
+    for (auto& [number, version] : model.versions) ForgetLoad(version);
   }
   anew_ = true;
   changed_.NotifyAll();
@@ -201,7 +200,7 @@ void ModelManager::DropAll() {
   for (auto& [name, model] : models_) {
     for (auto& [number, version] : model.versions) {
       // One that was being loaded when the networks went is no better.
-      if (version.servable != nullptr || version.anew || version.wanted) ForgetLoad(version);
+      ForgetLoad(version);
       doomed.push_back(std::move(version.servable));
     }
   }

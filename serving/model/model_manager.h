@@ -116,7 +116,8 @@ class ModelManager {
   Result<void> CheckLabels(const ModelSource& source) const NRTD_REQUIRES(mutex_);
   void Run();
   void LookAtFolders();
-  // As if it had never been loaded; requests wait for one that was.
+  // A version that is served or wanted becomes as if it had never been loaded; requests for one
+  // that was served wait.
   static void ForgetLoad(Version& version);
   void DropAll();
   // The highest of the versions that are wanted; then one that only stays until one of those is
