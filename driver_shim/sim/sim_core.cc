@@ -146,7 +146,10 @@ Progress SimCore::Poll(const PollLimit& limit) {
   team_.Rest();
   const uint64_t now = NowNs();
   EndTurn(now, start);
-  const uint64_t worked = now - start - waited_ns_;
+  uint64_t worked = now - start - waited_ns_;
+  // The chip would have worked for its whole pace, also while nobody polled or had a turn.
+  if (paced_ && progress == Progress::kAdvanced && active_ != nullptr && !HasFailed())
+    worked = std::max(worked, active_->pace_ns - std::min(active_->pace_ns, execution_->worked_ns));
   Count(busy_ns_, worked);
   execution_->worked_ns += worked;
   if (active_ == nullptr) fault_ = {NotificationCode::kNoProgram, Engine::kPe, 0, 0};

@@ -51,27 +51,53 @@ class PacedCoreTest : public SimFixture {
     for (const memory::PoolPage& page : pool_->pages())
       Must(device().MapHostMemory(page.bus_address, page.data, page.length));
   }
+
+  // A program that does next to nothing, but for which the chip would have to read 100 MiB, has
+  // been announced to the core.
+  void Announce() {
+    ProgramBuilder builder(device());
+    const uint32_t x = builder.Variable(64, true);
+    (void)builder.Variable(uint64_t{100} << 20, false);
+    builder.Add(Engine::kAct, Activation{Floats(x, {16}), Floats(x, {16}), Function::kRelu});
+    const ProgramId program = builder.LoadWithoutTransfers();
+    Must(core().AttachRing(kExecutionQueue, ring_.config()));
+    Must(core().AttachNotifications(NotificationKind::kImplicit, done_.config()));
+    Must(core().Activate(program, {}));
+    const Descriptor run{.kind = DescriptorKind::kExecute, .tag = 1};
+    Must(ring_.Push({&run, 1}));
+    core().RingDoorbell(kExecutionQueue, 1);
+  }
+
+  static constexpr uint64_t kPaceNs = 1'953'125;  // 100 MiB at 50 GiB a second
+  DmaRing ring_ = Must(DmaRing::Create(*pool_, 8));
+  NotificationQueue done_ = Must(NotificationQueue::Create(*pool_, 8));
 };
 
-// The program does next to nothing, but the chip would have to read 100 MiB.
 TEST_F(PacedCoreTest, AnExecutionTakesAsLongAsTheChipWouldNeed) {
-  ProgramBuilder builder(device());
-  const uint32_t x = builder.Variable(64, true);
-  (void)builder.Variable(uint64_t{100} << 20, false);
-  builder.Add(Engine::kAct, Activation{Floats(x, {16}), Floats(x, {16}), Function::kRelu});
-  const ProgramId program = builder.LoadWithoutTransfers();
-  DmaRing ring = Must(DmaRing::Create(*pool_, 8));
-  NotificationQueue done = Must(NotificationQueue::Create(*pool_, 8));
-  Must(core().AttachRing(kExecutionQueue, ring.config()));
-  Must(core().AttachNotifications(NotificationKind::kImplicit, done.config()));
-  Must(core().Activate(program, {}));
-  const Descriptor run{.kind = DescriptorKind::kExecute, .tag = 1};
-  Must(ring.Push({&run, 1}));
-  core().RingDoorbell(kExecutionQueue, 1);
+  Announce();
+  SteadyClock clock;
+  const TimePoint begun = clock.Now();
   EXPECT_EQ(core().Poll(), Progress::kAdvanced);
-  const auto notification = done.Pop();
+  EXPECT_GE(clock.Now() - begun, Duration(kPaceNs));
+  const auto notification = done_.Pop();
   ASSERT_TRUE(notification);
-  EXPECT_GE(notification->device_time, 1'953'125U);  // 100 MiB at 50 GiB a second
+  EXPECT_GE(notification->device_time, kPaceNs);
+  EXPECT_GE(core().counters().busy_ns, kPaceNs);
+}
+
+// The chip would have worked all the time, whatever this machine did meanwhile.
+TEST_F(PacedCoreTest, TimeInWhichNobodyPolledIsTheChipsTimeToo) {
+  Announce();
+  SteadyClock clock;
+  const TimePoint begun = clock.Now();
+  EXPECT_EQ(core().Poll({&clock, begun}), Progress::kYielded);
+  while (clock.Now() - begun < 2 * Duration(kPaceNs)) {
+  }
+  EXPECT_EQ(core().Poll(), Progress::kAdvanced);
+  const auto notification = done_.Pop();
+  ASSERT_TRUE(notification);
+  EXPECT_GE(notification->device_time, kPaceNs);
+  EXPECT_GE(core().counters().busy_ns, kPaceNs);
 }
 
 }  // namespace
