@@ -11,9 +11,9 @@
 
 #include <grpcpp/server_context.h>
 
+#include "rpc/call_queue.h"
 #include "runtime/service/admission.h"
 #include "runtime/service/call_deadlines.h"
-#include "runtime/service/call_queue.h"
 #include "runtime/session/client.h"
 
 namespace nrtd::service {
@@ -42,7 +42,7 @@ class CallContext final : public grpc::ServerContext {
   std::stop_token given_up() const { return end_.source.get_token(); }
 
  private:
-  struct End final : public Event {
+  struct End final : public rpc::Event {
     explicit End(const CallContext& call) : context(call) {}
     void Proceed(bool) override {
       if (context.IsCancelled()) source.request_stop();

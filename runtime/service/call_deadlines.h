@@ -30,7 +30,7 @@ class CallDeadlines {
    private:
     friend class CallDeadlines;
     grpc::ServerContext& context_;
-    // Guarded by CallDeadlines::mutex_. Null: it does not wait.
+    // rpc::Guarded by CallDeadlines::mutex_. Null: it does not wait.
     Waiter* before_ = nullptr;
     Waiter* after_ = nullptr;
     TimePoint deadline_;

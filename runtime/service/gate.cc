@@ -28,7 +28,7 @@ grpc::Status Gate::CheckThere(const CallContext& context) const {
   return {grpc::StatusCode::CANCELLED, "the client has gone"};
 }
 
-Gate::Entry Gate::Admit(CallContext& context, bool may_wait, CallQueue& queue, Task& task,
+Gate::Entry Gate::Admit(CallContext& context, bool may_wait, rpc::CallQueue& queue, rpc::Task& task,
                         grpc::Status* refused) {
   const std::shared_ptr<const runtime::Client> client = context.shared_client();
   std::function<void()> go_on;
@@ -51,10 +51,10 @@ Gate::Entry Gate::Admit(CallContext& context, bool may_wait, CallQueue& queue, T
   return Entry::kNever;
 }
 
-Gate::Entry Gate::Enter(CallContext& context, std::optional<size_t> request_bytes, CallQueue& queue,
-                        Task& task, grpc::Status* refused) {
+Gate::Entry Gate::Enter(CallContext& context, std::optional<size_t> request_bytes,
+                        rpc::CallQueue& queue, rpc::Task& task, grpc::Status* refused) {
   Entry entry = Entry::kNever;
-  *refused = Guarded([&] {
+  *refused = rpc::Guarded([&] {
     FindClient(context, request_bytes);
     grpc::Status status = CheckThere(context);
     if (status.ok()) {
@@ -68,7 +68,7 @@ Gate::Entry Gate::Enter(CallContext& context, std::optional<size_t> request_byte
 
 Gate::Entry Gate::EnterFreely(CallContext& context, size_t request_bytes, bool collects,
                               grpc::Status* refused) {
-  *refused = Guarded([&] {
+  *refused = rpc::Guarded([&] {
     FindClient(context, request_bytes);
     return collects ? grpc::Status::OK : CheckServing();
   });

@@ -10,9 +10,9 @@
 
 #include <grpcpp/support/status.h>
 
+#include "rpc/call_queue.h"
 #include "runtime/ledger/rate_limiter.h"
 #include "runtime/service/call_context.h"
-#include "runtime/service/call_queue.h"
 #include "runtime/service/clients.h"
 #include "runtime/service/socket_meter.h"
 
@@ -31,8 +31,8 @@ class Gate {
   // A call that counts in its client's rate has been received, with a request of so many bytes
   // unless it is a stream; finds its client. kLater: `task` is posted when the call may begin,
   // perhaps before this returns. kNever: `refused` says why. Does not throw.
-  Entry Enter(CallContext& context, std::optional<size_t> request_bytes, CallQueue& queue,
-              Task& task, grpc::Status* refused);
+  Entry Enter(CallContext& context, std::optional<size_t> request_bytes, rpc::CallQueue& queue,
+              rpc::Task& task, grpc::Status* refused);
   // The same for a call that does not count: never kLater. `collects`: also while the daemon ends.
   Entry EnterFreely(CallContext& context, size_t request_bytes, bool collects,
                     grpc::Status* refused);
@@ -48,7 +48,7 @@ class Gate {
  private:
   void FindClient(CallContext& context, std::optional<size_t> request_bytes);
   grpc::Status CheckThere(const CallContext& context) const;
-  Entry Admit(CallContext& context, bool may_wait, CallQueue& queue, Task& task,
+  Entry Admit(CallContext& context, bool may_wait, rpc::CallQueue& queue, rpc::Task& task,
               grpc::Status* refused);
 
   const Clients& clients_;

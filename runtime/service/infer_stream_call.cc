@@ -5,7 +5,7 @@
 
 namespace nrtd::service {
 
-InferStreamCall::InferStreamCall(const CallEnvironment& environment, RawService& service,
+InferStreamCall::InferStreamCall(const CallEnvironment& environment, rpc::RawService& service,
                                  Late<NmgrService>& handler)
     : Call(environment.queue), environment_(environment), service_(service), handler_(handler) {
   context_.Watch([this] { EndPart(); });
@@ -56,7 +56,7 @@ void InferStreamCall::Enter() {
 }
 
 void InferStreamCall::Run() {
-  if (const grpc::Status begun = Guarded([this] { return Begin(); }); !begun.ok()) {
+  if (const grpc::Status begun = rpc::Guarded([this] { return Begin(); }); !begun.ok()) {
     Finish(begun);
     return;
   }
@@ -87,18 +87,18 @@ grpc::Status InferStreamCall::Handle() {
     Respond(grpc::Status::OK);
     return grpc::Status::OK;
   }
-  if (auto decoded = Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
+  if (auto decoded = rpc::Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
   handler->infer(&context_, &request_, &response_, wait_);
   return grpc::Status::OK;
 }
 
 // The response into `bytes_`.
 grpc::Status InferStreamCall::EncodeResponse() {
-  auto encoded = Encode(response_);
+  auto encoded = rpc::Encode(response_);
   if (!encoded) {
     response_ = {};
     SetStatus(encoded.error(), response_.mutable_status());
-    encoded = Encode(response_);
+    encoded = rpc::Encode(response_);
   }
   if (!encoded) return RefusalOf(encoded.error());
   bytes_ = std::move(*encoded);
@@ -111,12 +111,13 @@ grpc::Status InferStreamCall::EncodeResponse() {
 void InferStreamCall::Answer() {
   response_.Clear();
   // The stream may have gone on when this returns.
-  const grpc::Status status = Guarded([this] { return Handle(); });
+  const grpc::Status status = rpc::Guarded([this] { return Handle(); });
   if (!status.ok()) Finish(status);
 }
 
 void InferStreamCall::Respond(const grpc::Status& ended) {
-  const grpc::Status status = ended.ok() ? Guarded([this] { return EncodeResponse(); }) : ended;
+  const grpc::Status status =
+      ended.ok() ? rpc::Guarded([this] { return EncodeResponse(); }) : ended;
   if (!status.ok()) {
     Finish(status);
     return;

@@ -12,10 +12,10 @@ namespace nrtd::service {
 
 // One response a request, in the requests' order; a failed inference is an answer like any other.
 // The next request is read when the response has left. Ends with the client's half-close.
-class InferStreamCall final : public Call, private Deferred, private Task {
+class InferStreamCall final : public rpc::Call, private rpc::Deferred, private rpc::Task {
  public:
   // Waits for the next stream. All outlive the call.
-  InferStreamCall(const CallEnvironment& environment, RawService& service,
+  InferStreamCall(const CallEnvironment& environment, rpc::RawService& service,
                   Late<NmgrService>& handler);
 
   void Proceed(bool ok) override;
@@ -35,11 +35,11 @@ class InferStreamCall final : public Call, private Deferred, private Task {
   void EndPart();
 
   const CallEnvironment environment_;
-  RawService& service_;
+  rpc::RawService& service_;
   Late<NmgrService>& handler_;
   Step step_ = Step::kAwaited;
   CallContext context_;
-  RawService::Stream stream_{&context_};
+  rpc::RawService::Stream stream_{&context_};
   grpc::ByteBuffer bytes_;  // of a request, then of its response
   nrt::infer_request request_;
   nrt::infer_response response_;

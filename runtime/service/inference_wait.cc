@@ -19,7 +19,7 @@ void InferenceWait::Run() {
   auto outcome = inference_->Attend(*this);
   if (!outcome) return;  // another thread may be here already
   cancel_.reset();
-  const grpc::Status status = Guarded([&] {
+  const grpc::Status status = rpc::Guarded([&] {
     answer_.service->SetAnswer(*inference_, std::move(*outcome), *answer_.shm_outputs,
                                *answer_.context, answer_.response);
     return grpc::Status::OK;

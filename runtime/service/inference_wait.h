@@ -7,9 +7,9 @@
 
 #include "driver_shim/waker.h"
 #include "proto/nrt/nmgr.pb.h"
+#include "rpc/call_queue.h"
 #include "runtime/model/network.h"
 #include "runtime/service/call_context.h"
-#include "runtime/service/call_queue.h"
 #include "runtime/service/tensor_transfer.h"
 
 namespace nrtd::service {
@@ -20,12 +20,12 @@ class NmgrService;
 // drives the core itself if no other thread does; otherwise the call holds no thread until the core
 // is free or the inference has ended. Part of its call; reusable after each answer. Allocates
 // nothing.
-class InferenceWait final : private Waker, private Task {
+class InferenceWait final : private Waker, private rpc::Task {
  public:
   // Both outlive this.
-  InferenceWait(CallQueue& queue, Deferred& call) : queue_(queue), call_(call) {}
+  InferenceWait(rpc::CallQueue& queue, rpc::Deferred& call) : queue_(queue), call_(call) {}
 
-  Deferred& call() const { return call_; }
+  rpc::Deferred& call() const { return call_; }
   // What the answer takes; all outlive the wait.
   struct Answer {
     NmgrService* service = nullptr;
@@ -41,8 +41,8 @@ class InferenceWait final : private Waker, private Task {
   void Wake() override { queue_.Post(*this); }
   void Run() override;
 
-  CallQueue& queue_;
-  Deferred& call_;
+  rpc::CallQueue& queue_;
+  rpc::Deferred& call_;
   Answer answer_;
   std::optional<runtime::Inference> inference_;
   std::optional<std::stop_callback<std::function<void()>>> cancel_;

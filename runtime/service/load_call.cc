@@ -3,7 +3,7 @@
 
 namespace nrtd::service {
 
-LoadCall::LoadCall(const CallEnvironment& environment, RawService& service,
+LoadCall::LoadCall(const CallEnvironment& environment, rpc::RawService& service,
                    Late<NmgrService>& handler)
     : Call(environment.queue),
       environment_(environment),
@@ -29,7 +29,7 @@ void LoadCall::Proceed(bool ok) {
       }
       // The rest of a stream that went wrong is read and dropped, so that the client gets to see
       // the answer.
-      if (const grpc::Status taken = Guarded([this] { return Take(); }); !taken.ok())
+      if (const grpc::Status taken = rpc::Guarded([this] { return Take(); }); !taken.ok())
         added_ = Fail(Nerr::kResource, "cannot take the NEFF: {}", AsIs(taken.error_message()));
       if (!added_) upload_ = NeffUpload();
       ReadNext();
@@ -76,7 +76,7 @@ grpc::Status LoadCall::Take() {
     return grpc::Status::OK;
   }
   added_ = context_.admission().SetBytes(bytes_.Length());
-  if (added_) added_ = Decode(bytes_, message_);
+  if (added_) added_ = rpc::Decode(bytes_, message_);
   if (added_) added_ = upload_.Add(message_);
   bytes_.Clear();
   (void)context_.admission().SetBytes(0);
@@ -92,7 +92,7 @@ void LoadCall::EndPart() {
 // It may begin, or it may compute.
 void LoadCall::Run() {
   if (step_ == Step::kAwaited) {
-    if (const grpc::Status begun = Guarded([this] { return Begin(); }); !begun.ok()) {
+    if (const grpc::Status begun = rpc::Guarded([this] { return Begin(); }); !begun.ok()) {
       Finish(begun, {});
       return;
     }
@@ -100,14 +100,14 @@ void LoadCall::Run() {
     ReadNext();
     return;
   }
-  CallQueue& calls = queue();
+  rpc::CallQueue& calls = queue();
   Answer();  // this may be gone
   calls.EndLoad();
 }
 
 void LoadCall::Answer() {
   nrt::load_response response;
-  const grpc::Status status = Guarded([&] {
+  const grpc::Status status = rpc::Guarded([&] {
     if (handler_ == nullptr) return Refuse(added_.error(), &response);
     response = handler_->Load(rights_, std::move(added_), std::move(upload_), context_.given_up());
     loaded_ = response.h_nn().id();
@@ -119,8 +119,8 @@ void LoadCall::Answer() {
 void LoadCall::Finish(const grpc::Status& status, const nrt::load_response& response) {
   step_ = Step::kAnswered;
   grpc::ByteBuffer answer;
-  const grpc::Status encoded = Guarded([&] {
-    if (auto bytes = Encode(response)) answer = std::move(*bytes);
+  const grpc::Status encoded = rpc::Guarded([&] {
+    if (auto bytes = rpc::Encode(response)) answer = std::move(*bytes);
     return grpc::Status::OK;
   });
   environment_.deadlines.Begin(context_.waiter(), CallDeadlines::Kind::kAnswerRead);

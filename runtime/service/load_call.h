@@ -14,10 +14,11 @@ namespace nrtd::service {
 // While the daemon waits for its devices, what a load sends is read and discarded, message by
 // message, and the answer carries the reason.
 // A network whose id nobody got to see, because the client gave up in between, is unloaded again.
-class LoadCall final : public Call, private Task {
+class LoadCall final : public rpc::Call, private rpc::Task {
  public:
   // Waits for the next load. All outlive the call.
-  LoadCall(const CallEnvironment& environment, RawService& service, Late<NmgrService>& handler);
+  LoadCall(const CallEnvironment& environment, rpc::RawService& service,
+           Late<NmgrService>& handler);
 
   void Proceed(bool ok) override;
 
@@ -34,12 +35,12 @@ class LoadCall final : public Call, private Task {
   void EndPart();
 
   const CallEnvironment environment_;
-  RawService& service_;
+  rpc::RawService& service_;
   Late<NmgrService>& late_handler_;
   NmgrService* handler_ = nullptr;  // since the load began; null: it is refused
   Step step_ = Step::kAwaited;
   CallContext context_;
-  RawService::Reader reader_{&context_};
+  rpc::RawService::Reader reader_{&context_};
   grpc::ByteBuffer bytes_;
   nrt::load_request message_;  // one after another: its memory is used again
   Rights rights_;

@@ -8,7 +8,7 @@
 
 namespace nrtd::service {
 
-void ServeNmgr(const CallEnvironment& environment, RawService& service,
+void ServeNmgr(const CallEnvironment& environment, rpc::RawService& service,
                Late<NmgrService>& handler) {
   using H = NmgrService;
   new LoadCall(environment, service, handler);
@@ -45,17 +45,17 @@ void ServeNmgr(const CallEnvironment& environment, RawService& service,
   serve("set_static_transfer_adjustment", &H::set_static_transfer_adjustment);
 }
 
-void ServeStreams(const CallEnvironment& environment, RawService& service,
+void ServeStreams(const CallEnvironment& environment, rpc::RawService& service,
                   Late<NmgrService>& handler) {
   new InferStreamCall(environment, service, handler);
 }
 
-void ServeSessions(const CallEnvironment& environment, RawService& service,
+void ServeSessions(const CallEnvironment& environment, rpc::RawService& service,
                    runtime::SessionTable& sessions, Late<runtime::Runtime>& runtime) {
   new SessionCall(environment, service, sessions, runtime);
 }
 
-void ServeControl(const CallEnvironment& environment, RawService& service,
+void ServeControl(const CallEnvironment& environment, rpc::RawService& service,
                   Late<ControlService>& handler) {
   using H = ControlService;
   Serve(environment, service, "ListNetworks", handler, &H::ListNetworks);

@@ -72,7 +72,7 @@ void NmgrService::TakeBackCookie(const nrt::infer_post_response& posted) {
 }
 
 void NmgrService::unload(Context* context, const nrt::unload_request* request,
-                         nrt::unload_response* response, Deferred& call) {
+                         nrt::unload_response* response, rpc::Deferred& call) {
   runtime_.Unload(request->h_nn().id(), clients_.AskingAs(*context),
                   runtime::Network::Urgency::kFinishFirst,
                   [response, &call](const Result<void>& unloaded) {
@@ -82,7 +82,7 @@ void NmgrService::unload(Context* context, const nrt::unload_request* request,
 }
 
 void NmgrService::start(Context* context, const nrt::start_request* request,
-                        nrt::start_response* response, Deferred& call) {
+                        nrt::start_response* response, rpc::Deferred& call) {
   runtime_.Start(request->h_nn().id(), clients_.AskingAs(*context),
                  [response, &call](const Result<void>& started) {
                    SetStatus(started, response->mutable_status());
@@ -91,7 +91,7 @@ void NmgrService::start(Context* context, const nrt::start_request* request,
 }
 
 void NmgrService::stop(Context* context, const nrt::stop_request* request,
-                       nrt::stop_response* response, Deferred& call) {
+                       nrt::stop_response* response, rpc::Deferred& call) {
   runtime_.Stop(request->h_nn().id(), clients_.AskingAs(*context),
                 [response, &call](const Result<void>& stopped) {
                   SetStatus(stopped, response->mutable_status());
@@ -100,7 +100,7 @@ void NmgrService::stop(Context* context, const nrt::stop_request* request,
 }
 
 void NmgrService::unload_all(Context* context, const nrt::empty*, nrt::status* response,
-                             Deferred& call) {
+                             rpc::Deferred& call) {
   const Rights rights = clients_.RightsOf(*context);
   LogForClient(LogLevel::kInfo, "NMGR:UnloadAll", "asked for by {}", rights.client.Text());
   runtime_.UnloadAll(rights.asking, runtime::Network::Urgency::kFinishFirst, [response, &call] {

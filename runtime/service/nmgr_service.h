@@ -42,13 +42,13 @@ class NmgrService {
   runtime::Runtime& runtime() { return runtime_; }
   // Calls that may have to wait answer later, and hold no thread until then.
   void unload(Context* context, const nrt::unload_request* request, nrt::unload_response* response,
-              Deferred& call);
+              rpc::Deferred& call);
   void start(Context* context, const nrt::start_request* request, nrt::start_response* response,
-             Deferred& call);
+             rpc::Deferred& call);
   void stop(Context* context, const nrt::stop_request* request, nrt::stop_response* response,
-            Deferred& call);
+            rpc::Deferred& call);
   void unload_all(Context* context, const nrt::empty* request, nrt::status* response,
-                  Deferred& call);
+                  rpc::Deferred& call);
 
   void infer(Context* context, const nrt::infer_request* request, nrt::infer_response* response,
              InferenceWait& wait);

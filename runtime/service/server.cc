@@ -19,6 +19,10 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "base/timeouts.h"
+#include "proto/nrt/nmgr_service.pb.h"
+#include "proto/nrt/nmgr_session_service.pb.h"
+#include "proto/nrt/nmgr_stream_service.pb.h"
+#include "proto/nrtd/v1/control.pb.h"
 #include "runtime/ledger/limits.h"
 #include "runtime/ledger/rate_limiter.h"
 #include "runtime/service/clients.h"
@@ -32,6 +36,13 @@ namespace nrtd::service {
 namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
+
+// Generated code is linked in only when something names it.
+[[gnu::used]] const void* const linked[] = {
+    &descriptor_table_proto_2fnrt_2fnmgr_5fservice_2eproto,
+    &descriptor_table_proto_2fnrt_2fnmgr_5fsession_5fservice_2eproto,
+    &descriptor_table_proto_2fnrt_2fnmgr_5fstream_5fservice_2eproto,
+    &descriptor_table_proto_2fnrtd_2fv1_2fcontrol_2eproto};
 
 // The path of a unix socket's address, or nothing.
 std::optional<std::string> SocketPath(const std::string& address) {
@@ -148,11 +159,11 @@ struct Server::State {
   Late<NmgrService> nmgr;
   ControlService control_service;
   Late<ControlService> control;
-  RawService nmgr_calls{"nrt.nmgr_v1"};
-  RawService stream_calls{"nrt.nmgr_stream"};
-  RawService session_calls{"nrt.nmgr_session_manager"};
-  RawService control_calls{"nrtd.v1.Control"};
-  std::unique_ptr<CallQueue> queue;
+  rpc::RawService nmgr_calls{"nrt.nmgr_v1"};
+  rpc::RawService stream_calls{"nrt.nmgr_stream"};
+  rpc::RawService session_calls{"nrt.nmgr_session_manager"};
+  rpc::RawService control_calls{"nrtd.v1.Control"};
+  std::unique_ptr<rpc::CallQueue> queue;
   std::unique_ptr<grpc::Server> server;
   std::unique_ptr<Listener> listener;  // none for TCP: gRPC listens itself
   // Connections that wait for their client's rate, by descriptor. gRPC does not know them yet.
@@ -197,8 +208,9 @@ Result<void> Server::State::Build(bool by_tcp) {
   builder.RegisterService(&stream_calls);
   builder.RegisterService(&session_calls);
   builder.RegisterService(&control_calls);
-  queue = std::make_unique<CallQueue>(builder.AddCompletionQueue(),
-                                      runtime::CallThreadLimit(runtime::ReadSystemRoom()));
+  queue = std::make_unique<rpc::CallQueue>(
+      builder.AddCompletionQueue(),
+      rpc::CallQueue::Options{.max_threads = runtime::CallThreadLimit(runtime::ReadSystemRoom())});
   server = builder.BuildAndStart();
   if (server != nullptr && (!by_tcp || port != 0)) return {};
   return Fail(Nerr::kInvalid,

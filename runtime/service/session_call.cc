@@ -13,7 +13,7 @@ runtime::VersionInfo ToVersionInfo(const nrt::version& version) {
 
 }  // namespace
 
-SessionCall::SessionCall(const CallEnvironment& environment, RawService& service,
+SessionCall::SessionCall(const CallEnvironment& environment, rpc::RawService& service,
                          runtime::SessionTable& sessions, Late<runtime::Runtime>& runtime)
     : Call(environment.queue),
       environment_(environment),
@@ -39,7 +39,7 @@ void SessionCall::Proceed(bool ok) {
         return;
       }
       if (step_ == Step::kReading) {
-        if (const grpc::Status described = Guarded([this] { return Describe(); });
+        if (const grpc::Status described = rpc::Guarded([this] { return Describe(); });
             !described.ok()) {
           Finish(described);
           return;
@@ -68,7 +68,7 @@ void SessionCall::Enter() {
 }
 
 void SessionCall::Run() {
-  if (const grpc::Status opened = Guarded([this] { return Open(); }); !opened.ok()) {
+  if (const grpc::Status opened = rpc::Guarded([this] { return Open(); }); !opened.ok()) {
     Finish(opened);
     return;
   }
@@ -88,7 +88,7 @@ grpc::Status SessionCall::Open() {
   nrt::session_monitor_response response;
   response.set_session_id(id_);
   SetVersion(response.mutable_runtime_version());
-  auto encoded = Encode(response);
+  auto encoded = rpc::Encode(response);
   if (!encoded) return RefusalOf(encoded.error());
   bytes_ = std::move(*encoded);
   LogForClient(LogLevel::kDebug, "NMGR:Session", "session {} opened by {}", id_, client.Text());
@@ -98,7 +98,7 @@ grpc::Status SessionCall::Open() {
 grpc::Status SessionCall::Describe() {
   environment_.meter.Taken(context_.client(), bytes_.Length());
   nrt::session_monitor_request request;
-  if (auto decoded = Decode(bytes_, request); !decoded) return RefusalOf(decoded.error());
+  if (auto decoded = rpc::Decode(bytes_, request); !decoded) return RefusalOf(decoded.error());
   runtime::SessionInfo info;
   info.framework = Printable(request.framework_name());
   info.framework_version = ToVersionInfo(request.framework_version());

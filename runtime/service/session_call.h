@@ -12,10 +12,10 @@ namespace nrtd::service {
 // Answers {session_id, runtime_version} as soon as the stream opens, before the client has written
 // anything, exactly once; also while the daemon waits for its devices, which the session then
 // outlives. It ends with the stream, however that ends. Between two messages it occupies no thread.
-class SessionCall final : public Call, private Task {
+class SessionCall final : public rpc::Call, private rpc::Task {
  public:
   // Waits for the next session. All outlive the call.
-  SessionCall(const CallEnvironment& environment, RawService& service,
+  SessionCall(const CallEnvironment& environment, rpc::RawService& service,
               runtime::SessionTable& sessions, Late<runtime::Runtime>& runtime);
 
   void Proceed(bool ok) override;
@@ -29,13 +29,13 @@ class SessionCall final : public Call, private Task {
   void Finish(const grpc::Status& status);
 
   const CallEnvironment environment_;
-  RawService& service_;
+  rpc::RawService& service_;
   runtime::SessionTable& sessions_;
   Late<runtime::Runtime>& runtime_;
   Step step_ = Step::kAwaited;
   runtime::SessionId id_ = 0;
   CallContext context_;
-  RawService::Stream stream_{&context_};
+  rpc::RawService::Stream stream_{&context_};
   grpc::ByteBuffer bytes_;  // of the answer, then of what the client says of itself
   runtime::Charge charge_;
 };

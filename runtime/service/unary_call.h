@@ -7,20 +7,20 @@
 #include <atomic>
 #include <type_traits>
 
+#include "rpc/call_queue.h"
+#include "rpc/raw_service.h"
 #include "runtime/service/call_context.h"
-#include "runtime/service/call_queue.h"
 #include "runtime/service/clients.h"
 #include "runtime/service/gate.h"
 #include "runtime/service/inference_wait.h"
 #include "runtime/service/late.h"
-#include "runtime/service/raw_service.h"
 #include "runtime/service/socket_meter.h"
 
 namespace nrtd::service {
 
 // What every call of a server uses. All outlive the calls.
 struct CallEnvironment {
-  CallQueue& queue;
+  rpc::CallQueue& queue;
   Clients& clients;
   CallDeadlines& deadlines;
   SocketMeter& meter;
@@ -40,32 +40,32 @@ struct UnaryOptions {
   bool collects = false;
 };
 
-// How a method is handled: at once; later, by means of a Deferred; or as an inference.
+// How a method is handled: at once; later, by means of a rpc::Deferred; or as an inference.
 template <typename Handler, typename Context, typename Request, typename Response>
 using HandleNow = grpc::Status (Handler::*)(Context*, const Request*, Response*);
 template <typename Handler, typename Context, typename Request, typename Response>
-using HandleLater = void (Handler::*)(Context*, const Request*, Response*, Deferred&);
+using HandleLater = void (Handler::*)(Context*, const Request*, Response*, rpc::Deferred&);
 template <typename Handler, typename Context, typename Request, typename Response>
 using HandleInference = void (Handler::*)(Context*, const Request*, Response*, InferenceWait&);
 
 // For calls that are no inferences.
 struct NoWait {
-  NoWait(CallQueue&, Deferred&) {}
+  NoWait(rpc::CallQueue&, rpc::Deferred&) {}
 };
 
 // Where the calls of one method come from, and who handles them. All outlive the calls.
 template <typename Handler, typename Request, typename Response, typename Handle>
 struct UnaryMethod {
   CallEnvironment environment;
-  RawService& service;
-  int number;  // RawService::Method()
+  rpc::RawService& service;
+  int number;  // rpc::RawService::Method()
   Late<Handler>& handler;
   Handle handle;
   UnaryOptions<Handler, Response> options;
 };
 
 template <typename Handler, typename Request, typename Response, typename Handle>
-class UnaryCall final : public Call, private Deferred, private Task {
+class UnaryCall final : public rpc::Call, private rpc::Deferred, private rpc::Task {
   static constexpr bool kNow =
       std::is_invocable_v<Handle, Handler&, CallContext*, const Request*, Response*>;
   static constexpr bool kInference = std::is_invocable_v<Handle, Handler&, CallContext*,
@@ -120,7 +120,7 @@ class UnaryCall final : public Call, private Deferred, private Task {
   // Begins the call.
   void Run() override {
     // The handler may have answered when it returns, and this may be gone: unless it failed.
-    const grpc::Status status = Guarded([this] {
+    const grpc::Status status = rpc::Guarded([this] {
       if (grpc::Status begun = method_.environment.gate.Begin(context_); !begun.ok()) return begun;
       const auto& account = context_.client().account;
       if (auto entered = context_.admission().Enter(account, bytes_.Length()); !entered)
@@ -140,7 +140,7 @@ class UnaryCall final : public Call, private Deferred, private Task {
       }
       return refused;
     }
-    if (auto decoded = Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
+    if (auto decoded = rpc::Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
     if constexpr (kNow) {
       return (handler->*method_.handle)(&context_, &request_, &response_);
     } else if constexpr (kInference) {
@@ -157,7 +157,7 @@ class UnaryCall final : public Call, private Deferred, private Task {
   // Sends the response, or an error of the transport.
   void Answer(grpc::Status status) {
     grpc::ByteBuffer answer;
-    if (status.ok()) status = Guarded([&] { return EncodeAnswer(&answer); });
+    if (status.ok()) status = rpc::Guarded([&] { return EncodeAnswer(&answer); });
     answered_ = true;
     method_.environment.deadlines.Begin(context_.waiter(), CallDeadlines::Kind::kAnswerRead);
     if (status.ok()) {
@@ -169,7 +169,7 @@ class UnaryCall final : public Call, private Deferred, private Task {
 
   grpc::Status EncodeAnswer(grpc::ByteBuffer* answer) {
     request_ = Request();  // its memory goes before the answer's comes
-    auto encoded = Encode(response_);
+    auto encoded = rpc::Encode(response_);
     if (encoded) {
       *answer = std::move(*encoded);
       if (auto charged = context_.admission().SetBytes(answer->Length()); charged)
@@ -192,7 +192,7 @@ class UnaryCall final : public Call, private Deferred, private Task {
   grpc::ByteBuffer bytes_;  // the request, until it is decoded
   Request request_;
   Response response_;
-  RawService::Unary writer_;
+  rpc::RawService::Unary writer_;
   bool answered_ = false;
   std::atomic<int> parts_left_;
   [[no_unique_address]] std::conditional_t<kInference, InferenceWait, NoWait> wait_{queue(), *this};
@@ -200,21 +200,21 @@ class UnaryCall final : public Call, private Deferred, private Task {
 
 // Serves a method from now on: Serve(environment, service, "infer", handler, &Handler::infer).
 template <typename Handler, typename Base, typename Context, typename Request, typename Response>
-void Serve(const CallEnvironment& environment, RawService& service, std::string_view method,
+void Serve(const CallEnvironment& environment, rpc::RawService& service, std::string_view method,
            Late<Handler>& handler, HandleNow<Base, Context, Request, Response> handle,
            UnaryOptions<Handler, Response> options = {}) {
   new UnaryCall<Handler, Request, Response, decltype(handle)>(
       {environment, service, service.Method(method), handler, handle, options});
 }
 template <typename Handler, typename Base, typename Context, typename Request, typename Response>
-void Serve(const CallEnvironment& environment, RawService& service, std::string_view method,
+void Serve(const CallEnvironment& environment, rpc::RawService& service, std::string_view method,
            Late<Handler>& handler, HandleLater<Base, Context, Request, Response> handle,
            UnaryOptions<Handler, Response> options = {}) {
   new UnaryCall<Handler, Request, Response, decltype(handle)>(
       {environment, service, service.Method(method), handler, handle, options});
 }
 template <typename Handler, typename Base, typename Context, typename Request, typename Response>
-void Serve(const CallEnvironment& environment, RawService& service, std::string_view method,
+void Serve(const CallEnvironment& environment, rpc::RawService& service, std::string_view method,
            Late<Handler>& handler, HandleInference<Base, Context, Request, Response> handle,
            UnaryOptions<Handler, Response> options = {}) {
   new UnaryCall<Handler, Request, Response, decltype(handle)>(

@@ -22,11 +22,19 @@ void MakeQueues(BatchScheduler& batching, Servable& servable) {
 
 Result<Tensors> Servable::Run(const std::string& name, Tensors inputs,
                               const std::vector<std::string>& wanted, TimePoint deadline) const {
-  const Signature& signature = graph.signatures.at(name);
-  const auto queue = queues.find(name);
-  if (queue != queues.end() && wanted.size() == signature.outputs.size())
-    return queue->second->Run(std::move(inputs), deadline);
-  return Execute(graph, signature, std::move(inputs), wanted, *neuron, deadline);
+  if (Batches(name, wanted)) return queues.at(name)->Run(std::move(inputs), deadline);
+  return Execute(graph, graph.signatures.at(name), std::move(inputs), wanted, *neuron, deadline);
+}
+
+bool Servable::Batches(const std::string& name, const std::vector<std::string>& wanted) const {
+  return queues.contains(name) && wanted.size() == graph.signatures.at(name).outputs.size();
+}
+
+void Servable::Start(const std::string& name, Tensors inputs,
+                     const std::vector<std::string>& wanted, TimePoint deadline,
+                     Executed done) const {
+  StartExecution(graph, graph.signatures.at(name), std::move(inputs), wanted, *neuron, deadline,
+                 std::move(done));
 }
 
 Result<std::shared_ptr<const Servable>> LoadServable(const std::string& model, int64_t version,

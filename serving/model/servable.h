@@ -28,6 +28,12 @@ struct Servable {
   // `inputs` are what Execute() takes, and so are errors. Threadsafe.
   Result<Tensors> Run(const std::string& signature, Tensors inputs,
                       const std::vector<std::string>& wanted, TimePoint deadline) const;
+  // Whether Run() with these outputs waits for other requests.
+  bool Batches(const std::string& signature, const std::vector<std::string>& wanted) const;
+  // Run() of what is not batched, for a caller that does not wait, as StartExecution(). The
+  // servable outlives the call of `done`.
+  void Start(const std::string& signature, Tensors inputs, const std::vector<std::string>& wanted,
+             TimePoint deadline, Executed done) const;
 };
 
 // Reads folder/saved_model.pb and loads its networks. Errors of ReadSavedModelFile(), BuildGraph()

@@ -2,11 +2,9 @@
 #include "serving/model_server/endpoints.h"
 
 #include <charconv>
+#include <utility>
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/resource_quota.h>
 
 #include "base/log.h"
 #include "base/usable_cpus.h"
@@ -66,13 +64,21 @@ Result<std::string> MetricsPath(const std::string& monitoring_config_file) {
   return path.empty() ? kMetricsPath : path;
 }
 
+std::vector<std::string> WithHealth(std::vector<std::string> services) {
+  services.emplace_back("grpc.health.v1.Health");
+  return services;
+}
+
 }  // namespace
 
-Result<void> Endpoints::OpenGrpc(const Flags& flags) {
+Endpoints::Endpoints(rpc::CallQueue& queue, Calls& calls)
+    : queue_(queue),
+      services_(calls),
+      health_(GrpcServices::Names()),
+      reflection_(WithHealth(GrpcServices::Names())) {}
+
+Result<void> Endpoints::OpenGrpc(const Flags& flags, grpc::ServerBuilder& builder) {
   NRTD_ASSIGN(const auto credentials, Credentials(flags.ssl_config_file));
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort(fmt::format("0.0.0.0:{}", flags.port), credentials, &port);
   if (!flags.grpc_socket_path.empty()) {
@@ -82,19 +88,18 @@ Result<void> Endpoints::OpenGrpc(const Flags& flags) {
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetMaxReceiveMessageSize(INT32_MAX);
   builder.SetMaxSendMessageSize(INT32_MAX);
-  if (flags.grpc_max_threads > 0) {
-    grpc::ResourceQuota quota("model_server");
-    quota.SetMaxThreads(flags.grpc_max_threads);
-    builder.SetResourceQuota(quota);
-  }
   NRTD_TRY(AddArguments(flags.grpc_channel_arguments, builder));
-  builder.RegisterService(&prediction_);
-  builder.RegisterService(&models_);
+  for (rpc::RawService* service :
+       {&services_.prediction(), &services_.models(), &health_.service(), &reflection_.service()})
+    builder.RegisterService(service);
   grpc_ = builder.BuildAndStart();
   if (grpc_ == nullptr || port == 0) {
     return Fail(Nerr::kInvalid, "Failed to BuildAndStart gRPC server: cannot listen on port {}",
                 flags.port);
   }
+  services_.Serve(queue_);
+  health_.Serve(queue_);
+  reflection_.Serve(queue_);
   Log(LogLevel::kInfo, "ModelServer", "Running gRPC ModelServer at 0.0.0.0:{} ...", port);
   if (!flags.grpc_socket_path.empty()) {
     Log(LogLevel::kInfo, "ModelServer", "Running gRPC ModelServer at UNIX socket {} ...",
@@ -119,18 +124,27 @@ Result<void> Endpoints::OpenRest(const Flags& flags, Calls& calls, const Metrics
   return {};
 }
 
-Result<std::unique_ptr<Endpoints>> Endpoints::Open(const Flags& flags, Calls& calls,
+Result<std::unique_ptr<Endpoints>> Endpoints::Open(const Flags& flags, grpc::ServerBuilder& builder,
+                                                   rpc::CallQueue& queue, Calls& calls,
                                                    const Metrics& metrics) {
-  std::unique_ptr<Endpoints> endpoints(new Endpoints(calls));
-  NRTD_TRY(endpoints->OpenGrpc(flags));
+  std::unique_ptr<Endpoints> endpoints(new Endpoints(queue, calls));
+  NRTD_TRY(endpoints->OpenGrpc(flags, builder));
   NRTD_TRY(endpoints->OpenRest(flags, calls, metrics));
   return endpoints;
 }
 
 void Endpoints::Close(std::chrono::seconds grace) {
   if (http_ != nullptr) http_->StopAccepting();
-  grpc_->Shutdown(std::chrono::system_clock::now() + grace);
+  if (const auto server = std::exchange(grpc_, nullptr)) {
+    health_.ShutDown();
+    server->Shutdown(std::chrono::system_clock::now() + grace);
+    queue_.AwaitCalls();
+  }
   http_.reset();
+}
+
+Endpoints::~Endpoints() {
+  Close(std::chrono::seconds(0));
 }
 
 }  // namespace nrtd::serving

@@ -89,6 +89,15 @@ int64_t NextPiece(int64_t rows, const std::vector<int64_t>& compiled) {
   return best.back().largest;
 }
 
+std::optional<int64_t> FilledSize(const op::Neuron& op, const std::vector<int64_t>& compiled,
+                                  const std::vector<Tensor>& inputs) {
+  const auto rows = RowsOf(op, inputs);
+  if (!rows) return std::nullopt;
+  if (!*rows) return compiled.front();
+  if (!std::binary_search(compiled.begin(), compiled.end(), **rows)) return std::nullopt;
+  return **rows;
+}
+
 Result<std::vector<Tensor>> RunInBatches(const op::Neuron& op, const std::vector<int64_t>& compiled,
                                          std::vector<Tensor> inputs, const RunCompiled& run) {
   NRTD_ASSIGN(const std::optional<int64_t> rows, RowsOf(op, inputs));

@@ -3,7 +3,9 @@
 // Requests of other sizes than a network was compiled for.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "serving/graph/graph.h"
@@ -18,6 +20,11 @@ using RunCompiled =
 // long as they fill it; then the largest of those pieces that cost least together, where a run
 // costs its size, filled or not, and one more. rows > 0.
 int64_t NextPiece(int64_t rows, const std::vector<int64_t>& compiled);
+
+// The compiled size that the inputs fill exactly. Nothing: they have to be split or padded, or do
+// not fit at all, as RunInBatches() says.
+std::optional<int64_t> FilledSize(const op::Neuron& op, const std::vector<int64_t>& compiled,
+                                  const std::vector<Tensor>& inputs);
 
 // Checks the inputs, splits them along the batch axes into pieces of the sizes that are there
 // (`compiled`, ascending, some of the op's), and puts the outputs together. kInvalid: a type or

@@ -42,6 +42,13 @@ Result<void> CoreGroup::Enter(uint32_t network, TimePoint deadline, const Change
   return {};
 }
 
+bool CoreGroup::TryEnter(uint32_t network) {
+  MutexLock lock(mutex_);
+  if (running_ != network || changing_ || !waiting_.empty()) return false;
+  ++inside_;
+  return true;
+}
+
 void CoreGroup::Leave() {
   MutexLock lock(mutex_);
   if (--inside_ == 0) changed_.NotifyAll();

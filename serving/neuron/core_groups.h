@@ -37,6 +37,8 @@ class CoreGroup {
   // another network comes before those that come later, so that no network keeps the group for
   // itself. Errors of `change`; kTimeout.
   Result<void> Enter(uint32_t network, TimePoint deadline, const Change& change);
+  // Enter() where it need not wait and nothing has to change. False: it would.
+  bool TryEnter(uint32_t network);
   void Leave();
 
  private:

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/log.h"
+#include "rpc/call_queue.h"
 #include "serving/neuron/batches.h"
 #include "tools/client/address.h"
 
@@ -86,6 +87,36 @@ uint32_t TimeoutOf(const op::Neuron& op, const NeuronOptions& options) {
   return has_own ? static_cast<uint32_t>(op.model_config[3]) : options.infer_timeout_s;
 }
 
+nrt::infer_request RequestOf(const op::Neuron& op, uint32_t network, std::vector<Tensor> inputs) {
+  nrt::infer_request request;
+  request.mutable_h_nn()->set_id(network);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    nrt::infer_io& io = *request.add_ifmap();
+    io.set_name(op.inputs[i].name);
+    *io.mutable_buf() = std::move(inputs[i]).TakeBytes();
+  }
+  return request;
+}
+
+// Takes them out of the response.
+Result<std::vector<Tensor>> OutputsOf(const op::Neuron& op, int64_t batch,
+                                      nrt::infer_response& response) {
+  std::vector<Tensor> outputs;
+  for (const op::NeuronTensor& wanted : op.outputs) {
+    nrt::infer_io* found = nullptr;
+    for (nrt::infer_io& io : *response.mutable_ofmap())
+      if (io.name() == wanted.name) found = &io;
+    if (found == nullptr)
+      return Fail(Nerr::kFail, "the daemon answered without the output '{}'", wanted.name);
+    Shape shape = wanted.shape;
+    if (wanted.batch_axis >= 0) shape[static_cast<size_t>(wanted.batch_axis)] = batch;
+    NRTD_ASSIGN(Tensor output,
+                Tensor::Make(wanted.dtype, std::move(shape), std::move(*found->mutable_buf())));
+    outputs.push_back(std::move(output));
+  }
+  return outputs;
+}
+
 }  // namespace
 
 Result<NeuronOptions> NeuronOptions::FromEnvironment() {
@@ -100,36 +131,26 @@ Result<NeuronOptions> NeuronOptions::FromEnvironment() {
   return options;
 }
 
-NeuronRuntime::NeuronRuntime(const NeuronOptions& options, client::Daemon daemon,
-                             client::Session session)
-    : options_(options), daemon_(std::move(daemon)), session_(std::move(session)) {}
-
-NeuronRuntime::~NeuronRuntime() {
-  ending_ = true;
-  session_.End();
-  if (watch_.joinable()) watch_.join();
-}
-
 Result<std::shared_ptr<NeuronRuntime>> NeuronRuntime::Connect(const NeuronOptions& options,
                                                               std::function<void()> on_lost) {
   client::ConnectOptions connect;
   connect.timeout = options.connect_timeout;
   connect.wait_for_daemon = true;
   connect.own_connection = true;
+  connect.queue = options.queue;
   NRTD_ASSIGN(client::Daemon daemon, client::Daemon::Connect(options.address, connect));
-  NRTD_ASSIGN(client::Session session, daemon.OpenSession("tensorflow_model_server_neuron"));
-  std::shared_ptr<NeuronRuntime> runtime(
-      new NeuronRuntime(options, std::move(daemon), std::move(session)));
+  std::shared_ptr<NeuronRuntime> runtime(new NeuronRuntime(options, std::move(daemon)));
+  NRTD_ASSIGN(runtime->session_, runtime->daemon_.OpenSession(
+                                     "tensorflow_model_server_neuron",
+                                     [watched = runtime.get(), lost = std::move(on_lost)] {
+                                       watched->lost_ = true;
+                                       Log(LogLevel::kError, "ModelServer", "lost neuron-rtd at {}",
+                                           watched->options_.address);
+                                       lost();
+                                     }));
   NRTD_ASSIGN(runtime->groups_,
               CoreGroups::Make(runtime->daemon_, runtime->session_id(), options.group_sizes)
                   .map_error([&](Error error) { return std::move(error).In(kGroupSizes); }));
-  runtime->watch_ = std::thread([watched = runtime.get(), lost = std::move(on_lost)] {
-    watched->session_.AwaitEnd();
-    if (watched->ending_) return;
-    watched->lost_ = true;
-    Log(LogLevel::kError, "ModelServer", "lost neuron-rtd at {}", watched->options_.address);
-    lost();
-  });
   return runtime;
 }
 
@@ -164,16 +185,23 @@ std::vector<uint32_t> Copies::networks() const {
   return networks;
 }
 
+std::optional<Copies::Copy> Copies::TakeBest() {
+  const auto best = std::max_element(copies_.begin(), copies_.end(),
+                                     [](const Copy& a, const Copy& b) { return a.free < b.free; });
+  if (best->free == 0) return std::nullopt;
+  --best->free;
+  return *best;
+}
+
+std::optional<Copies::Copy> Copies::TryTake() {
+  MutexLock lock(mutex_);
+  return TakeBest();
+}
+
 Result<Copies::Copy> Copies::Take(TimePoint deadline) {
   MutexLock lock(mutex_);
   while (true) {
-    const auto best =
-        std::max_element(copies_.begin(), copies_.end(),
-                         [](const Copy& a, const Copy& b) { return a.free < b.free; });
-    if (best->free > 0) {
-      --best->free;
-      return *best;
-    }
+    if (auto taken = TakeBest()) return *taken;
     if (clock_.Now() >= deadline)
       return Fail(Nerr::kTimeout, "every place of the network was taken until the deadline");
     clock_.WaitUntil(freed_, mutex_, deadline);
@@ -258,6 +286,7 @@ void NeuronModel::Unload(const Copies& copies) {
 }
 
 NeuronModel::~NeuronModel() {
+  (void)runtime_->options().queue->HandOver();  // it waits for the daemon
   if (runtime_->is_lost()) return;
   for (const Variants& variants : ops_)
     for (const auto& [batch, copies] : variants.by_batch) Unload(copies);
@@ -285,34 +314,59 @@ Result<std::vector<Tensor>> NeuronModel::RunOnOne(const op::Neuron& op, int64_t 
   return outputs;
 }
 
+std::optional<Copies::Copy> NeuronModel::TryEnter(Copies& copies) {
+  const std::optional<Copies::Copy> copy = copies.TryTake();
+  if (!copy || copy->group->TryEnter(copy->network)) return copy;
+  copies.GiveBack(*copy);
+  return std::nullopt;
+}
+
+void NeuronModel::Start(const op::Neuron& op, std::vector<Tensor> inputs, TimePoint deadline,
+                        NeuronDone done) {
+  Variants& variants = ops_[op.number];
+  if (const auto batch = FilledSize(op, variants.batches, inputs)) {
+    Copies& copies = variants.by_batch.at(*batch);
+    if (const auto copy = TryEnter(copies)) {
+      StartOn(*copy, op, *batch, copies, std::move(inputs), deadline, std::move(done));
+      return;
+    }
+  }
+  if (runtime_->options().queue->HandOver()) {
+    done(Run(op, std::move(inputs), deadline));
+  } else {
+    done(Fail(Nerr::kResource, "every thread waits for a core"));
+  }
+}
+
+void NeuronModel::StartOn(const Copies::Copy& copy, const op::Neuron& op, int64_t batch,
+                          Copies& copies, std::vector<Tensor> inputs, TimePoint deadline,
+                          NeuronDone done) {
+  const nrt::infer_request request = RequestOf(op, copy.network, std::move(inputs));
+  const TimePoint began = clock_.Now();
+  runtime_->daemon().StartInfer(
+      deadline - began, request,
+      [this, copy, &op, batch, &copies, began, done = std::move(done)](
+          Result<void> ended, nrt::infer_response& response) {
+        copy.group->Leave();
+        copies.GiveBack(copy);
+        if (ended) CountInference(began);
+        done(ended.and_then([&] { return OutputsOf(op, batch, response); }));
+      });
+}
+
 Result<std::vector<Tensor>> NeuronModel::Infer(const op::Neuron& op, uint32_t network,
                                                int64_t batch, std::vector<Tensor> inputs,
                                                TimePoint deadline) {
-  nrt::infer_request request;
-  request.mutable_h_nn()->set_id(network);
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    nrt::infer_io& io = *request.add_ifmap();
-    io.set_name(op.inputs[i].name);
-    *io.mutable_buf() = std::move(inputs[i]).TakeBytes();
-  }
+  const nrt::infer_request request = RequestOf(op, network, std::move(inputs));
   nrt::infer_response response;
   const TimePoint began = clock_.Now();
   NRTD_TRY(runtime_->daemon().InferWithin(deadline - began, request, response));
+  CountInference(began);
+  return OutputsOf(op, batch, response);
+}
+
+void NeuronModel::CountInference(TimePoint began) {
   if (const auto& tell = runtime_->options().on_inference) tell(clock_.Now() - began);
-  std::vector<Tensor> outputs;
-  for (const op::NeuronTensor& wanted : op.outputs) {
-    nrt::infer_io* found = nullptr;
-    for (nrt::infer_io& io : *response.mutable_ofmap())
-      if (io.name() == wanted.name) found = &io;
-    if (found == nullptr)
-      return Fail(Nerr::kFail, "the daemon answered without the output '{}'", wanted.name);
-    Shape shape = wanted.shape;
-    if (wanted.batch_axis >= 0) shape[static_cast<size_t>(wanted.batch_axis)] = batch;
-    NRTD_ASSIGN(Tensor output,
-                Tensor::Make(wanted.dtype, std::move(shape), std::move(*found->mutable_buf())));
-    outputs.push_back(std::move(output));
-  }
-  return outputs;
 }
 
 }  // namespace nrtd::serving

@@ -10,7 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -29,6 +29,8 @@ struct NeuronOptions {
   // NEURON_FRAMEWORK_INFER_TIMEOUT_SEC, for networks without a time-out of their own.
   uint32_t infer_timeout_s = 10;
   Duration connect_timeout = std::chrono::seconds(3);
+  // Of client::ConnectOptions.
+  rpc::CallQueue* queue = nullptr;
   // Called by any thread with what an inference took, as the client sees it.
   std::function<void(Duration)> on_inference = {};
 
@@ -40,29 +42,27 @@ struct NeuronOptions {
 // Threadsafe.
 class NeuronRuntime {
  public:
-  // kFail and kTimeout as client::Daemon::Connect(). `on_lost` is called once, by a thread of this,
-  // when the daemon has gone; it must not destroy this.
+  // kFail and kTimeout as client::Daemon::Connect(). `on_lost` is called once, by a thread of
+  // NeuronOptions::queue, when the daemon has gone; it must not destroy this.
   static Result<std::shared_ptr<NeuronRuntime>> Connect(const NeuronOptions& options,
                                                         std::function<void()> on_lost);
-  ~NeuronRuntime();
 
   bool is_lost() const { return lost_; }
 
   client::Daemon& daemon() { return daemon_; }
-  uint64_t session_id() const { return session_.id(); }
+  uint64_t session_id() const { return session_->id(); }
   const NeuronOptions& options() const { return options_; }
   CoreGroups& groups() { return *groups_; }
 
  private:
-  NeuronRuntime(const NeuronOptions& options, client::Daemon daemon, client::Session session);
+  NeuronRuntime(const NeuronOptions& options, client::Daemon daemon)
+      : options_(options), daemon_(std::move(daemon)) {}
 
   const NeuronOptions options_;
   client::Daemon daemon_;
-  client::Session session_;
-  std::unique_ptr<CoreGroups> groups_;
-  std::atomic<bool> ending_{false};
   std::atomic<bool> lost_{false};
-  std::thread watch_;  // of the session
+  std::optional<client::Session> session_;  // from Connect() on
+  std::unique_ptr<CoreGroups> groups_;
 };
 
 // The runtime, as long as there is one, and a new one when the daemon has been away.
@@ -102,9 +102,13 @@ class Copies {
   std::vector<uint32_t> networks() const;
   // Takes room of the copy with the most of it, and waits for some until the deadline. kTimeout.
   Result<Copy> Take(TimePoint deadline);
+  // Nothing: there is none now.
+  std::optional<Copy> TryTake();
   void GiveBack(const Copy& taken);
 
  private:
+  std::optional<Copy> TakeBest() NRTD_REQUIRES(mutex_);
+
   std::shared_ptr<const CorePlace> place_;
   SteadyClock clock_;
   mutable Mutex mutex_;
@@ -125,6 +129,10 @@ class NeuronModel final : public NeuronRunner {
 
   Result<std::vector<Tensor>> Run(const op::Neuron& op, std::vector<Tensor> inputs,
                                   TimePoint deadline) override;
+  // Without waiting where the inputs are of a compiled size and a core may run it at once;
+  // otherwise the thread hands NeuronOptions::queue over and waits. kResource: it must not.
+  void Start(const op::Neuron& op, std::vector<Tensor> inputs, TimePoint deadline,
+             NeuronDone done) override;
 
  private:
   explicit NeuronModel(std::shared_ptr<NeuronRuntime> runtime) : runtime_(std::move(runtime)) {}
@@ -142,8 +150,13 @@ class NeuronModel final : public NeuronRunner {
   // On one of the copies.
   Result<std::vector<Tensor>> RunOnOne(const op::Neuron& op, int64_t batch, Copies& copies,
                                        std::vector<Tensor> inputs, TimePoint deadline);
+  // One on which the network may run at once; with room taken and entered.
+  static std::optional<Copies::Copy> TryEnter(Copies& copies);
+  void StartOn(const Copies::Copy& copy, const op::Neuron& op, int64_t batch, Copies& copies,
+               std::vector<Tensor> inputs, TimePoint deadline, NeuronDone done);
   Result<std::vector<Tensor>> Infer(const op::Neuron& op, uint32_t network, int64_t batch,
                                     std::vector<Tensor> inputs, TimePoint deadline);
+  void CountInference(TimePoint began);
 
   const std::shared_ptr<NeuronRuntime> runtime_;
   SteadyClock clock_;

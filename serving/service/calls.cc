@@ -19,6 +19,7 @@ using grpc::StatusCode;
 
 constexpr const char* kMethods[] = {"tensorflow/serving/predict", "tensorflow/serving/classify",
                                     "tensorflow/serving/regress"};
+constexpr const char* kEveryThreadIsTaken = "every thread is taken (--grpc_max_threads)";
 constexpr size_t kMostText = 1024;
 constexpr size_t kMostEscaped = 16;  // what a byte can become
 // Of tensorflow_model_server 2.5: 1.15 had no counts of requests.
@@ -253,51 +254,116 @@ grpc::Status Calls::Find(bool has_spec, const tfs::ModelSpec& spec, TimePoint de
   return grpc::Status::OK;
 }
 
+void Calls::CountRunning(const Servable& servable, int64_t by) {
+  MutexLock lock(mutex_);
+  running_[servable.model] += by;
+}
+
+void Calls::ObserveRun(const Servable& servable, TimePoint began) {
+  const std::chrono::duration<double, std::micro> took = clock_.Now() - began;
+  metrics_.Observe(kRuntimeLatency,
+                   {{"model_name", servable.model}, {"API", "Predict"}, {"runtime", "neuron"}},
+                   took.count());
+}
+
 grpc::Status Calls::Run(const Servable& servable, const std::string& signature, Tensors inputs,
                         const std::vector<std::string>& wanted, TimePoint deadline,
                         Tensors* outputs) {
   if (auto fit = CheckTypes(servable.graph.signatures.at(signature), inputs); !fit.ok()) return fit;
-  const auto add = [&](int64_t by) {
-    MutexLock lock(mutex_);
-    running_[servable.model] += by;
-  };
-  add(1);
+  CountRunning(servable, 1);
   const TimePoint began = clock_.Now();
   auto result = servable.Run(signature, std::move(inputs), wanted, deadline);
-  const std::chrono::duration<double, std::micro> took = clock_.Now() - began;
-  add(-1);
+  CountRunning(servable, -1);
   if (!result) return StatusOf(result.error());
-  metrics_.Observe(kRuntimeLatency,
-                   {{"model_name", servable.model}, {"API", "Predict"}, {"runtime", "neuron"}},
-                   took.count());
+  ObserveRun(servable, began);
   *outputs = std::move(*result);
   return grpc::Status::OK;
 }
 
-grpc::Status Calls::Predict(TimePoint deadline, tfs::PredictRequest& request,
-                            tfs::PredictResponse* response) {
-  std::shared_ptr<const Servable> servable;
-  if (auto found = Find(request.has_model_spec(), request.model_spec(), deadline, &servable);
-      !found.ok())
-    return found;
-  const std::string name = SignatureName(request.model_spec());
-  const auto signature = servable->graph.signatures.find(name);
-  if (signature == servable->graph.signatures.end()) {
-    return Refuse(StatusCode::FAILED_PRECONDITION, "Serving signature key \"{}\" not found.", name);
+grpc::Status Calls::Prepare(tfs::PredictRequest& request, Prepared* prepared) {
+  prepared->signature = SignatureName(request.model_spec());
+  const auto& signatures = prepared->servable->graph.signatures;
+  const auto signature = signatures.find(prepared->signature);
+  if (signature == signatures.end()) {
+    return Refuse(StatusCode::FAILED_PRECONDITION, "Serving signature key \"{}\" not found.",
+                  prepared->signature);
   }
-  Tensors inputs;
-  std::vector<std::string> wanted;
   if (auto known = CheckMethod(signature->second); !known.ok()) return known;
   if (auto checked = CheckInputs(signature->second, request); !checked.ok()) return checked;
-  if (auto taken = TakeInputs(request, &inputs); !taken.ok()) return taken;
-  if (auto known = WantedOutputs(signature->second, request, &wanted); !known.ok()) return known;
+  if (auto taken = TakeInputs(request, &prepared->inputs); !taken.ok()) return taken;
+  return WantedOutputs(signature->second, request, &prepared->wanted);
+}
+
+void Calls::Answer(const Prepared& prepared, const Tensors& outputs,
+                   tfs::PredictResponse* response) {
+  SetSpec(*prepared.servable, response->mutable_model_spec());
+  response->mutable_model_spec()->set_signature_name(prepared.signature);
+  for (const auto& [name, tensor] : outputs)
+    SetTyped(tensor, &(*response->mutable_outputs())[name]);
+}
+
+grpc::Status Calls::Predict(TimePoint deadline, tfs::PredictRequest& request,
+                            tfs::PredictResponse* response) {
+  Prepared prepared;
+  if (auto found =
+          Find(request.has_model_spec(), request.model_spec(), deadline, &prepared.servable);
+      !found.ok())
+    return found;
+  if (auto ready = Prepare(request, &prepared); !ready.ok()) return ready;
   Tensors outputs;
-  if (auto ran = Run(*servable, name, std::move(inputs), wanted, deadline, &outputs); !ran.ok())
+  if (auto ran = Run(*prepared.servable, prepared.signature, std::move(prepared.inputs),
+                     prepared.wanted, deadline, &outputs);
+      !ran.ok())
     return ran;
-  SetSpec(*servable, response->mutable_model_spec());
-  response->mutable_model_spec()->set_signature_name(name);
-  for (auto& [key, tensor] : outputs) SetTyped(tensor, &(*response->mutable_outputs())[key]);
+  Answer(prepared, outputs, response);
   return grpc::Status::OK;
+}
+
+grpc::Status Calls::FindOnQueue(rpc::CallQueue& queue, const tfs::PredictRequest& request,
+                                TimePoint deadline, std::shared_ptr<const Servable>* servable) {
+  constexpr TimePoint kAtOnce = TimePoint::min();
+  const grpc::Status found =
+      Find(request.has_model_spec(), request.model_spec(), kAtOnce, servable);
+  if (found.error_code() != StatusCode::DEADLINE_EXCEEDED) return found;
+  if (!queue.HandOver()) return {StatusCode::RESOURCE_EXHAUSTED, kEveryThreadIsTaken};
+  return Find(request.has_model_spec(), request.model_spec(), deadline, servable);
+}
+
+void Calls::StartPredict(rpc::CallQueue& queue, TimePoint deadline, tfs::PredictRequest& request,
+                         tfs::PredictResponse* response, Done done) {
+  auto prepared = std::make_shared<Prepared>();
+  const auto ready = [&]() -> grpc::Status {
+    if (auto found = FindOnQueue(queue, request, deadline, &prepared->servable); !found.ok())
+      return found;
+    if (auto refused = Prepare(request, prepared.get()); !refused.ok()) return refused;
+    return CheckTypes(prepared->servable->graph.signatures.at(prepared->signature),
+                      prepared->inputs);
+  };
+  if (const grpc::Status status = ready(); !status.ok()) {
+    done(status);
+    return;
+  }
+  const Servable& servable = *prepared->servable;
+  CountRunning(servable, 1);
+  const auto ended = [this, prepared, response, began = clock_.Now(),
+                      done = std::move(done)](const Result<Tensors>& outputs) {
+    CountRunning(*prepared->servable, -1);
+    done(rpc::Guarded([&] {
+      if (!outputs) return StatusOf(outputs.error());
+      ObserveRun(*prepared->servable, began);
+      Answer(*prepared, *outputs, response);
+      return grpc::Status::OK;
+    }));
+  };
+  if (!servable.Batches(prepared->signature, prepared->wanted)) {
+    servable.Start(prepared->signature, std::move(prepared->inputs), prepared->wanted, deadline,
+                   ended);
+  } else if (queue.HandOver()) {
+    ended(
+        servable.Run(prepared->signature, std::move(prepared->inputs), prepared->wanted, deadline));
+  } else {
+    ended(Fail(Nerr::kResource, "{}", kEveryThreadIsTaken));
+  }
 }
 
 grpc::Status Calls::RunExamples(const tfs::ModelSpec& spec, bool has_spec, const tfs::Input& input,

@@ -4,6 +4,7 @@
 // wordings are those of tensorflow_model_server 1.15.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,6 +16,7 @@
 #include "base/mutex.h"
 #include "http/metrics.h"
 #include "proto/tensorflow_serving/apis.pb.h"
+#include "rpc/call_queue.h"
 #include "serving/model/model_manager.h"
 
 namespace nrtd::serving {
@@ -38,6 +40,13 @@ class Calls {
   // Takes the inputs out of `request`.
   grpc::Status Predict(TimePoint deadline, tensorflow::serving::PredictRequest& request,
                        tensorflow::serving::PredictResponse* response);
+  // The same for one of the queue's threads, which goes on with other calls while the daemon
+  // computes. It hands the queue over before it waits for anything else. `done` is called before
+  // this returns or later by another of these threads; request and response stay until then.
+  using Done = std::function<void(const grpc::Status& status)>;
+  void StartPredict(rpc::CallQueue& queue, TimePoint deadline,
+                    tensorflow::serving::PredictRequest& request,
+                    tensorflow::serving::PredictResponse* response, Done done);
   // Of signatures whose inputs are numeric features: each takes the feature of its name, of all
   // examples.
   grpc::Status Classify(TimePoint deadline,
@@ -74,6 +83,25 @@ class Calls {
                            const tensorflow::serving::Input& input, const std::string& method,
                            TimePoint deadline, tensorflow::serving::ModelSpec* used,
                            Tensors* outputs);
+
+  // A Predict that may run.
+  struct Prepared {
+    std::shared_ptr<const Servable> servable;
+    std::string signature;
+    Tensors inputs;
+    std::vector<std::string> wanted;
+  };
+  // Takes the inputs out of `request`, whose servable is known.
+  static grpc::Status Prepare(tensorflow::serving::PredictRequest& request, Prepared* prepared);
+  static void Answer(const Prepared& prepared, const Tensors& outputs,
+                     tensorflow::serving::PredictResponse* response);
+  // Find() by one of the queue's threads.
+  grpc::Status FindOnQueue(rpc::CallQueue& queue,
+                           const tensorflow::serving::PredictRequest& request, TimePoint deadline,
+                           std::shared_ptr<const Servable>* servable);
+  // Around each run.
+  void CountRunning(const Servable& servable, int64_t by);
+  void ObserveRun(const Servable& servable, TimePoint began);
 
   ModelManager& models_;
   Metrics& metrics_;

@@ -5,15 +5,21 @@
 #include <chrono>
 
 #include "proto/tensorflow_serving/services.pb.h"
+#include "rpc/unary_call.h"
 
 namespace nrtd::serving {
 namespace {
 
 namespace tfs = ::tensorflow::serving;
 
-// For reflection: generated code is linked in only when something names it.
+// Generated code is linked in only when something names it.
 [[gnu::used]] const void* const linked =
     &descriptor_table_proto_2ftensorflow_5fserving_2fservices_2eproto;
+
+// What is copied and decoded in less time than it takes to wake another thread.
+constexpr size_t kShortRequest = 64 * kKiB;
+// Of calls that always wait for something: another thread takes the queue before they begin.
+constexpr size_t kNeverShort = 0;
 
 // A client without a deadline waits as long as it takes, within reason.
 TimePoint DeadlineOf(const grpc::ServerContext& context) {
@@ -22,71 +28,61 @@ TimePoint DeadlineOf(const grpc::ServerContext& context) {
          std::min(context.deadline() - std::chrono::system_clock::now(), kLongest);
 }
 
-// Runs a call that metrics count.
-template <typename Request, typename Response, typename Call>
-grpc::Status Counted(Calls& calls, const char* api, const grpc::ServerContext& context,
-                     const Request& request, Response* response, const Call& call) {
-  const TimePoint began = calls.Now();
-  const std::string model = request.model_spec().name();
-  const grpc::Status status = call(DeadlineOf(context), request, response);
-  calls.Count(model, api, "GRPC", began, status);
-  return Cut(status);
-}
-
 }  // namespace
 
-grpc::Status PredictionService::Predict(grpc::ServerContext* context,
-                                        const tfs::PredictRequest* request,
-                                        tfs::PredictResponse* response) {
-  return Counted(calls_, "Predict", *context, *request, response,
-                 [&](TimePoint deadline, const tfs::PredictRequest& asked, auto* answer) {
-                   // gRPC made the request for this call alone, and only forgets that it may be
-                   // changed.
-                   return calls_.Predict(deadline, const_cast<tfs::PredictRequest&>(asked), answer);
-                 });
+std::vector<std::string> GrpcServices::Names() {
+  return {"tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"};
 }
 
-grpc::Status PredictionService::Classify(grpc::ServerContext* context,
-                                         const tfs::ClassificationRequest* request,
-                                         tfs::ClassificationResponse* response) {
-  return Counted(calls_, "Classify", *context, *request, response,
-                 [&](TimePoint deadline, const auto& asked, auto* answer) {
-                   return calls_.Classify(deadline, asked, answer);
-                 });
-}
+void GrpcServices::Serve(rpc::CallQueue& queue) {
+  using rpc::UnaryCall;
+  using PredictCall = UnaryCall<tfs::PredictRequest, tfs::PredictResponse>;
+  using ClassifyCall = UnaryCall<tfs::ClassificationRequest, tfs::ClassificationResponse>;
+  using RegressCall = UnaryCall<tfs::RegressionRequest, tfs::RegressionResponse>;
+  using MetadataCall = UnaryCall<tfs::GetModelMetadataRequest, tfs::GetModelMetadataResponse>;
+  using StatusCall = UnaryCall<tfs::GetModelStatusRequest, tfs::GetModelStatusResponse>;
+  using ReloadCall = UnaryCall<tfs::ReloadConfigRequest, tfs::ReloadConfigResponse>;
+  // Counts a call that metrics count, and answers it.
+  const auto end = [this](auto& call, const char* api, TimePoint began,
+                          const grpc::Status& status) {
+    calls_.Count(call.request().model_spec().name(), api, "GRPC", began, status);
+    call.Respond(Cut(status));
+  };
 
-grpc::Status PredictionService::Regress(grpc::ServerContext* context,
-                                        const tfs::RegressionRequest* request,
-                                        tfs::RegressionResponse* response) {
-  return Counted(calls_, "Regress", *context, *request, response,
-                 [&](TimePoint deadline, const auto& asked, auto* answer) {
-                   return calls_.Regress(deadline, asked, answer);
-                 });
-}
-
-grpc::Status PredictionService::MultiInference(grpc::ServerContext*,
-                                               const tfs::MultiInferenceRequest*,
-                                               tfs::MultiInferenceResponse*) {
-  return {grpc::StatusCode::UNIMPLEMENTED,
-          "MultiInference is not supported: call Classify or Regress for each signature"};
-}
-
-grpc::Status PredictionService::GetModelMetadata(grpc::ServerContext* context,
-                                                 const tfs::GetModelMetadataRequest* request,
-                                                 tfs::GetModelMetadataResponse* response) {
-  return Cut(calls_.GetModelMetadata(DeadlineOf(*context), *request, response));
-}
-
-grpc::Status ModelService::GetModelStatus(grpc::ServerContext*,
-                                          const tfs::GetModelStatusRequest* request,
-                                          tfs::GetModelStatusResponse* response) {
-  return Cut(calls_.GetModelStatus(*request, response));
-}
-
-grpc::Status ModelService::HandleReloadConfigRequest(grpc::ServerContext* context,
-                                                     const tfs::ReloadConfigRequest* request,
-                                                     tfs::ReloadConfigResponse* response) {
-  return Cut(calls_.ReloadConfig(DeadlineOf(*context), *request, response));
+  PredictCall::Serve(queue, prediction_, "Predict", kShortRequest, [this, end](PredictCall& call) {
+    calls_.StartPredict(call.queue(), DeadlineOf(call.context()), call.request(), &call.response(),
+                        [&call, end, began = calls_.Now()](const grpc::Status& status) {
+                          end(call, "Predict", began, status);
+                        });
+  });
+  ClassifyCall::Serve(queue, prediction_, "Classify", kNeverShort, [this, end](ClassifyCall& call) {
+    const TimePoint began = calls_.Now();
+    end(call, "Classify", began,
+        calls_.Classify(DeadlineOf(call.context()), call.request(), &call.response()));
+  });
+  RegressCall::Serve(queue, prediction_, "Regress", kNeverShort, [this, end](RegressCall& call) {
+    const TimePoint began = calls_.Now();
+    end(call, "Regress", began,
+        calls_.Regress(DeadlineOf(call.context()), call.request(), &call.response()));
+  });
+  using MultiCall = UnaryCall<tfs::MultiInferenceRequest, tfs::MultiInferenceResponse>;
+  MultiCall::Serve(queue, prediction_, "MultiInference", kShortRequest, [](MultiCall& call) {
+    call.Respond({grpc::StatusCode::UNIMPLEMENTED,
+                  "MultiInference is not supported: call Classify or Regress for each signature"});
+  });
+  MetadataCall::Serve(
+      queue, prediction_, "GetModelMetadata", kNeverShort, [this](MetadataCall& call) {
+        call.Respond(Cut(
+            calls_.GetModelMetadata(DeadlineOf(call.context()), call.request(), &call.response())));
+      });
+  StatusCall::Serve(queue, models_, "GetModelStatus", kShortRequest, [this](StatusCall& call) {
+    call.Respond(Cut(calls_.GetModelStatus(call.request(), &call.response())));
+  });
+  ReloadCall::Serve(
+      queue, models_, "HandleReloadConfigRequest", kNeverShort, [this](ReloadCall& call) {
+        call.Respond(
+            Cut(calls_.ReloadConfig(DeadlineOf(call.context()), call.request(), &call.response())));
+      });
 }
 
 }  // namespace nrtd::serving

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
 #include "proto/nrt/nmgr_service.grpc.pb.h"
@@ -21,6 +22,8 @@ struct Connection {
   std::unique_ptr<nrt::nmgr_v1::Stub> nmgr;
   std::unique_ptr<v1::Control::Stub> control;
   std::unique_ptr<nrt::nmgr_session_manager::Stub> sessions;
+  std::unique_ptr<grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>> raw;
+  rpc::CallQueue* queue = nullptr;
 
   // Success if the call reached the daemon.
   Result<void> CheckTransport(std::string_view call, const grpc::Status& status) const;

@@ -138,6 +138,8 @@ Result<Daemon> Daemon::Connect(const std::string& address, const ConnectOptions&
   connection->nmgr = nrt::nmgr_v1::NewStub(channel);
   connection->control = v1::Control::NewStub(channel);
   connection->sessions = nrt::nmgr_session_manager::NewStub(channel);
+  connection->raw = std::make_unique<grpc::GenericStub>(channel);
+  connection->queue = options.queue;
 
   grpc::ClientContext context;
   context.set_wait_for_ready(options.wait_for_daemon);

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,10 @@
 #include "proto/nrt/nmgr.pb.h"
 #include "proto/nrtd/v1/control.pb.h"
 
+namespace nrtd::rpc {
+class CallQueue;
+}
+
 namespace nrtd::client {
 
 // From connect() to the first answer. A daemon that is there answers get_version in a millisecond;
@@ -26,6 +31,9 @@ inline constexpr Duration kConnectTimeout = std::chrono::seconds(3);
 inline constexpr Duration kListTimeout = std::chrono::seconds(10);
 // Load, start, stop, unload and infer have no deadline here: the daemon has its own.
 
+// What is copied and decoded in less time than it takes to wake another thread.
+inline constexpr uint64_t kShortMessage = 64 * kKiB;
+
 // What the TensorFlow plugin sends at once.
 inline constexpr uint64_t kNeffChunk = kMiB;
 
@@ -35,7 +43,12 @@ struct ConnectOptions {
   bool wait_for_daemon = false;
   // Use a connection of its own, where gRPC would share one among all clients of an address.
   bool own_connection = false;
+  // Where the ends of sessions and of StartInfer() come from. It runs, and is stopped after them.
+  rpc::CallQueue* queue = nullptr;
 };
+
+// Gets the end of an inference; `response` is filled in with whatever came. Once.
+using InferDone = std::function<void(Result<void> ended, nrt::infer_response& response)>;
 
 struct LoadOptions {
   std::string neff_path;
@@ -49,22 +62,20 @@ struct LoadOptions {
 
 struct Connection;
 
-// What belongs to it the daemon frees when it ends: with this object, or with the process.
+// What belongs to it the daemon frees when it ends: with this object, or with the process. One that
+// was moved from has none.
 class Session {
  public:
-  struct Stream;
-  explicit Session(std::unique_ptr<Stream> stream);
+  class Stream;
+  explicit Session(std::shared_ptr<Stream> stream);
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
   ~Session();
 
   uint64_t id() const;
-  // Blocks until the daemon has ended it, or has gone; or End() was called, by another thread.
-  void AwaitEnd();
-  void End();
 
  private:
-  std::unique_ptr<Stream> stream_;
+  std::shared_ptr<Stream> stream_;
 };
 
 // The text of every Error is ready to print behind the tool's name:
@@ -87,8 +98,10 @@ class Daemon {
   // Streams a NEFF in the order of the TensorFlow plugin: group, session, size, parameters, chunks
   // of kNeffChunk. Returns the network's id. kInvalid if the file cannot be read.
   Result<uint32_t> Load(const LoadOptions& options);
-  // `framework` is what lists of sessions show.
-  Result<Session> OpenSession(const std::string& framework);
+  // For a daemon with ConnectOptions::queue. `framework` is what lists of sessions show. `on_end`
+  // is called once, by one of the queue's threads, when the daemon has ended the session or has
+  // gone; not any more when the Session has been destroyed, which `on_end` must not do.
+  Result<Session> OpenSession(const std::string& framework, std::function<void()> on_end);
   Result<void> Unload(uint32_t network_id);
   Result<void> Start(uint32_t network_id);
   Result<void> Stop(uint32_t network_id);
@@ -98,6 +111,9 @@ class Daemon {
   // The same; kTimeout when `timeout` has passed, which cancels it.
   Result<void> InferWithin(Duration timeout, const nrt::infer_request& request,
                            nrt::infer_response& response);
+  // The same without waiting, for a daemon with ConnectOptions::queue: one of the queue's threads
+  // calls `done`. It has handed the queue over before it decodes more than kShortMessage.
+  void StartInfer(Duration timeout, const nrt::infer_request& request, InferDone done);
 
   // Begins an inference; the cookie to wait for it with, once.
   Result<uint64_t> Post(const nrt::infer_request& request);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "runtime/service/raw_service.h"
+#include "rpc/raw_service.h"
 
 #include <cstdlib>
 
@@ -9,21 +9,11 @@
 #include <grpcpp/support/proto_buffer_writer.h>
 
 #include "base/log.h"
-#include "proto/nrt/nmgr_service.pb.h"
-#include "proto/nrt/nmgr_session_service.pb.h"
-#include "proto/nrt/nmgr_stream_service.pb.h"
-#include "proto/nrtd/v1/control.pb.h"
 
-namespace nrtd::service {
+namespace nrtd::rpc {
 namespace {
 
 const google::protobuf::ServiceDescriptor& FindService(const std::string& name) {
-  // Generated code is linked in, and enters the pool, only when something names it.
-  [[gnu::used]] static const void* const linked[] = {
-      &descriptor_table_proto_2fnrt_2fnmgr_5fservice_2eproto,
-      &descriptor_table_proto_2fnrt_2fnmgr_5fsession_5fservice_2eproto,
-      &descriptor_table_proto_2fnrt_2fnmgr_5fstream_5fservice_2eproto,
-      &descriptor_table_proto_2fnrtd_2fv1_2fcontrol_2eproto};
   const auto* const service =
       google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(name);
   if (service == nullptr) std::abort();
@@ -72,8 +62,8 @@ Result<grpc::ByteBuffer> Encode(const google::protobuf::Message& message) {
   constexpr int kBlock = 1 << 20;  // gRPC's own for messages (kProtoBufferWriterMaxBufferLength)
   const size_t size = message.ByteSizeLong();
   if (size > INT32_MAX) {
-    return Fail(Nerr::kResource,
-                "an answer of {} bytes is too large for a message: use shared memory", size);
+    return Fail(Nerr::kResource, "a message of {} bytes is too large for gRPC: use shared memory",
+                size);
   }
   grpc::ByteBuffer bytes;
   if (size <= kBlock) {
@@ -83,8 +73,8 @@ Result<grpc::ByteBuffer> Encode(const google::protobuf::Message& message) {
   }
   grpc::ProtoBufferWriter writer(&bytes, kBlock, static_cast<int>(size));
   if (!message.SerializeToZeroCopyStream(&writer))
-    return Fail(Nerr::kResource, "an answer of {} bytes cannot be encoded", size);
+    return Fail(Nerr::kResource, "a message of {} bytes cannot be encoded", size);
   return bytes;
 }
 
-}  // namespace nrtd::service
+}  // namespace nrtd::rpc

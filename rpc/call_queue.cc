@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "runtime/service/call_queue.h"
+#include "rpc/call_queue.h"
 
 #include <algorithm>
 #include <exception>
+#include <utility>
 
 #include <grpc/support/time.h>
 
 #include "base/log.h"
 
-namespace nrtd::service {
+namespace nrtd::rpc {
 namespace {
 
-constexpr uint32_t kWaiting = 2;
 // A thread that would be one more ends. Enough that 64 clients make no threads come and go.
 constexpr uint32_t kMostResting = 128;
 // Threads that have ended and are not joined yet. Every call takes the lock under which they are,
@@ -31,21 +31,26 @@ Call::~Call() {
 }
 
 CallQueue::CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue,
-                     uint32_t max_threads)
-    : completions_(std::move(completion_queue)), max_threads_(max_threads) {}
+                     const Options& options)
+    : completions_(std::move(completion_queue)), options_(options) {}
 
 CallQueue::~CallQueue() = default;
 
 Result<void> CallQueue::Start() {
   MutexLock lock(mutex_);
   if (!AddThread(nullptr)) return Fail(Nerr::kResource, "cannot start a thread for calls");
-  for (uint32_t i = 1; i < kWaiting; ++i) AddThread(nullptr);
+  for (uint32_t i = 1; i < options_.waiting; ++i) AddThread(nullptr);
   return {};
 }
 
-void CallQueue::Stop() {
+void CallQueue::AwaitCalls() {
   MutexLock lock(mutex_);
   while (calls_ != 0) changed_.Wait(mutex_);
+}
+
+void CallQueue::Stop() {
+  AwaitCalls();
+  MutexLock lock(mutex_);
   completions_->Shutdown();
   {
     MutexLock resting(resting_mutex_);
@@ -61,7 +66,7 @@ void CallQueue::Stop() {
 // waiting for events.
 bool CallQueue::AddThread(Task* first) {
   JoinEnded(kMostEnded);
-  if (threads_.size() >= max_threads_) return false;
+  if (threads_.size() >= options_.max_threads) return false;
   auto self = threads_.end();
   try {
     self = threads_.emplace(self);
@@ -98,18 +103,33 @@ bool CallQueue::WakeOne(Task* task) {
   return true;
 }
 
-// Nobody waits for events any more. Where the system gives no more threads, the next one that is
-// through with its call does.
-void CallQueue::FillIn() {
+// Nobody waits for events any more. False: the system gives no more threads, and the next one that
+// is through with its call will wait.
+bool CallQueue::FillIn() {
   {
     MutexLock lock(resting_mutex_);
     if (WakeOne(nullptr)) {
       waiting_.fetch_add(1);
-      return;
+      return true;
     }
   }
   MutexLock lock(mutex_);
-  AddThread(nullptr);
+  return AddThread(nullptr);
+}
+
+struct CallQueue::Worker {
+  const CallQueue& queue;
+  bool counted = false;  // among those that wait for events, though it handles one
+};
+thread_local CallQueue::Worker* CallQueue::worker_ = nullptr;
+
+bool CallQueue::HandOver() {
+  if (worker_ == nullptr || &worker_->queue != this || !worker_->counted) return true;
+  worker_->counted = false;
+  if (waiting_.fetch_sub(1) != 1 || FillIn()) return true;
+  if (options_.hand_over_each) return false;
+  worker_->counted = WaitAgain();
+  return !worker_->counted;
 }
 
 void CallQueue::TaskList::Push(Task& task) {
@@ -157,7 +177,7 @@ Task* CallQueue::TakeTask() {
 
 bool CallQueue::BeginLoad(Task& task) {
   MutexLock lock(loads_mutex_);
-  if (loads_ < std::max(max_threads_ / 4, 1U)) {
+  if (loads_ < std::max(options_.max_threads / 4, 1U)) {
     ++loads_;
     return true;
   }
@@ -178,7 +198,7 @@ void CallQueue::EndLoad() {
 bool CallQueue::WaitAgain() {
   uint32_t waiting = waiting_.load();
   do {
-    if (waiting >= kWaiting) return false;
+    if (waiting >= options_.waiting) return false;
   } while (!waiting_.compare_exchange_weak(waiting, waiting + 1));
   return true;
 }
@@ -245,17 +265,24 @@ grpc::Status Guarded(const std::function<grpc::Status()>& handle) {
 void CallQueue::Run(Threads::iterator self, Task* first) {
   void* tag = nullptr;
   bool ok = false;
+  Worker worker{*this};
+  worker_ = &worker;
   // Not counted before: where there is no thread after all, one that rests must not have seen it.
   if (first == nullptr) waiting_.fetch_add(1);
   bool goes_on = first == nullptr || Work(first);
   while (goes_on && completions_->Next(&tag, &ok)) {
-    if (waiting_.fetch_sub(1) == 1) FillIn();
+    worker.counted = true;
+    if (options_.hand_over_each) HandOver();
     static_cast<Event*>(tag)->Proceed(ok);
-    goes_on = Work(TakeTask());
+    Task* const task = TakeTask();
+    if (task != nullptr) (void)HandOver();
+    if (worker.counted && task == nullptr) continue;
+    if (std::exchange(worker.counted, false)) waiting_.fetch_sub(1);
+    goes_on = Work(task);
   }
   MutexLock lock(mutex_);
   ended_.splice(ended_.end(), threads_, self);
   changed_.NotifyAll();
 }
 
-}  // namespace nrtd::service
+}  // namespace nrtd::rpc

@@ -12,10 +12,13 @@
 // for one of the services, every inference took two more context switches and four clients got half
 // of the throughput.
 //
-// Two threads wait for events, so that one reads the sockets while the other handles what it read.
-// gRPC wakes another one of those that wait for every event, so more would be woken for nothing
-// where the CPUs are busy anyhow: with 128 of them 64 clients got 0.6 to 0.8 of what a bare echo
-// gives them on two CPUs, with two 0.8 to 1.2. The others rest until they are needed.
+// How many threads wait for events is a choice (Options). Two of them in the daemon, whose calls
+// compute: one reads the sockets while the other handles what it read. gRPC wakes another one of
+// those that wait for every event, so more would be woken for nothing where the CPUs are busy
+// anyhow: with 128 of them 64 clients got 0.6 to 0.8 of what a bare echo gives them on two CPUs,
+// with two 0.8 to 1.2. The others rest until they are needed.
+// One in the model server, whose calls mostly pass something on: it handles what it read and reads
+// on, and only a call that takes longer hands the queue over to another thread.
 #pragma once
 
 #include <atomic>
@@ -33,7 +36,7 @@
 #include "base/error.h"
 #include "base/mutex.h"
 
-namespace nrtd::service {
+namespace nrtd::rpc {
 
 class CallQueue;
 
@@ -90,8 +93,16 @@ class Call : public Event {
 // Threadsafe.
 class CallQueue {
  public:
-  // The server is built with `completion_queue`. `max_threads` at least 3.
-  CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue, uint32_t max_threads);
+  struct Options {
+    uint32_t max_threads = 3;  // at least waiting + 1
+    uint32_t waiting = 2;      // for events
+    // A thread that takes an event hands the queue over before it handles that. False: only when
+    // the call says HandOver().
+    bool hand_over_each = true;
+  };
+
+  // The server is built with `completion_queue`, which is also one for calls to others.
+  CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue, const Options& options);
   // Stopped before.
   ~CallQueue();
 
@@ -100,6 +111,10 @@ class CallQueue {
   // Takes events from now on. More threads come when all are busy; most stay.
   // kResource when the system gives no thread at all.
   Result<void> Start();
+  // The caller's thread is about to compute for long or to wait for something else than the queue:
+  // another one takes events instead. Does nothing for a thread that has handed over, or is not the
+  // queue's. False: the limit of threads is reached, so that the caller must not wait.
+  bool HandOver();
   // Has a thread run the task: one that rests, a new one below the limit, or the next one that is
   // through with its call. Never blocks; the caller may hold locks that no task takes while it
   // posts.
@@ -108,10 +123,12 @@ class CallQueue {
   // may begin. False: `task` is posted when it may. EndLoad() after each.
   bool BeginLoad(Task& task);
   void EndLoad();
-  // Waits until every call has ended, then ends the threads. The server was shut down, so that none
-  // begins.
+  // Waits until every call has ended. The server was shut down, so that none begins.
+  void AwaitCalls();
+  // AwaitCalls(), then ends the threads. Nothing else is under way in the queue, or begins.
   void Stop();
-  // Instead of Start(), for a server that was shut down before: ends every call that waits.
+  // Instead of Start(), for a server that was shut down before, or none: ends every call that
+  // waits.
   void Abandon();
 
  private:
@@ -129,20 +146,22 @@ class CallQueue {
     void Proceed(bool) override { pending = false; }
     std::atomic<bool> pending{false};
   };
+  struct Worker;  // a thread's, on its stack
   bool AddThread(Task* first) NRTD_REQUIRES(mutex_);
   // All but the last few.
   void JoinEnded(size_t but) NRTD_REQUIRES(mutex_);
   void Run(Threads::iterator self, Task* first);
   bool Work(Task* task);
   Task* TakeTask();
-  void FillIn();
+  bool FillIn();
   bool WaitAgain();
   enum class Next { kWait, kTask, kEnd };
   Next Rest(Task** task);
   bool WakeOne(Task* task) NRTD_REQUIRES(resting_mutex_);
 
   const std::unique_ptr<grpc::ServerCompletionQueue> completions_;
-  const uint32_t max_threads_;
+  const Options options_;
+  static thread_local Worker* worker_;  // the calling thread's; null: it is not a queue's
   Mutex mutex_;
   CondVar changed_;
   uint64_t calls_ NRTD_GUARDED_BY(mutex_) = 0;
@@ -167,4 +186,4 @@ class CallQueue {
 // must end this call and not the daemon.
 grpc::Status Guarded(const std::function<grpc::Status()>& handle);
 
-}  // namespace nrtd::service
+}  // namespace nrtd::rpc

@@ -13,19 +13,20 @@
 
 #include "base/error.h"
 
-namespace nrtd::service {
+namespace nrtd::rpc {
 
-// One service of the contract whose messages stay bytes until the daemon decodes them itself: their
-// size is known, and charged to the client, before they are decoded, and a message that cannot be
-// decoded for want of memory ends its call and not a thread of gRPC. Registered with the server
-// before that starts, and outlives it.
+// A service whose messages stay bytes until its calls decode them themselves: their size is known
+// before that, and a message that cannot be decoded for want of memory ends its call and not a
+// thread of gRPC. Registered with the server before that starts, and outlives it.
 class RawService final : public grpc::Service {
  public:
   using Unary = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
   using Reader = grpc::ServerAsyncReader<grpc::ByteBuffer, grpc::ByteBuffer>;
+  using Writer = grpc::ServerAsyncWriter<grpc::ByteBuffer>;
   using Stream = grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-  // All methods of `service` ("nrt.nmgr_v1"), which is linked in.
+  // All methods of `service` ("nrt.nmgr_v1"). The program names something of the generated code, or
+  // the linker leaves it out.
   explicit RawService(const std::string& service);
 
   // The number of a method for the calls below. It exists.
@@ -39,6 +40,10 @@ class RawService final : public grpc::Service {
   void RequestReader(int method, grpc::ServerContext* context, Reader* reader,
                      grpc::ServerCompletionQueue* queue, void* tag) {
     RequestAsyncClientStreaming(method, context, reader, queue, queue, tag);
+  }
+  void RequestWriter(int method, grpc::ServerContext* context, grpc::ByteBuffer* request,
+                     Writer* writer, grpc::ServerCompletionQueue* queue, void* tag) {
+    RequestAsyncServerStreaming(method, context, request, writer, queue, queue, tag);
   }
   void RequestStream(int method, grpc::ServerContext* context, Stream* stream,
                      grpc::ServerCompletionQueue* queue, void* tag) {
@@ -55,4 +60,4 @@ Result<void> Decode(grpc::ByteBuffer& bytes, google::protobuf::Message& message)
 // kResource for a message of more than 2 GiB. Throws std::bad_alloc.
 Result<grpc::ByteBuffer> Encode(const google::protobuf::Message& message);
 
-}  // namespace nrtd::service
+}  // namespace nrtd::rpc

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Calls with one request and one response, each handled by a function.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include <grpcpp/server_context.h>
+
+#include "rpc/call_queue.h"
+#include "rpc/raw_service.h"
+
+namespace nrtd::rpc {
+
+// One call. Owns itself; gone when it was answered.
+template <typename Request, typename Response>
+class UnaryCall final : public Call, public Deferred {
+ public:
+  // Answers the call, at once or later, by any thread. What it throws is the answer, unless it has
+  // given one or will.
+  using Handle = std::function<void(UnaryCall& call)>;
+  // The calls of one method of a service.
+  struct Method {
+    CallQueue& queue;
+    RawService& service;
+    int number;  // RawService::Method()
+    // The queue is handed over before a larger request is decoded and handled.
+    size_t short_bytes;
+    Handle handle;
+  };
+
+  // Serves a method from now on. `queue` and `service` outlive its calls.
+  static void Serve(CallQueue& queue, RawService& service, std::string_view method,
+                    size_t short_bytes, Handle handle) {
+    new UnaryCall(std::make_shared<const Method>(
+        Method{queue, service, service.Method(method), short_bytes, std::move(handle)}));
+  }
+
+  // Waits for the next call.
+  explicit UnaryCall(std::shared_ptr<const Method> method)
+      : Call(method->queue), method_(std::move(method)) {
+    method_->service.RequestUnary(method_->number, &context_, &bytes_, &writer_,
+                                  queue().completions(), this);
+  }
+
+  const grpc::ServerContext& context() const { return context_; }
+  Request& request() { return request_; }
+  Response& response() { return response_; }
+  CallQueue& queue() const { return method_->queue; }
+
+  void Respond(const grpc::Status& status) override {
+    grpc::ByteBuffer answer;
+    grpc::Status sent = status;
+    if (sent.ok()) {
+      sent = Guarded([&]() -> grpc::Status {
+        auto encoded = Encode(response_);
+        if (!encoded) return {grpc::StatusCode::RESOURCE_EXHAUSTED, encoded.error().text};
+        answer = std::move(*encoded);
+        return grpc::Status::OK;
+      });
+    }
+    answered_ = true;
+    if (sent.ok()) {
+      writer_.Finish(answer, sent, this);
+    } else {
+      writer_.FinishWithError(sent, this);
+    }
+  }
+
+  void Proceed(bool ok) override {
+    if (answered_ || !ok) {  // sent, or the server was shut down
+      delete this;
+      return;
+    }
+    new UnaryCall(method_);
+    const grpc::Status status = Guarded([this] { return Begin(); });
+    if (!status.ok()) Respond(status);
+  }
+
+ private:
+  grpc::Status Begin() {
+    if (bytes_.Length() > method_->short_bytes && !queue().HandOver())
+      return {grpc::StatusCode::RESOURCE_EXHAUSTED, "every thread is taken"};
+    if (auto decoded = Decode(bytes_, request_); !decoded)
+      return {grpc::StatusCode::INVALID_ARGUMENT, decoded.error().text};
+    method_->handle(*this);
+    return grpc::Status::OK;
+  }
+
+  const std::shared_ptr<const Method> method_;
+  grpc::ServerContext context_;
+  grpc::ByteBuffer bytes_;  // the request, until it is decoded
+  Request request_;
+  Response response_;
+  RawService::Unary writer_{&context_};
+  bool answered_ = false;
+};
+
+}  // namespace nrtd::rpc
