@@ -31,15 +31,14 @@ Call::~Call() {
 }
 
 CallQueue::CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue,
-                     const Options& options)
-    : completions_(std::move(completion_queue)), options_(options) {}
+                     uint32_t max_threads)
+    : completions_(std::move(completion_queue)), max_threads_(max_threads) {}
 
 CallQueue::~CallQueue() = default;
 
 Result<void> CallQueue::Start() {
   MutexLock lock(mutex_);
   if (!AddThread(nullptr)) return Fail(Nerr::kResource, "cannot start a thread for calls");
-  for (uint32_t i = 1; i < options_.waiting; ++i) AddThread(nullptr);
   return {};
 }
 
@@ -66,7 +65,7 @@ void CallQueue::Stop() {
 // waiting for events.
 bool CallQueue::AddThread(Task* first) {
   JoinEnded(kMostEnded);
-  if (threads_.size() >= options_.max_threads) return false;
+  if (threads_.size() >= max_threads_) return false;
   auto self = threads_.end();
   try {
     self = threads_.emplace(self);
@@ -118,17 +117,22 @@ bool CallQueue::FillIn() {
 }
 
 struct CallQueue::Worker {
-  const CallQueue& queue;
+  CallQueue& queue;
   bool counted = false;  // among those that wait for events, though it handles one
 };
 thread_local CallQueue::Worker* CallQueue::worker_ = nullptr;
 
-bool CallQueue::HandOver() {
-  if (worker_ == nullptr || &worker_->queue != this || !worker_->counted) return true;
-  worker_->counted = false;
-  if (waiting_.fetch_sub(1) != 1 || FillIn()) return true;
-  if (options_.hand_over_each) return false;
-  worker_->counted = WaitAgain();
+void CallQueue::HandOver() {
+  if (worker_ == nullptr || !std::exchange(worker_->counted, false)) return;
+  CallQueue& queue = worker_->queue;
+  if (queue.waiting_.fetch_sub(1) == 1) queue.FillIn();
+}
+
+bool CallQueue::TryHandOver() {
+  if (worker_ == nullptr || !std::exchange(worker_->counted, false)) return true;
+  CallQueue& queue = worker_->queue;
+  if (queue.waiting_.fetch_sub(1) != 1 || queue.FillIn()) return true;
+  worker_->counted = queue.WaitAgain();
   return !worker_->counted;
 }
 
@@ -177,7 +181,7 @@ Task* CallQueue::TakeTask() {
 
 bool CallQueue::BeginLoad(Task& task) {
   MutexLock lock(loads_mutex_);
-  if (loads_ < std::max(options_.max_threads / 4, 1U)) {
+  if (loads_ < std::max(max_threads_ / 4, 1U)) {
     ++loads_;
     return true;
   }
@@ -194,13 +198,10 @@ void CallQueue::EndLoad() {
   }
 }
 
-// Counts this thread among those that wait for events, unless enough do.
+// Counts this thread among those that wait for events, unless one does.
 bool CallQueue::WaitAgain() {
-  uint32_t waiting = waiting_.load();
-  do {
-    if (waiting >= options_.waiting) return false;
-  } while (!waiting_.compare_exchange_weak(waiting, waiting + 1));
-  return true;
+  uint32_t waiting = 0;
+  return waiting_.compare_exchange_strong(waiting, 1);
 }
 
 // kWait: this thread is to wait for events, and is counted.
@@ -272,12 +273,10 @@ void CallQueue::Run(Threads::iterator self, Task* first) {
   bool goes_on = first == nullptr || Work(first);
   while (goes_on && completions_->Next(&tag, &ok)) {
     worker.counted = true;
-    if (options_.hand_over_each) HandOver();
     static_cast<Event*>(tag)->Proceed(ok);
     Task* const task = TakeTask();
-    if (task != nullptr) (void)HandOver();
     if (worker.counted && task == nullptr) continue;
-    if (std::exchange(worker.counted, false)) waiting_.fetch_sub(1);
+    HandOver();
     goes_on = Work(task);
   }
   MutexLock lock(mutex_);

@@ -2,26 +2,20 @@
 //
 // gRPC's completion queue and the threads that wait on it.
 //
-// A thread that takes an event out of the queue decodes the request, handles it and encodes the
-// answer: no handoff between threads lies on the way of an inference. It computes or drives a core,
-// but waits for nothing else: what a call waits for posts a task that goes on with it. So there are
-// as many threads as cores and loads keep busy, whatever clients ask for, and never more than a
-// limit.
-// There is one queue for everything, because a thread that waits on any queue of a gRPC server also
-// reads sockets for all others, and then has to pass on what it read: with the callback interface
-// for one of the services, every inference took two more context switches and four clients got half
-// of the throughput.
+// One thread waits for events. It takes one out of the queue, decodes the request, handles it,
+// encodes the answer and waits again: no handoff between threads lies on the way of a short call.
+// Before it computes for long, or waits for something else than the queue, it hands the queue over
+// to another thread (HandOver()). So there are as many threads as long work keeps busy, and never
+// more than a limit; what can wait without a thread posts a task that goes on with it.
 //
-// How many threads wait for events is a choice (Options). Two of them in the daemon, whose calls
-// compute: one reads the sockets while the other handles what it read. gRPC wakes another one of
-// those that wait for every event, so more would be woken for nothing where the CPUs are busy
-// anyhow: with 128 of them 64 clients got 0.6 to 0.8 of what a bare echo gives them on two CPUs,
-// with two 0.8 to 1.2. The others rest until they are needed.
-// One in the model server, whose calls mostly pass something on: it handles what it read and reads
-// on, and only a call that takes longer hands the queue over to another thread.
+// There is one queue for everything, because a thread that waits on any queue of a gRPC server also
+// reads sockets for all others, and then has to pass on what it read. On two CPUs the daemon with
+// two threads that wait gave four clients 0.77 of what a bare echo gives them, with one that hands
+// over 1.45 of it; with the callback interface for one of its services it was half.
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -35,10 +29,14 @@
 
 #include "base/error.h"
 #include "base/mutex.h"
+#include "base/sizes.h"
 
 namespace nrtd::rpc {
 
 class CallQueue;
+
+// A message that is copied and decoded in less time than it takes to wake another thread.
+inline constexpr size_t kShortMessage = 64 * kKiB;
 
 // What the queue's tags point to.
 class Event {
@@ -93,16 +91,9 @@ class Call : public Event {
 // Threadsafe.
 class CallQueue {
  public:
-  struct Options {
-    uint32_t max_threads = 3;  // at least waiting + 1
-    uint32_t waiting = 2;      // for events
-    // A thread that takes an event hands the queue over before it handles that. False: only when
-    // the call says HandOver().
-    bool hand_over_each = true;
-  };
-
   // The server is built with `completion_queue`, which is also one for calls to others.
-  CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue, const Options& options);
+  // `max_threads` at least 2.
+  CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue, uint32_t max_threads);
   // Stopped before.
   ~CallQueue();
 
@@ -111,10 +102,14 @@ class CallQueue {
   // Takes events from now on. More threads come when all are busy; most stay.
   // kResource when the system gives no thread at all.
   Result<void> Start();
-  // The caller's thread is about to compute for long or to wait for something else than the queue:
-  // another one takes events instead. Does nothing for a thread that has handed over, or is not the
-  // queue's. False: the limit of threads is reached, so that the caller must not wait.
-  bool HandOver();
+  // The calling thread is about to compute for long or to wait for something else than its queue:
+  // another one takes events instead. Where the limit of threads is reached, the next one that is
+  // through with its call does. Nothing happens for a thread that has handed over, or is no
+  // queue's.
+  static void HandOver();
+  // The same, but where no thread is left it returns false and the caller keeps the queue, so that
+  // it must not wait for what comes out of it.
+  static bool TryHandOver();
   // Has a thread run the task: one that rests, a new one below the limit, or the next one that is
   // through with its call. Never blocks; the caller may hold locks that no task takes while it
   // posts.
@@ -160,7 +155,7 @@ class CallQueue {
   bool WakeOne(Task* task) NRTD_REQUIRES(resting_mutex_);
 
   const std::unique_ptr<grpc::ServerCompletionQueue> completions_;
-  const Options options_;
+  const uint32_t max_threads_;
   static thread_local Worker* worker_;  // the calling thread's; null: it is not a queue's
   Mutex mutex_;
   CondVar changed_;

@@ -13,8 +13,6 @@ namespace {
 namespace health = ::grpc::health::v1;
 using State = health::HealthCheckResponse;
 
-constexpr size_t kShortRequest = 1024;
-
 // Generated code is linked in only when something names it.
 [[gnu::used]] const void* const linked = &descriptor_table_proto_2fgrpc_2fhealth_2eproto;
 
@@ -144,7 +142,7 @@ bool HealthService::Knows(const std::string& service) const {
 
 void HealthService::Serve(CallQueue& queue) {
   using Check = UnaryCall<health::HealthCheckRequest, health::HealthCheckResponse>;
-  Check::Serve(queue, service_, "Check", kShortRequest, [this](Check& call) {
+  Check::Serve(queue, service_, "Check", kShortMessage, [this](Check& call) {
     if (!Knows(call.request().service())) {
       call.Respond({grpc::StatusCode::NOT_FOUND, "service name unknown"});
       return;

@@ -83,7 +83,7 @@ class UnaryCall final : public Call, public Deferred {
 
  private:
   grpc::Status Begin() {
-    if (bytes_.Length() > method_->short_bytes && !queue().HandOver())
+    if (bytes_.Length() > method_->short_bytes && !CallQueue::TryHandOver())
       return {grpc::StatusCode::RESOURCE_EXHAUSTED, "every thread is taken"};
     if (auto decoded = Decode(bytes_, request_); !decoded)
       return {grpc::StatusCode::INVALID_ARGUMENT, decoded.error().text};

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/heap.h"
 #include "base/log.h"
+#include "rpc/grpc_settings.h"
 #include "runtime/daemon/daemon.h"
 #include "runtime/daemon/doctor.h"
 #include "runtime/daemon/options.h"
@@ -69,6 +70,7 @@ int main(int argc, char** argv) {
     case Parsed::Action::kServe:
       break;
   }
+  nrtd::rpc::SetUpGrpc();
   nrtd::InitLog(parsed.options.log);
   return nrtd::daemon::Run(parsed.options);
 }

@@ -198,6 +198,12 @@ void Network::CountOutcome(const scheduler::InferenceOutcome& outcome, Duration 
                    outcome.code == Nerr::kInferCompletedWithErr;
   if (ran && suspect_.load(std::memory_order_relaxed) && begun_after_restarts == restarts_)
     suspect_ = false;
+  if (ran) {
+    const uint64_t usual = usual_device_ns_.load(std::memory_order_relaxed);
+    usual_device_ns_.store(
+        usual == UINT64_MAX ? outcome.device_ns : (7 * usual + outcome.device_ns) / 8,
+        std::memory_order_relaxed);
+  }
   if (outcome.code != Nerr::kOk && outcome.code != Nerr::kInferCompletedWithNumErr) {
     failed_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -266,8 +272,16 @@ scheduler::InferenceOutcome Inference::Wait() {
   return Finish();
 }
 
-std::optional<scheduler::InferenceOutcome> Inference::Attend(Waker& waker) {
-  Attendance attendance = slot_->Attend(deadline_, waker);
+std::optional<scheduler::InferenceOutcome> Inference::Attend(Waker& waker, void (*before_long)()) {
+  Attendance attendance = Attendance::kLate;
+  if (network_->EndsSoon()) {
+    const TimePoint soon = network_->machine_.clock().Now() + Duration(kBriefNs);
+    attendance = slot_->Attend(std::min(soon, deadline_), waker);
+  }
+  if (attendance == Attendance::kLate) {
+    before_long();
+    attendance = slot_->Attend(deadline_, waker);
+  }
   if (attendance == Attendance::kLate) {
     network_->CutOff(network_->LateText(), slot_);
     attendance = slot_->Attend(TimePoint::max(), waker);

@@ -56,6 +56,9 @@ class Inference;
 // workers. Must not block.
 using Then = std::function<void(Result<void>)>;
 
+// About what it takes to have another thread go on instead.
+inline constexpr uint64_t kBriefNs = 100'000;
+
 // Threadsafe. Operations that may have to wait take a continuation and hold no thread; the caller
 // keeps the network until the continuation was called.
 class Network : public std::enable_shared_from_this<Network> {
@@ -91,6 +94,8 @@ class Network : public std::enable_shared_from_this<Network> {
   uint64_t inferences_done() const { return done_.load(std::memory_order_relaxed); }
   // What those took, from Submit() until the outcome was collected, together.
   uint64_t inferences_ns() const { return done_ns_.load(std::memory_order_relaxed); }
+  // Whether its inferences usually take less than kBriefNs of the cores' time.
+  bool EndsSoon() const { return usual_device_ns_.load(std::memory_order_relaxed) < kBriefNs; }
   uint32_t restarts() const { return restarts_; }  // because an inference was late
   uint64_t inferences_failed() const { return failed_.load(std::memory_order_relaxed); }
 
@@ -182,6 +187,8 @@ class Network : public std::enable_shared_from_this<Network> {
   std::vector<std::function<void()>> settled_steps_ NRTD_GUARDED_BY(mutex_);  // go on then
   std::atomic<uint64_t> done_{0};
   std::atomic<uint64_t> done_ns_{0};
+  // What an inference took of the cores' time, the last ones above all; long before the first one.
+  std::atomic<uint64_t> usual_device_ns_{UINT64_MAX};
   std::atomic<uint64_t> failed_{0};
 
   // Posts a step to the workers when it is woken.
@@ -231,7 +238,8 @@ class Inference {
   scheduler::InferenceOutcome Wait();
   // As Wait(), for a call that holds no thread while another drives the core: nothing, when `waker`
   // will be called, after which the call attends again; the inference may be gone by then.
-  std::optional<scheduler::InferenceOutcome> Attend(Waker& waker);
+  // `before_long` is called before the calling thread drives the core for longer than kBriefNs.
+  std::optional<scheduler::InferenceOutcome> Attend(Waker& waker, void (*before_long)());
   // Another thread's Wait() for it need not wait: nobody wants it any more. See Slot::Cancel(). By
   // any thread, while the inference is there and submitted.
   void Cancel(const std::string& reason);

@@ -56,6 +56,8 @@ Result<runtime::Inference> NmgrService::Begin(const nrt::infer_request& request,
                                               const Mappings& mappings, runtime::ProcessKey asking,
                                               Completion completion) {
   NRTD_ASSIGN(const auto network, runtime_.Find(request.h_nn().id(), asking));
+  if (network->slot_bytes() > rpc::kShortMessage)
+    rpc::CallQueue::HandOver();  // there is much to copy
   NRTD_TRY(CheckOutputs(request.shm_ofmap(), mappings, *network));
   NRTD_ASSIGN(runtime::Inference inference, network->Begin());
   NRTD_TRY(WriteInputs(request.ifmap(), mappings, inference));

@@ -87,6 +87,7 @@ grpc::Status InferStreamCall::Handle() {
     Respond(grpc::Status::OK);
     return grpc::Status::OK;
   }
+  if (bytes_.Length() > rpc::kShortMessage) rpc::CallQueue::HandOver();
   if (auto decoded = rpc::Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
   handler->infer(&context_, &request_, &response_, wait_);
   return grpc::Status::OK;

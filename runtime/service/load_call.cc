@@ -14,6 +14,7 @@ LoadCall::LoadCall(const CallEnvironment& environment, rpc::RawService& service,
 }
 
 void LoadCall::Proceed(bool ok) {
+  rpc::CallQueue::HandOver();  // no part of it is short
   environment_.deadlines.End(context_.waiter());
   switch (step_) {
     case Step::kAwaited:

@@ -6,7 +6,6 @@
 #include <map>
 #include <thread>
 
-#include <absl/synchronization/mutex.h>
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <google/protobuf/stubs/logging.h>
@@ -187,8 +186,6 @@ void Server::State::Provide(runtime::Runtime& with) {
 
 Result<void> Server::State::Build(bool by_tcp) {
   gpr_set_log_function(LogOfGrpc);
-  // Debian's Abseil looks for deadlocks at every lock, for developers.
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   google::protobuf::SetLogHandler(LogOfProtobuf);
   // Never undone: after a large message gRPC keeps a thread that polls for up to 10 s, and its
   // shutdown, which the last of its objects begins, would wait for that.
@@ -208,9 +205,8 @@ Result<void> Server::State::Build(bool by_tcp) {
   builder.RegisterService(&stream_calls);
   builder.RegisterService(&session_calls);
   builder.RegisterService(&control_calls);
-  queue = std::make_unique<rpc::CallQueue>(
-      builder.AddCompletionQueue(),
-      rpc::CallQueue::Options{.max_threads = runtime::CallThreadLimit(runtime::ReadSystemRoom())});
+  queue = std::make_unique<rpc::CallQueue>(builder.AddCompletionQueue(),
+                                           runtime::CallThreadLimit(runtime::ReadSystemRoom()));
   server = builder.BuildAndStart();
   if (server != nullptr && (!by_tcp || port != 0)) return {};
   return Fail(Nerr::kInvalid,

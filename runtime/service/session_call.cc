@@ -25,6 +25,7 @@ SessionCall::SessionCall(const CallEnvironment& environment, rpc::RawService& se
 }
 
 void SessionCall::Proceed(bool ok) {
+  rpc::CallQueue::HandOver();  // numbers are written to a file, names may be long
   switch (step_) {
     case Step::kAwaited:
       if (!ok) break;

@@ -140,6 +140,8 @@ class UnaryCall final : public rpc::Call, private rpc::Deferred, private rpc::Ta
       }
       return refused;
     }
+    const bool is_short = kInference || method_.options.inference;
+    if (!is_short || bytes_.Length() > rpc::kShortMessage) rpc::CallQueue::HandOver();
     if (auto decoded = rpc::Decode(bytes_, request_); !decoded) return RefusalOf(decoded.error());
     if constexpr (kNow) {
       return (handler->*method_.handle)(&context_, &request_, &response_);

@@ -13,12 +13,12 @@
 #include <string>
 #include <thread>
 
-#include <absl/synchronization/mutex.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "base/end_signals.h"
 #include "base/log.h"
+#include "rpc/grpc_settings.h"
 #include "serving/config/model_config.h"
 #include "serving/config/text_file.h"
 #include "serving/model_server/endpoints.h"
@@ -33,16 +33,6 @@ constexpr auto kShutdownGrace = std::chrono::seconds(10);
 constexpr const char* kInferLatency = "/neuron/serving/infer_latency";
 constexpr const char* kBatchWait = "/tensorflow/serving/batching_session/queuing_latency";
 constexpr Buckets kBatchWaitBuckets{100, 1.2, 52};
-
-// Before gRPC's first call.
-void TuneGrpc() {
-  // One thread at the queue reads both clients and daemon. With epoll a lone request took a seventh
-  // longer and a tenth more CPU time.
-  constexpr int kUnlessSet = 0;
-  (void)::setenv("GRPC_POLL_STRATEGY", "poll", kUnlessSet);
-  // Debian's Abseil looks for deadlocks at every lock, for developers.
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-}
 
 int Refuse(const Error& problem) {
   fmt::print(stderr, "Failed to start server. Error: {}: {}\n",
@@ -126,16 +116,10 @@ Result<std::unique_ptr<BatchScheduler>> MakeBatching(const Flags& flags, Metrics
   return batching;
 }
 
-// One thread takes what comes, and hands over before it waits.
-rpc::CallQueue::Options QueueOptions(const Flags& flags) {
+uint32_t MaxThreads(const Flags& flags) {
   constexpr uint32_t kManyThreads = 4096;
-  rpc::CallQueue::Options options;
-  options.waiting = 1;
-  options.hand_over_each = false;
-  options.max_threads = flags.grpc_max_threads > 0
-                            ? std::max(static_cast<uint32_t>(flags.grpc_max_threads), 2U)
-                            : kManyThreads;
-  return options;
+  if (flags.grpc_max_threads <= 0) return kManyThreads;
+  return std::max(static_cast<uint32_t>(flags.grpc_max_threads), 2U);
 }
 
 // The queue's end, after that of all that uses it.
@@ -165,11 +149,11 @@ Result<void> Serve(const Flags& flags, grpc::ServerBuilder& builder, rpc::CallQu
 
 Result<void> LoadAndServe(const Flags& flags) {
   const sigset_t signals = BlockEndSignals();
-  TuneGrpc();
+  rpc::SetUpGrpc();
   NRTD_TRY(CheckFlags(flags));
   NRTD_ASSIGN(auto options, NeuronOptions::FromEnvironment());
   grpc::ServerBuilder builder;
-  rpc::CallQueue queue(builder.AddCompletionQueue(), QueueOptions(flags));
+  rpc::CallQueue queue(builder.AddCompletionQueue(), MaxThreads(flags));
   NRTD_TRY(queue.Start());
   const QueueEnd queue_end(queue);
   options.queue = &queue;

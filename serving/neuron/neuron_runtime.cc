@@ -286,7 +286,7 @@ void NeuronModel::Unload(const Copies& copies) {
 }
 
 NeuronModel::~NeuronModel() {
-  (void)runtime_->options().queue->HandOver();  // it waits for the daemon
+  rpc::CallQueue::HandOver();  // it waits for the daemon
   if (runtime_->is_lost()) return;
   for (const Variants& variants : ops_)
     for (const auto& [batch, copies] : variants.by_batch) Unload(copies);
@@ -331,7 +331,7 @@ void NeuronModel::Start(const op::Neuron& op, std::vector<Tensor> inputs, TimePo
       return;
     }
   }
-  if (runtime_->options().queue->HandOver()) {
+  if (rpc::CallQueue::TryHandOver()) {
     done(Run(op, std::move(inputs), deadline));
   } else {
     done(Fail(Nerr::kResource, "every thread waits for a core"));

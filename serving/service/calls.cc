@@ -319,22 +319,21 @@ grpc::Status Calls::Predict(TimePoint deadline, tfs::PredictRequest& request,
   return grpc::Status::OK;
 }
 
-grpc::Status Calls::FindOnQueue(rpc::CallQueue& queue, const tfs::PredictRequest& request,
-                                TimePoint deadline, std::shared_ptr<const Servable>* servable) {
+grpc::Status Calls::FindOnQueue(const tfs::PredictRequest& request, TimePoint deadline,
+                                std::shared_ptr<const Servable>* servable) {
   constexpr TimePoint kAtOnce = TimePoint::min();
   const grpc::Status found =
       Find(request.has_model_spec(), request.model_spec(), kAtOnce, servable);
   if (found.error_code() != StatusCode::DEADLINE_EXCEEDED) return found;
-  if (!queue.HandOver()) return {StatusCode::RESOURCE_EXHAUSTED, kEveryThreadIsTaken};
+  if (!rpc::CallQueue::TryHandOver()) return {StatusCode::RESOURCE_EXHAUSTED, kEveryThreadIsTaken};
   return Find(request.has_model_spec(), request.model_spec(), deadline, servable);
 }
 
-void Calls::StartPredict(rpc::CallQueue& queue, TimePoint deadline, tfs::PredictRequest& request,
+void Calls::StartPredict(TimePoint deadline, tfs::PredictRequest& request,
                          tfs::PredictResponse* response, Done done) {
   auto prepared = std::make_shared<Prepared>();
   const auto ready = [&]() -> grpc::Status {
-    if (auto found = FindOnQueue(queue, request, deadline, &prepared->servable); !found.ok())
-      return found;
+    if (auto found = FindOnQueue(request, deadline, &prepared->servable); !found.ok()) return found;
     if (auto refused = Prepare(request, prepared.get()); !refused.ok()) return refused;
     return CheckTypes(prepared->servable->graph.signatures.at(prepared->signature),
                       prepared->inputs);
@@ -358,7 +357,7 @@ void Calls::StartPredict(rpc::CallQueue& queue, TimePoint deadline, tfs::Predict
   if (!servable.Batches(prepared->signature, prepared->wanted)) {
     servable.Start(prepared->signature, std::move(prepared->inputs), prepared->wanted, deadline,
                    ended);
-  } else if (queue.HandOver()) {
+  } else if (rpc::CallQueue::TryHandOver()) {
     ended(
         servable.Run(prepared->signature, std::move(prepared->inputs), prepared->wanted, deadline));
   } else {

@@ -40,12 +40,11 @@ class Calls {
   // Takes the inputs out of `request`.
   grpc::Status Predict(TimePoint deadline, tensorflow::serving::PredictRequest& request,
                        tensorflow::serving::PredictResponse* response);
-  // The same for one of the queue's threads, which goes on with other calls while the daemon
+  // The same for a thread of a rpc::CallQueue, which goes on with other calls while the daemon
   // computes. It hands the queue over before it waits for anything else. `done` is called before
   // this returns or later by another of these threads; request and response stay until then.
   using Done = std::function<void(const grpc::Status& status)>;
-  void StartPredict(rpc::CallQueue& queue, TimePoint deadline,
-                    tensorflow::serving::PredictRequest& request,
+  void StartPredict(TimePoint deadline, tensorflow::serving::PredictRequest& request,
                     tensorflow::serving::PredictResponse* response, Done done);
   // Of signatures whose inputs are numeric features: each takes the feature of its name, of all
   // examples.
@@ -95,9 +94,8 @@ class Calls {
   static grpc::Status Prepare(tensorflow::serving::PredictRequest& request, Prepared* prepared);
   static void Answer(const Prepared& prepared, const Tensors& outputs,
                      tensorflow::serving::PredictResponse* response);
-  // Find() by one of the queue's threads.
-  grpc::Status FindOnQueue(rpc::CallQueue& queue,
-                           const tensorflow::serving::PredictRequest& request, TimePoint deadline,
+  // Find() for StartPredict().
+  grpc::Status FindOnQueue(const tensorflow::serving::PredictRequest& request, TimePoint deadline,
                            std::shared_ptr<const Servable>* servable);
   // Around each run.
   void CountRunning(const Servable& servable, int64_t by);

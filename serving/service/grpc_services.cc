@@ -16,8 +16,6 @@ namespace tfs = ::tensorflow::serving;
 [[gnu::used]] const void* const linked =
     &descriptor_table_proto_2ftensorflow_5fserving_2fservices_2eproto;
 
-// What is copied and decoded in less time than it takes to wake another thread.
-constexpr size_t kShortRequest = 64 * kKiB;
 // Of calls that always wait for something: another thread takes the queue before they begin.
 constexpr size_t kNeverShort = 0;
 
@@ -49,12 +47,13 @@ void GrpcServices::Serve(rpc::CallQueue& queue) {
     call.Respond(Cut(status));
   };
 
-  PredictCall::Serve(queue, prediction_, "Predict", kShortRequest, [this, end](PredictCall& call) {
-    calls_.StartPredict(call.queue(), DeadlineOf(call.context()), call.request(), &call.response(),
-                        [&call, end, began = calls_.Now()](const grpc::Status& status) {
-                          end(call, "Predict", began, status);
-                        });
-  });
+  PredictCall::Serve(
+      queue, prediction_, "Predict", rpc::kShortMessage, [this, end](PredictCall& call) {
+        calls_.StartPredict(DeadlineOf(call.context()), call.request(), &call.response(),
+                            [&call, end, began = calls_.Now()](const grpc::Status& status) {
+                              end(call, "Predict", began, status);
+                            });
+      });
   ClassifyCall::Serve(queue, prediction_, "Classify", kNeverShort, [this, end](ClassifyCall& call) {
     const TimePoint began = calls_.Now();
     end(call, "Classify", began,
@@ -66,7 +65,7 @@ void GrpcServices::Serve(rpc::CallQueue& queue) {
         calls_.Regress(DeadlineOf(call.context()), call.request(), &call.response()));
   });
   using MultiCall = UnaryCall<tfs::MultiInferenceRequest, tfs::MultiInferenceResponse>;
-  MultiCall::Serve(queue, prediction_, "MultiInference", kShortRequest, [](MultiCall& call) {
+  MultiCall::Serve(queue, prediction_, "MultiInference", rpc::kShortMessage, [](MultiCall& call) {
     call.Respond({grpc::StatusCode::UNIMPLEMENTED,
                   "MultiInference is not supported: call Classify or Regress for each signature"});
   });
@@ -75,7 +74,7 @@ void GrpcServices::Serve(rpc::CallQueue& queue) {
         call.Respond(Cut(
             calls_.GetModelMetadata(DeadlineOf(call.context()), call.request(), &call.response())));
       });
-  StatusCall::Serve(queue, models_, "GetModelStatus", kShortRequest, [this](StatusCall& call) {
+  StatusCall::Serve(queue, models_, "GetModelStatus", rpc::kShortMessage, [this](StatusCall& call) {
     call.Respond(Cut(calls_.GetModelStatus(call.request(), &call.response())));
   });
   ReloadCall::Serve(

@@ -31,9 +31,6 @@ inline constexpr Duration kConnectTimeout = std::chrono::seconds(3);
 inline constexpr Duration kListTimeout = std::chrono::seconds(10);
 // Load, start, stop, unload and infer have no deadline here: the daemon has its own.
 
-// What is copied and decoded in less time than it takes to wake another thread.
-inline constexpr uint64_t kShortMessage = 64 * kKiB;
-
 // What the TensorFlow plugin sends at once.
 inline constexpr uint64_t kNeffChunk = kMiB;
 
@@ -112,7 +109,8 @@ class Daemon {
   Result<void> InferWithin(Duration timeout, const nrt::infer_request& request,
                            nrt::infer_response& response);
   // The same without waiting, for a daemon with ConnectOptions::queue: one of the queue's threads
-  // calls `done`. It has handed the queue over before it decodes more than kShortMessage.
+  // calls `done`. It has handed the queue over before it decodes more than
+  // rpc::kShortMessage.
   void StartInfer(Duration timeout, const nrt::infer_request& request, InferDone done);
 
   // Begins an inference; the cookie to wait for it with, once.

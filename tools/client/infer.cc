@@ -35,7 +35,7 @@ class StartedInfer final : public rpc::Call {
  private:
   Result<void> Take(nrt::infer_response& response) {
     NRTD_TRY(connection_.CheckTransport("infer", status_));
-    if (bytes_.Length() > kShortMessage) (void)queue().HandOver();
+    if (bytes_.Length() > rpc::kShortMessage) rpc::CallQueue::HandOver();
     if (!rpc::Decode(bytes_, response))
       return Fail(Nerr::kFail, "infer: the answer of {} cannot be read", connection_.address);
     return CheckStatus("infer", response.status());
