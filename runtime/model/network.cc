@@ -199,10 +199,10 @@ void Network::CountOutcome(const scheduler::InferenceOutcome& outcome, Duration 
   if (ran && suspect_.load(std::memory_order_relaxed) && begun_after_restarts == restarts_)
     suspect_ = false;
   if (ran) {
+    const uint64_t now = outcome.device_ns;
     const uint64_t usual = usual_device_ns_.load(std::memory_order_relaxed);
-    usual_device_ns_.store(
-        usual == UINT64_MAX ? outcome.device_ns : (7 * usual + outcome.device_ns) / 8,
-        std::memory_order_relaxed);
+    usual_device_ns_.store(now < usual ? now : usual + (now - usual) / 64,
+                           std::memory_order_relaxed);
   }
   if (outcome.code != Nerr::kOk && outcome.code != Nerr::kInferCompletedWithNumErr) {
     failed_.fetch_add(1, std::memory_order_relaxed);
@@ -275,7 +275,7 @@ scheduler::InferenceOutcome Inference::Wait() {
 std::optional<scheduler::InferenceOutcome> Inference::Attend(Waker& waker, void (*before_long)()) {
   Attendance attendance = Attendance::kLate;
   if (network_->EndsSoon()) {
-    const TimePoint soon = network_->machine_.clock().Now() + Duration(kBriefNs);
+    const TimePoint soon = network_->machine_.clock().Now() + Duration(kMostBriefNs);
     attendance = slot_->Attend(std::min(soon, deadline_), waker);
   }
   if (attendance == Attendance::kLate) {

@@ -58,6 +58,8 @@ using Then = std::function<void(Result<void>)>;
 
 // About what it takes to have another thread go on instead.
 inline constexpr uint64_t kBriefNs = 100'000;
+// What is usually brief is given so long: this machine may have held the thread up.
+inline constexpr uint64_t kMostBriefNs = 1'000'000;
 
 // Threadsafe. Operations that may have to wait take a continuation and hold no thread; the caller
 // keeps the network until the continuation was called.
@@ -187,7 +189,8 @@ class Network : public std::enable_shared_from_this<Network> {
   std::vector<std::function<void()>> settled_steps_ NRTD_GUARDED_BY(mutex_);  // go on then
   std::atomic<uint64_t> done_{0};
   std::atomic<uint64_t> done_ns_{0};
-  // What an inference took of the cores' time, the last ones above all; long before the first one.
+  // What an inference takes of the cores' time when nothing else gets in its way: falls at once,
+  // and rises slowly. Unknown before the first one, which counts as long.
   std::atomic<uint64_t> usual_device_ns_{UINT64_MAX};
   std::atomic<uint64_t> failed_{0};
 

@@ -63,6 +63,37 @@ TEST_F(NetworkTest, AsManyInferencesAsSlotsAndThenTheQueueIsFull) {
   EXPECT_TRUE(network->Begin());
 }
 
+struct NobodyWakes final : Waker {
+  void Wake() override { ADD_FAILURE() << "nothing was left to another thread"; }
+};
+
+// Whoever attends is told before it drives the core for long: before the first inference, when
+// nobody knows, and not before others of a network that takes a moment.
+TEST_F(NetworkTest, ThreadsAreToldBeforeTheyDriveACoreForLong) {
+  static int told;
+  told = 0;
+  const auto network = Load(DoublingSpec(1), Group(1));
+  Must(network->Start());
+  NobodyWakes waker;
+  const auto infer = [&] {
+    Inference inference = Must(network->Begin());
+    Fill(inference, 1);
+    Must(inference.Submit(Completion::kPolled));
+    const auto outcome = inference.Attend(waker, [] { ++told; });
+    ASSERT_TRUE(outcome);
+    EXPECT_EQ(outcome->code, Nerr::kOk);
+  };
+  EXPECT_FALSE(network->EndsSoon());
+  infer();
+  EXPECT_EQ(told, 1);
+  // It takes a microsecond unless this thread is held up.
+  for (int i = 0; i < 1'000 && !network->EndsSoon(); ++i) infer();
+  ASSERT_TRUE(network->EndsSoon());
+  told = 0;
+  infer();
+  EXPECT_EQ(told, 0);
+}
+
 TEST_F(NetworkTest, InferencesInFlightDoNotMixTheirTensors) {
   const auto network = Load(DoublingSpec(2), Group(2), 4);
   Must(network->Start());
