@@ -14,8 +14,8 @@
 #include "bench/blocks.h"
 #include "bench/idle_process.h"
 #include "bench/report.h"
-#include "bench/shared_tensor.h"
 #include "tools/client/address.h"
+#include "tools/client/shared_tensor.h"
 #include "tools/client/tensors.h"
 #include "tools/client/tool.h"
 
@@ -189,7 +189,7 @@ Result<void> MeasurePostWait(Bench& bench, double seconds, Measurements& measure
 struct LargeRequests {
   nrt::infer_request by_message;
   nrt::infer_request by_memory;
-  std::vector<SharedTensor> inputs;  // what by_memory names
+  std::vector<client::SharedTensor> inputs;  // what by_memory names
   std::vector<uint32_t> cores;
 };
 
@@ -202,7 +202,7 @@ Result<LargeRequests> MakeLargeRequests(client::Daemon& daemon, uint32_t model_i
     nrt::infer_io& message = *requests.by_message.add_ifmap();
     message.set_name(tensor.name());
     message.set_buf(std::string(tensor.bytes(), '\0'));
-    NRTD_ASSIGN(SharedTensor shared, SharedTensor::Create(daemon, tensor.bytes()));
+    NRTD_ASSIGN(client::SharedTensor shared, client::SharedTensor::Create(daemon, tensor.bytes()));
     nrt::infer_io& memory = *requests.by_memory.add_ifmap();
     memory.set_name(tensor.name());
     memory.mutable_buf_shm()->set_path(shared.path());

@@ -11,9 +11,9 @@
 
 #include "base/file.h"
 #include "base/npy.h"
-#include "bench/shared_tensor.h"
 #include "tools/client/address.h"
 #include "tools/client/daemon.h"
+#include "tools/client/shared_tensor.h"
 #include "tools/client/tensors.h"
 #include "tools/client/tool.h"
 
@@ -37,7 +37,8 @@ class Inputs {
   Result<void> Read(const std::string& name, const std::string& path) {
     NRTD_ASSIGN(arrays_[name], ReadNpyFile(path));
     if (!shared_memory_ || shared_.contains(name)) return {};
-    NRTD_ASSIGN(SharedTensor tensor, SharedTensor::Create(daemon_, arrays_[name].data.size()));
+    NRTD_ASSIGN(client::SharedTensor tensor,
+                client::SharedTensor::Create(daemon_, arrays_[name].data.size()));
     shared_.emplace(name, std::move(tensor));
     return {};
   }
@@ -62,7 +63,7 @@ class Inputs {
   client::Daemon& daemon_;
   const bool shared_memory_;
   std::map<std::string, NpyArray> arrays_;
-  std::map<std::string, SharedTensor> shared_;
+  std::map<std::string, client::SharedTensor> shared_;
 };
 
 // The first output.

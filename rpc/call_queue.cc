@@ -7,6 +7,7 @@
 
 #include <grpc/support/time.h>
 
+#include "base/before_long.h"
 #include "base/log.h"
 
 namespace nrtd::rpc {
@@ -268,6 +269,7 @@ void CallQueue::Run(Threads::iterator self, Task* first) {
   bool ok = false;
   Worker worker{*this};
   worker_ = &worker;
+  before_long = &CallQueue::HandOver;
   // Not counted before: where there is no thread after all, one that rests must not have seen it.
   if (first == nullptr) waiting_.fetch_add(1);
   bool goes_on = first == nullptr || Work(first);

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "base/before_long.h"
 #include "base/log.h"
 #include "base/timeouts.h"
 
@@ -72,6 +73,7 @@ void Network::AwaitReset() {
 }
 
 void Network::AwaitSettled() {
+  if (resetting_) BeforeLong();
   while (resetting_) settled_.Wait(mutex_);
 }
 
@@ -272,14 +274,14 @@ scheduler::InferenceOutcome Inference::Wait() {
   return Finish();
 }
 
-std::optional<scheduler::InferenceOutcome> Inference::Attend(Waker& waker, void (*before_long)()) {
+std::optional<scheduler::InferenceOutcome> Inference::Attend(Waker& waker) {
   Attendance attendance = Attendance::kLate;
   if (network_->EndsSoon()) {
     const TimePoint soon = network_->machine_.clock().Now() + Duration(kMostBriefNs);
     attendance = slot_->Attend(std::min(soon, deadline_), waker);
   }
   if (attendance == Attendance::kLate) {
-    before_long();
+    BeforeLong();
     attendance = slot_->Attend(deadline_, waker);
   }
   if (attendance == Attendance::kLate) {

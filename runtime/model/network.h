@@ -241,8 +241,8 @@ class Inference {
   scheduler::InferenceOutcome Wait();
   // As Wait(), for a call that holds no thread while another drives the core: nothing, when `waker`
   // will be called, after which the call attends again; the inference may be gone by then.
-  // `before_long` is called before the calling thread drives the core for longer than kBriefNs.
-  std::optional<scheduler::InferenceOutcome> Attend(Waker& waker, void (*before_long)());
+  // The thread drives the core for no longer than kMostBriefNs before it calls BeforeLong().
+  std::optional<scheduler::InferenceOutcome> Attend(Waker& waker);
   // Another thread's Wait() for it need not wait: nobody wants it any more. See Slot::Cancel(). By
   // any thread, while the inference is there and submitted.
   void Cancel(const std::string& reason);

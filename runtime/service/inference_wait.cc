@@ -16,7 +16,7 @@ void InferenceWait::Begin(const Answer& answer, runtime::Inference inference) {
 }
 
 void InferenceWait::Run() {
-  auto outcome = inference_->Attend(*this, &rpc::CallQueue::HandOver);
+  auto outcome = inference_->Attend(*this);
   if (!outcome) return;  // another thread may be here already
   cancel_.reset();
   const grpc::Status status = rpc::Guarded([&] {

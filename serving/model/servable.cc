@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "serving/graph/saved_model_reader.h"
+#include "serving/neuron/neuron_model.h"
 
 namespace nrtd::serving {
 namespace {

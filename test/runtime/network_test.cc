@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/before_long.h"
 #include "test/runtime/runtime_fixture.h"
 
 namespace nrtd::runtime {
@@ -72,6 +73,7 @@ struct NobodyWakes final : Waker {
 TEST_F(NetworkTest, ThreadsAreToldBeforeTheyDriveACoreForLong) {
   static int told;
   told = 0;
+  before_long = [] { ++told; };
   const auto network = Load(DoublingSpec(1), Group(1));
   Must(network->Start());
   NobodyWakes waker;
@@ -79,7 +81,7 @@ TEST_F(NetworkTest, ThreadsAreToldBeforeTheyDriveACoreForLong) {
     Inference inference = Must(network->Begin());
     Fill(inference, 1);
     Must(inference.Submit(Completion::kPolled));
-    const auto outcome = inference.Attend(waker, [] { ++told; });
+    const auto outcome = inference.Attend(waker);
     ASSERT_TRUE(outcome);
     EXPECT_EQ(outcome->code, Nerr::kOk);
   };
@@ -92,6 +94,7 @@ TEST_F(NetworkTest, ThreadsAreToldBeforeTheyDriveACoreForLong) {
   told = 0;
   infer();
   EXPECT_EQ(told, 0);
+  before_long = nullptr;
 }
 
 TEST_F(NetworkTest, InferencesInFlightDoNotMixTheirTensors) {

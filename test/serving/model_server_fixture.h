@@ -61,11 +61,11 @@ class ModelServerTest : public integration::DaemonTest {
       arguments.push_back("--model_base_path=" + File("digits"));
     }
     arguments.insert(arguments.end(), more_flags_.begin(), more_flags_.end());
-    return std::make_unique<integration::DaemonProcess>(
-        arguments,
-        std::vector<std::string>{"/usr/bin/env", "NEURON_RTD_ADDRESS=" + address(),
-                                 "NEURONCORE_GROUP_SIZES=" + group_sizes_},
-        "tensorflow_model_server_neuron");
+    std::vector<std::string> program{"/usr/bin/env", "NEURON_RTD_ADDRESS=" + address(),
+                                     "NEURONCORE_GROUP_SIZES=" + group_sizes_};
+    program.insert(program.end(), environment_.begin(), environment_.end());
+    return std::make_unique<integration::DaemonProcess>(arguments, program,
+                                                        "tensorflow_model_server_neuron");
   }
   void StartServer() {
     server_ = StartProcess();
@@ -155,7 +155,8 @@ class ModelServerTest : public integration::DaemonTest {
 
   std::vector<std::string> more_flags_;
   std::string group_sizes_;
-  bool has_models_file_ = false;  // "models" instead of the flags for one model
+  std::vector<std::string> environment_;  // more of it, as NAME=VALUE
+  bool has_models_file_ = false;          // "models" instead of the flags for one model
   std::unique_ptr<integration::DaemonProcess> server_;
   std::unique_ptr<tfs::PredictionService::Stub> predictions_;
   std::unique_ptr<tfs::ModelService::Stub> models_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // tensorflow_model_server_neuron beside a real daemon, asked over TensorFlow Serving's API.
+#include <atomic>
+#include <filesystem>
 #include <future>
 #include <map>
 #include <thread>
@@ -34,6 +36,30 @@ TEST_F(ModelServerTest, BatchesRequestsThatComeTogether) {
   for (std::thread& client : clients) client.join();
   EXPECT_EQ(StatusOf(Request(9)).error_message(),
             "Task size 9 is larger than maximum batch size 8");
+}
+
+int ThreadsOf(int pid) {
+  return static_cast<int>(
+      std::distance(std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task"),
+                    std::filesystem::directory_iterator()));
+}
+
+// There is room for two at once; the others wait without a thread.
+TEST_F(ModelServerTest, ManyRequestsAtOnceTakeNoThreads) {
+  ExpectPredicts(1, 1);
+  const int before = ThreadsOf(server_->pid());
+  std::vector<std::thread> clients;
+  std::atomic<int> running{64};
+  for (int i = 0; i < 64; ++i) {
+    clients.emplace_back([&] {
+      for (int round = 0; round < 20; ++round) ExpectPredicts(1, 1);
+      --running;
+    });
+  }
+  int most = 0;
+  while (running > 0) most = std::max(most, ThreadsOf(server_->pid()));
+  for (std::thread& client : clients) client.join();
+  EXPECT_LE(most, before + 8);
 }
 
 TEST_F(ModelServerTest, RunsEachRequestOnTheSizesThatFitIt) {

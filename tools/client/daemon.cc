@@ -192,8 +192,9 @@ Result<void> Daemon::Wait(uint64_t cookie, nrt::infer_response& response) {
       *connection_->nmgr, &nrt::nmgr_v1::Stub::infer_wait, request, response);
 }
 
-Result<void> Daemon::MapSharedMemory(const std::string& path) {
+Result<void> Daemon::MapSharedMemory(const std::string& path, uint64_t session_id) {
   nrt::shm_map_request request;
+  request.set_session_id(session_id);
   request.set_path(path);
   request.set_mmap_prot(PROT_READ | PROT_WRITE);
   return Discard(

@@ -116,8 +116,8 @@ class Daemon {
   // Begins an inference; the cookie to wait for it with, once.
   Result<uint64_t> Post(const nrt::infer_request& request);
   Result<void> Wait(uint64_t cookie, nrt::infer_response& response);
-  // A name of shm_open(3), for reading and writing.
-  Result<void> MapSharedMemory(const std::string& path);
+  // A name of shm_open(3), for reading and writing; of a session, if one is named.
+  Result<void> MapSharedMemory(const std::string& path, uint64_t session_id = 0);
   Result<void> UnmapSharedMemory(const std::string& path);
 
   // 0: as large as possible. Of a session, if one is named.

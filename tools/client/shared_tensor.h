@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "base/mapped_region.h"
 #include "tools/client/daemon.h"
 
-namespace nrtd::bench {
+namespace nrtd::client {
 
 // Shared memory of this process that a daemon has mapped; its name is unlinked at once, as the
-// TensorFlow plugin does.
+// TensorFlow plugin does. The daemon's mapping stays until it is unmapped, or its session or this
+// process has gone.
 class SharedTensor {
  public:
-  // kResource: no shared memory. Errors of shm_map.
-  static Result<SharedTensor> Create(client::Daemon& daemon, uint64_t bytes);
+  // Of a session, if one is named. kResource: no shared memory. Errors of shm_map.
+  static Result<SharedTensor> Create(Daemon& daemon, uint64_t bytes, uint64_t session_id = 0);
 
   // What infer_io.buf_shm names.
   const std::string& path() const { return path_; }
-  MutableByteSpan bytes() { return {region_.data(), region_.size()}; }
+  MutableByteSpan bytes() const { return {region_.data(), region_.size()}; }
 
  private:
   SharedTensor(std::string path, MappedRegion region)
@@ -27,4 +30,4 @@ class SharedTensor {
   MappedRegion region_;
 };
 
-}  // namespace nrtd::bench
+}  // namespace nrtd::client

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bench/shared_tensor.h"
+#include "tools/client/shared_tensor.h"
 
-#include <atomic>
 #include <cerrno>
+#include <random>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,22 +10,32 @@
 
 #include "base/unique_fd.h"
 
-namespace nrtd::bench {
+namespace nrtd::client {
 
-Result<SharedTensor> SharedTensor::Create(client::Daemon& daemon, uint64_t bytes) {
-  static std::atomic<int> count{0};
-  std::string path = fmt::format("/nrtd-bench-{}-{}", ::getpid(), count++);
+namespace {
+
+// Another container's process may have the same number.
+std::string NewName() {
+  std::random_device random;
+  const uint64_t number = (uint64_t{random()} << 32) | random();
+  return fmt::format("/aws_neuron_runtime_{:016x}", number);
+}
+
+}  // namespace
+
+Result<SharedTensor> SharedTensor::Create(Daemon& daemon, uint64_t bytes, uint64_t session_id) {
+  std::string path = NewName();
   const UniqueFd file(::shm_open(path.c_str(), O_RDWR | O_CREAT | O_EXCL, 0666));
   if (!file) return Fail(Nerr::kResource, "shm_open {}: {}", path, ErrnoText(errno));
   const bool sized = ::ftruncate(file.get(), static_cast<off_t>(bytes)) == 0;
   auto region =
       sized ? MappedRegion::Map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED, &file)
             : Fail(Nerr::kResource, "no {} bytes of shared memory: {}", bytes, ErrnoText(errno));
-  const auto mapped = region ? daemon.MapSharedMemory(path) : Result<void>{};
+  const auto mapped = region ? daemon.MapSharedMemory(path, session_id) : Result<void>{};
   ::shm_unlink(path.c_str());
   if (!region) return tl::unexpected<Error>(std::move(region.error()));
   if (!mapped) return tl::unexpected<Error>(mapped.error());
   return SharedTensor(std::move(path), std::move(*region));
 }
 
-}  // namespace nrtd::bench
+}  // namespace nrtd::client
