@@ -49,19 +49,22 @@ Result<Copies::Copy> Copies::Take(TimePoint deadline) {
 }
 
 void Copies::StartTake(TimePoint deadline, Taken taken) {
-  Result<Copy> copy;
+  std::optional<Copy> copy;
+  Result<void> room;
   {
     MutexLock lock(mutex_);
-    if (auto best = TakeBest()) {
-      copy = std::move(*best);
-    } else if (auto room = CheckWaiting(); !room) {
-      copy = tl::unexpected<Error>(std::move(room.error()));
-    } else {
+    copy = TakeBest();
+    if (!copy) room = CheckWaiting();
+    if (!copy && room) {
       waiting_.push_back({deadline, std::move(taken), nullptr});
       return;
     }
   }
-  taken(std::move(copy));
+  if (copy) {
+    taken(std::move(*copy));
+  } else {
+    taken(tl::unexpected<Error>(std::move(room.error())));
+  }
 }
 
 void Copies::GiveBack(const Copy& copy) {
