@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <optional>
 #include <utility>
 
 #include <grpc/support/time.h>
@@ -35,12 +36,16 @@ CallQueue::CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_que
                      uint32_t max_threads)
     : completions_(std::move(completion_queue)), max_threads_(max_threads) {}
 
-CallQueue::~CallQueue() = default;
+CallQueue::~CallQueue() {
+  if (!stopped_) Abandon();
+}
 
 Result<void> CallQueue::Start() {
   MutexLock lock(mutex_);
-  if (!AddThread(nullptr)) return Fail(Nerr::kResource, "cannot start a thread for calls");
-  return {};
+  waiting_ = 1;
+  if (AddThread(nullptr)) return {};
+  waiting_ = 0;
+  return Fail(Nerr::kResource, "cannot start a thread for calls");
 }
 
 void CallQueue::AwaitCalls() {
@@ -55,15 +60,16 @@ void CallQueue::Stop() {
   {
     MutexLock resting(resting_mutex_);
     stopping_ = true;
-    while (WakeOne(nullptr)) {
+    while (WakeOne(Next::kEnd, nullptr)) {
     }
   }
   while (!threads_.empty()) changed_.Wait(mutex_);
   JoinEnded(0);
+  stopped_ = true;
 }
 
 // With a line in the log where the system gives no more threads. It begins with `first`, or by
-// waiting for events.
+// waiting for events, and is counted then.
 bool CallQueue::AddThread(Task* first) {
   JoinEnded(kMostEnded);
   if (threads_.size() >= max_threads_) return false;
@@ -89,15 +95,15 @@ void CallQueue::JoinEnded(size_t but) {
 // Of a thread that rests, on its stack.
 struct CallQueue::Resting {
   CondVar wake;
-  bool needed = false;
-  Task* task = nullptr;  // none: it is to wait for events
+  std::optional<Next> next;  // what it was woken for
+  Task* task = nullptr;
 };
 
-bool CallQueue::WakeOne(Task* task) {
+bool CallQueue::WakeOne(Next next, Task* task) {
   if (resting_.empty()) return false;
   Resting* last = resting_.back();
   resting_.pop_back();
-  last->needed = true;
+  last->next = next;
   last->task = task;
   last->wake.NotifyOne();  // with the lock, or it may be gone
   return true;
@@ -106,15 +112,21 @@ bool CallQueue::WakeOne(Task* task) {
 // Nobody waits for events any more. False: the system gives no more threads, and the next one that
 // is through with its call will wait.
 bool CallQueue::FillIn() {
-  {
-    MutexLock lock(resting_mutex_);
-    if (WakeOne(nullptr)) {
-      waiting_.fetch_add(1);
-      return true;
+  while (WaitAgain()) {  // counted before it is there, so that no other one goes as well
+    {
+      MutexLock lock(resting_mutex_);
+      if (WakeOne(Next::kWait, nullptr)) return true;
     }
+    {
+      MutexLock lock(mutex_);
+      if (AddThread(nullptr)) return true;
+    }
+    waiting_.fetch_sub(1);
+    MutexLock lock(resting_mutex_);
+    if (resting_.empty()) return false;
+    // One that went to rest in between, since it saw the place taken.
   }
-  MutexLock lock(mutex_);
-  return AddThread(nullptr);
+  return true;
 }
 
 struct CallQueue::Worker {
@@ -130,11 +142,13 @@ void CallQueue::HandOver() {
 }
 
 bool CallQueue::TryHandOver() {
-  if (worker_ == nullptr || !std::exchange(worker_->counted, false)) return true;
+  if (worker_ == nullptr) return true;
   CallQueue& queue = worker_->queue;
-  if (queue.waiting_.fetch_sub(1) != 1 || queue.FillIn()) return true;
-  worker_->counted = queue.WaitAgain();
-  return !worker_->counted;
+  const bool had_it = std::exchange(worker_->counted, false);
+  const uint32_t others = had_it ? queue.waiting_.fetch_sub(1) - 1 : queue.waiting_.load();
+  if (others > 0 || queue.FillIn()) return true;
+  worker_->counted = had_it && queue.WaitAgain();
+  return had_it && !worker_->counted;
 }
 
 void CallQueue::TaskList::Push(Task& task) {
@@ -154,7 +168,7 @@ Task* CallQueue::TaskList::Pop() {
 void CallQueue::Post(Task& task) {
   {
     MutexLock lock(resting_mutex_);
-    if (WakeOne(&task)) return;
+    if (WakeOne(Next::kTask, &task)) return;
   }
   {
     MutexLock lock(mutex_);
@@ -162,7 +176,7 @@ void CallQueue::Post(Task& task) {
   }
   {
     MutexLock lock(resting_mutex_);
-    if (WakeOne(&task)) return;
+    if (WakeOne(Next::kTask, &task)) return;
     tasks_.Push(task);
     queued_.fetch_add(1);
   }
@@ -218,10 +232,9 @@ CallQueue::Next CallQueue::Rest(Task** task) {
   if (stopping_ || resting_.size() >= kMostResting) return Next::kEnd;
   Resting self;
   resting_.push_back(&self);
-  while (!self.needed) self.wake.Wait(resting_mutex_);
+  while (!self.next) self.wake.Wait(resting_mutex_);
   *task = self.task;
-  if (self.task != nullptr) return Next::kTask;
-  return stopping_ ? Next::kEnd : Next::kWait;
+  return *self.next;
 }
 
 // Runs the task, if there is one, and those that are posted while there is nothing else to do.
@@ -270,8 +283,6 @@ void CallQueue::Run(Threads::iterator self, Task* first) {
   Worker worker{*this};
   worker_ = &worker;
   before_long = &CallQueue::HandOver;
-  // Not counted before: where there is no thread after all, one that rests must not have seen it.
-  if (first == nullptr) waiting_.fetch_add(1);
   bool goes_on = first == nullptr || Work(first);
   while (goes_on && completions_->Next(&tag, &ok)) {
     worker.counted = true;

@@ -94,7 +94,7 @@ class CallQueue {
   // The server is built with `completion_queue`, which is also one for calls to others.
   // `max_threads` at least 2.
   CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue, uint32_t max_threads);
-  // Stopped before.
+  // Stopped before, or never started.
   ~CallQueue();
 
   grpc::ServerCompletionQueue* completions() { return completions_.get(); }
@@ -107,8 +107,8 @@ class CallQueue {
   // through with its call does. Nothing happens for a thread that has handed over, or is no
   // queue's.
   static void HandOver();
-  // The same, but where no thread is left it returns false and the caller keeps the queue, so that
-  // it must not wait for what comes out of it.
+  // The same for a caller that waits for what comes out of the queue. False: no thread is left that
+  // would take it, and the caller must not wait.
   static bool TryHandOver();
   // Has a thread run the task: one that rests, a new one below the limit, or the next one that is
   // through with its call. Never blocks; the caller may hold locks that no task takes while it
@@ -152,7 +152,7 @@ class CallQueue {
   bool WaitAgain();
   enum class Next { kWait, kTask, kEnd };
   Next Rest(Task** task);
-  bool WakeOne(Task* task) NRTD_REQUIRES(resting_mutex_);
+  bool WakeOne(Next next, Task* task) NRTD_REQUIRES(resting_mutex_);
 
   const std::unique_ptr<grpc::ServerCompletionQueue> completions_;
   const uint32_t max_threads_;
@@ -173,6 +173,7 @@ class CallQueue {
   Kick kick_;
   grpc::Alarm alarm_;
   Mutex loads_mutex_;
+  bool stopped_ = false;
   uint32_t loads_ NRTD_GUARDED_BY(loads_mutex_) = 0;
   TaskList waiting_loads_ NRTD_GUARDED_BY(loads_mutex_);
 };

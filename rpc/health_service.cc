@@ -68,7 +68,7 @@ class HealthService::WatchCall final : public Call {
 
   void Begin() {
     health::HealthCheckRequest request;
-    const bool decoded = Decode(bytes_, request).has_value();
+    const bool decoded = bytes_.Length() <= kShortMessage && Decode(bytes_, request).has_value();
     MutexLock all(health_.mutex_);
     MutexLock lock(mutex_);
     known_ = decoded && health_.Knows(request.service());
@@ -82,12 +82,10 @@ class HealthService::WatchCall final : public Call {
   }
 
   void Ended() {
+    bool over = false;
     {
       MutexLock all(health_.mutex_);
       health_.watching_.erase(this);
-    }
-    bool over = false;
-    {
       MutexLock lock(mutex_);
       ended_ = true;
       if (!busy_) Next();
@@ -98,6 +96,7 @@ class HealthService::WatchCall final : public Call {
 
   // What comes after an operation, if there is anything.
   void Next() NRTD_REQUIRES(mutex_) {
+    if (finished_) return;
     if (!ended_ && last_ && known_ && !std::exchange(told_, true)) {
       Write(State::NOT_SERVING);
     } else if (ended_ || last_) {

@@ -97,6 +97,8 @@ class ReflectionCall final : public Call {
     grpc::ByteBuffer answer;
     const grpc::Status status = Guarded([&]() -> grpc::Status {
       Request request;
+      if (bytes_.Length() > kShortMessage)
+        return {grpc::StatusCode::INVALID_ARGUMENT, "the question is too long"};
       if (auto decoded = Decode(bytes_, request); !decoded)
         return {grpc::StatusCode::INVALID_ARGUMENT, decoded.error().text};
       auto encoded = Encode(service_.Answer(request));

@@ -18,11 +18,14 @@ class DevicePlugin {
   struct Options {
     std::string socket_folder = "/var/lib/kubelet/device-plugins";
     std::string resource = "aws.amazon.com/neuron";
+    ResourceUnit unit = ResourceUnit::kDevice;
   };
-  // What it is made of outlives it. `choices`: null where no scheduler extender chooses devices.
+  // What it is made of outlives it. `choices`, `use`: as PluginService's.
   DevicePlugin(const Options& options, NodeDevices& devices, Metrics& metrics,
-               PodChoices* choices = nullptr)
-      : options_(options), devices_(devices), service_(devices, metrics, choices) {}
+               PodChoices* choices = nullptr, DeviceUse* use = nullptr)
+      : options_(options),
+        devices_(devices),
+        service_(options.unit, devices, metrics, choices, use) {}
   ~DevicePlugin() { StopServing(); }
 
   // Looks at the devices and at the kubelet, and does what is to be done. Called again and again,

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // k8s-neuron-device-plugin: tells the kubelet which Inferentia devices the node has.
+#include <algorithm>
 #include <csignal>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
@@ -20,6 +23,8 @@ namespace {
 struct Flags {
   NodeDevices::Options devices;
   DevicePlugin::Options plugin;
+  bool cores = false;
+  DeviceUse::Options use;
   bool extender = false;
   std::string node;
   ApiServer::Options api;
@@ -37,9 +42,21 @@ void Declare(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--unhealthy-file", flags.devices.unhealthy_file,
                  "File with numbers of devices that get no more containers; it may come and go");
+  auto* const cores =
+      app.add_flag("--cores", flags.cores,
+                   "Give devices out by their NeuronCores as well; a container that asks for cores "
+                   "gets devices that nobody else has any part of");
+  app.add_option("--core-resource", flags.use.cores, "The name of that resource")
+      ->capture_default_str()
+      ->needs(cores);
+  app.add_option("--pod-resources-socket", flags.use.socket,
+                 "Where the kubelet tells who has which devices, for --cores")
+      ->capture_default_str()
+      ->needs(cores);
   auto* const extender = app.add_flag(
       "--scheduler-extender", flags.extender,
       "k8s-neuron-scheduler chooses the devices: give pods what their annotations say");
+  extender->excludes(cores);
   app.add_option("--node-name", flags.node, "This node's name, for --scheduler-extender")
       ->envname("NODE_NAME");
   app.add_option("--api-server", flags.api.url,
@@ -53,20 +70,60 @@ void Declare(CLI::App& app, Flags& flags) {
   app.set_version_flag("--version", "k8s-neuron-device-plugin (neuron-rtd " NRTD_VERSION ")");
 }
 
-HttpAnswer AnswerPage(const HttpRequest& request, const DevicePlugin& plugin,
-                      const Metrics& metrics) {
+// The plugins of one node's resources.
+class Plugins {
+ public:
+  Plugins(const Flags& flags, NodeDevices& devices, Metrics& metrics, PodChoices* choices) {
+    if (flags.cores) {
+      DeviceUse::Options options = flags.use;
+      options.devices = flags.plugin.resource;
+      use_.emplace(options);
+    }
+    DeviceUse* const use = use_ ? &*use_ : nullptr;
+    plugins_.emplace_back(flags.plugin, devices, metrics, choices, use);
+    if (use == nullptr) return;
+    DevicePlugin::Options cores = flags.plugin;
+    cores.resource = flags.use.cores;
+    cores.unit = ResourceUnit::kCore;
+    plugins_.emplace_back(cores, devices, metrics, nullptr, use);
+  }
+  void Tend() {
+    if (use_ && !Ask()) return;
+    for (DevicePlugin& plugin : plugins_) plugin.Tend();
+  }
+  bool is_registered() const {
+    return std::all_of(plugins_.begin(), plugins_.end(),
+                       [](const DevicePlugin& plugin) { return plugin.is_registered(); });
+  }
+
+ private:
+  // What the kubelet says of devices in use; false: it never said anything yet.
+  bool Ask() {
+    const auto asked = use_->Refresh();
+    const std::string problem = asked ? "" : asked.error().text;
+    if (std::exchange(problem_, problem) != problem && !asked)
+      Log(LogLevel::kWarning, "DevicePlugin", "{}", AsIs(problem));
+    return use_->is_known();
+  }
+
+  std::optional<DeviceUse> use_;
+  std::deque<DevicePlugin> plugins_;
+  std::string problem_;  // that was logged
+};
+
+HttpAnswer AnswerPage(const HttpRequest& request, const Plugins& plugins, const Metrics& metrics) {
   if (request.method != "GET") return ErrorPage(405, "Method Not Allowed");
   if (request.target == "/metrics") return {200, "text/plain; version=0.0.4", metrics.Page()};
   if (request.target != "/healthz") return ErrorPage(404, "Not Found");
-  if (plugin.is_registered()) return {200, "text/plain", "ok\n"};
+  if (plugins.is_registered()) return {200, "text/plain", "ok\n"};
   return {503, "text/plain", "not registered with the kubelet\n"};
 }
 
 // Until SIGTERM or SIGINT.
-void Tend(DevicePlugin& plugin, const sigset_t& signals) {
+void Tend(Plugins& plugins, const sigset_t& signals) {
   constexpr timespec kLook{1, 0};
   do {
-    plugin.Tend();
+    plugins.Tend();
   } while (sigtimedwait(&signals, nullptr, &kLook) < 0);
 }
 
@@ -82,14 +139,14 @@ Result<void> Serve(const Flags& flags) {
     NRTD_ASSIGN(api, ApiServer::Make(flags.api));
     choices.emplace(*api, flags.node, flags.plugin.resource);
   }
-  DevicePlugin plugin(flags.plugin, devices, metrics, choices ? &*choices : nullptr);
+  Plugins plugins(flags, devices, metrics, choices ? &*choices : nullptr);
   std::unique_ptr<HttpServer> http;
   if (flags.http_port != 0) {
     NRTD_ASSIGN(http, HttpServer::Start(flags.http_port, 1, [&](const HttpRequest& request) {
-                  return AnswerPage(request, plugin, metrics);
+                  return AnswerPage(request, plugins, metrics);
                 }));
   }
-  Tend(plugin, signals);
+  Tend(plugins, signals);
   Log(LogLevel::kInfo, "DevicePlugin", "ending");
   return {};
 }

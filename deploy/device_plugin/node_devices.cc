@@ -15,10 +15,12 @@ namespace nrtd::deploy {
 namespace {
 
 constexpr std::string_view kPrefix = "neuron";
+constexpr std::string_view kCorePrefix = "-core";
 
-std::optional<uint32_t> NumberIn(std::string_view name) {
-  if (!name.starts_with(kPrefix)) return std::nullopt;
-  name.remove_prefix(kPrefix.size());
+// "neuron2" with the prefix "neuron": 2.
+std::optional<uint32_t> NumberIn(std::string_view name, std::string_view prefix) {
+  if (!name.starts_with(prefix)) return std::nullopt;
+  name.remove_prefix(prefix.size());
   uint32_t number = 0;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
   if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
@@ -43,7 +45,8 @@ void NodeDevices::LookForDevices() {
   std::error_code error;
   for (std::filesystem::directory_iterator entry(options_.device_folder, error), end;
        !error && entry != end; entry.increment(error)) {
-    if (const auto number = NumberIn(entry->path().filename().string())) devices_.insert(*number);
+    if (const auto number = NumberIn(entry->path().filename().string(), kPrefix))
+      devices_.insert(*number);
   }
 }
 
@@ -56,7 +59,7 @@ std::optional<std::set<uint32_t>> NodeDevices::ReadUnhealthy() {
     std::erase_if(line, [](unsigned char c) { return std::isspace(c) != 0; });
     if (line.empty()) continue;
     const bool is_name = line.starts_with(kPrefix);
-    const auto number = NumberIn(is_name ? line : std::string(kPrefix) + line);
+    const auto number = NumberIn(is_name ? line : std::string(kPrefix) + line, kPrefix);
     if (!number) {
       if (problem_ != line) {
         Log(LogLevel::kError, "DevicePlugin",
@@ -89,9 +92,18 @@ std::string NodeDevices::Name(uint32_t device) {
   return fmt::format("{}{}", kPrefix, device);
 }
 
-std::optional<uint32_t> NodeDevices::NumberOf(const std::string& name) const {
-  const auto number = NumberIn(name);
-  return number && devices_.contains(*number) ? number : std::nullopt;
+std::string NodeDevices::Name(uint32_t device, uint32_t core) {
+  return fmt::format("{}{}{}{}", kPrefix, device, kCorePrefix, core);
+}
+
+std::optional<NodeDevices::Unit> NodeDevices::UnitOf(std::string_view name) {
+  const size_t middle = name.find(kCorePrefix);
+  const auto device = NumberIn(name.substr(0, middle), kPrefix);
+  if (!device) return std::nullopt;
+  if (middle == std::string_view::npos) return Unit{*device, std::nullopt};
+  const auto core = NumberIn(name.substr(middle), kCorePrefix);
+  if (!core || *core >= kCoresOfDevice) return std::nullopt;
+  return Unit{*device, core};
 }
 
 std::string NodeDevices::NodePath(uint32_t device) {

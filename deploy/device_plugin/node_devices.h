@@ -6,10 +6,13 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 
 namespace nrtd::deploy {
+
+inline constexpr uint32_t kCoresOfDevice = 4;  // of an Inferentia
 
 // The Inferentia devices of this node: those of /dev, or those of an instance that daemons
 // simulate.
@@ -29,9 +32,16 @@ class NodeDevices {
   // once, and is not any more, may not. While the file of unhealthy ones has a line that is not
   // understood, what it said before holds. Not threadsafe.
   std::map<uint32_t, bool> Health();
-  // "neuron2" and back; nothing for a name that no device here has.
+  // What the kubelet gives away: a device, "neuron2", or one of its cores, "neuron2-core3".
+  struct Unit {
+    uint32_t device = 0;
+    std::optional<uint32_t> core;
+  };
   static std::string Name(uint32_t device);
-  std::optional<uint32_t> NumberOf(const std::string& name) const;
+  static std::string Name(uint32_t device, uint32_t core);
+  // Nothing for other names.
+  static std::optional<Unit> UnitOf(std::string_view name);
+  bool Has(uint32_t device) const { return devices_.contains(device); }
   bool is_simulated() const { return !options_.simulate.empty(); }
   const std::string& instance() const { return options_.simulate; }
   // Of a real device, on the node.

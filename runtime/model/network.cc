@@ -200,7 +200,7 @@ void Network::CountOutcome(const scheduler::InferenceOutcome& outcome, Duration 
                    outcome.code == Nerr::kInferCompletedWithErr;
   if (ran && suspect_.load(std::memory_order_relaxed) && begun_after_restarts == restarts_)
     suspect_ = false;
-  if (ran) {
+  if (outcome.code == Nerr::kOk || outcome.code == Nerr::kInferCompletedWithNumErr) {
     const uint64_t now = outcome.device_ns;
     const uint64_t usual = usual_device_ns_.load(std::memory_order_relaxed);
     usual_device_ns_.store(now < usual ? now : usual + (now - usual) / 64,

@@ -124,6 +124,7 @@ void NmgrService::Collect(Result<runtime::Inference> inference, const Context& c
                           const nrt::infer_wait_request& request, nrt::infer_response* response,
                           InferenceWait& wait) {
   if (inference) {
+    if (inference->network().slot_bytes() > rpc::kShortMessage) rpc::CallQueue::HandOver();
     wait.Begin({this, &context, &request.shm_ofmap(), response}, std::move(*inference));
     return;
   }
@@ -135,6 +136,8 @@ void NmgrService::Collect(Result<runtime::Inference> inference, const Context& c
 grpc::Status NmgrService::infer_check_completion(Context* context,
                                                  const nrt::infer_check_completion_request* request,
                                                  nrt::infer_check_completion_response* response) {
+  constexpr int kFewCookies = 256;
+  if (request->cookie_size() > kFewCookies) rpc::CallQueue::HandOver();
   const runtime::ProcessKey asking = clients_.AskingAs(*context);
   Result<void> found;
   for (const uint64_t cookie : request->cookie()) {

@@ -86,7 +86,10 @@ grpc::Status LoadCall::Take() {
 
 void LoadCall::EndPart() {
   if (parts_left_.fetch_sub(1) != 1) return;
-  if (loaded_ != 0 && context_.IsCancelled()) handler_->TakeBack(loaded_);
+  if (loaded_ != 0 && context_.IsCancelled()) {
+    rpc::CallQueue::HandOver();
+    handler_->TakeBack(loaded_);
+  }
   delete this;
 }
 

@@ -120,10 +120,11 @@ struct Started {
   Execution execution;
   NeuronRunner& neuron;
   const TimePoint deadline;
-  Executed done;  // none: it was called
+  const Executed done;
+  bool ended = false;
 
   void End(Result<Tensors> outputs) {
-    if (const Executed call = std::exchange(done, nullptr)) call(std::move(outputs));
+    if (!std::exchange(ended, true)) done(std::move(outputs));
   }
 };
 

@@ -12,7 +12,8 @@
 
 namespace nrtd::serving {
 
-// Gets the outputs of a NeuronOp, or the error. Once.
+// Gets the outputs of a NeuronOp, or the error. Once. It holds what the runner needs until it is
+// destroyed.
 using NeuronDone = std::function<void(Result<std::vector<Tensor>> outputs)>;
 
 // Computes NeuronOps. Threadsafe.

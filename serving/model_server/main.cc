@@ -122,13 +122,21 @@ uint32_t MaxThreads(const Flags& flags) {
   return std::max(static_cast<uint32_t>(flags.grpc_max_threads), 2U);
 }
 
-// The queue's end, after that of all that uses it.
-class QueueEnd {
+// The end of what runs, in its order.
+class Ending {
  public:
-  explicit QueueEnd(rpc::CallQueue& queue) : queue_(queue) {}
-  ~QueueEnd() { queue_.Stop(); }
+  Ending(ModelManager& models, RuntimeKeeper& keeper, rpc::CallQueue& queue)
+      : models_(models), keeper_(keeper), queue_(queue) {}
+  ~Ending() {
+    keeper_.Stop();
+    models_.Shutdown();
+    keeper_.Release();
+    queue_.Stop();
+  }
 
  private:
+  ModelManager& models_;
+  RuntimeKeeper& keeper_;
   rpc::CallQueue& queue_;
 };
 
@@ -154,8 +162,6 @@ Result<void> LoadAndServe(const Flags& flags) {
   NRTD_ASSIGN(auto options, NeuronOptions::FromEnvironment());
   grpc::ServerBuilder builder;
   rpc::CallQueue queue(builder.AddCompletionQueue(), MaxThreads(flags));
-  NRTD_TRY(queue.Start());
-  const QueueEnd queue_end(queue);
   options.queue = &queue;
   NRTD_ASSIGN(const auto sources, ConfiguredModels(flags));
   Metrics metrics;
@@ -173,6 +179,8 @@ Result<void> LoadAndServe(const Flags& flags) {
                         return LoadServable(model, version, folder, runtime, batching.get());
                       });
   manager = &models;
+  NRTD_TRY(queue.Start());
+  const Ending ending(models, keeper, queue);
   NRTD_TRY(models.SetModels(sources));
   // A signal may come before anything is served.
   std::atomic<bool> serving{false};
@@ -190,8 +198,6 @@ Result<void> LoadAndServe(const Flags& flags) {
   Result<void> served;
   if (loaded) served = Serve(flags, builder, queue, models, metrics, [&] { return signal.get(); });
   if (!served) (void)::kill(::getpid(), SIGTERM);  // for the thread that waits for one
-  models.Shutdown();
-  keeper.Release();
   return served;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "base/before_long.h"
 #include "base/log.h"
 #include "rpc/call_queue.h"
 #include "serving/neuron/batches.h"
@@ -184,7 +185,9 @@ class NeuronModel::Started final : private rpc::Task {
     }
   }
   void Run() override {
-    auto entered = model_.Enter(*copy_, deadline_);
+    auto entered = rpc::CallQueue::TryHandOver()
+                       ? model_.Enter(*copy_, deadline_)
+                       : Fail(Nerr::kResource, "every thread waits for a core");
     if (entered) {
       entered_ = true;
       Infer();
@@ -202,30 +205,40 @@ class NeuronModel::Started final : private rpc::Task {
   }
   void StartInfer() {
     set_ = loaded_.sets.Take();
-    const TimePoint began = model_.clock_.Now();
+    if (set_ != nullptr) BeforeLong();  // there is much to copy
+    began_ = model_.clock_.Now();
     const nrt::infer_request request =
         RequestOf(op_, copy_->network, std::move(inputs_), set_.get());
     model_.runtime_->daemon().StartInfer(
-        deadline_ - began, request,
-        [this, began](Result<void> ended, nrt::infer_response& response) {
-          if (!ended) {
-            loaded_.sets.Drop(std::move(set_));
-            End(tl::unexpected<Error>(std::move(ended.error())));
-            return;
+        deadline_ - began_, request,
+        [this](const Result<void>& ended, nrt::infer_response& response) {
+          if (ended) {
+            End(TakeOutputs(response));
+          } else {
+            End(tl::unexpected<Error>(ended.error()));
           }
-          auto outputs = OutputsOf(op_, loaded_.batch, response, set_.get());
-          model_.CountInference(began);
-          loaded_.sets.GiveBack(std::move(set_));
-          End(std::move(outputs));
         });
   }
+  Result<std::vector<Tensor>> TakeOutputs(nrt::infer_response& response) {
+    try {
+      if (set_ != nullptr) BeforeLong();
+      auto outputs = OutputsOf(op_, loaded_.batch, response, set_.get());
+      model_.CountInference(began_);
+      loaded_.sets.GiveBack(std::move(set_));
+      return outputs;
+    } catch (const std::exception& problem) {  // no memory, say
+      return Fail(Nerr::kResource, "{}", problem.what());
+    }
+  }
 
+  // Whoever is told holds the model until this returns.
   void End(Result<std::vector<Tensor>> outputs) {
-    if (entered_) copy_->group->Leave();
-    if (copy_) loaded_.copies.GiveBack(*copy_);
     const NeuronDone done = std::move(done_);
+    if (entered_) copy_->group->Leave();
+    done(std::move(outputs));
+    if (copy_) loaded_.copies.GiveBack(*copy_);
+    loaded_.sets.Drop(std::move(set_));
     delete this;
-    done(std::move(outputs));  // the model may go with it
   }
 
   NeuronModel& model_;
@@ -237,6 +250,7 @@ class NeuronModel::Started final : private rpc::Task {
   std::optional<Copies::Copy> copy_;
   bool entered_ = false;  // its group
   std::unique_ptr<TensorSet> set_;
+  TimePoint began_;
 };
 
 void NeuronModel::Start(const op::Neuron& op, std::vector<Tensor> inputs, TimePoint deadline,

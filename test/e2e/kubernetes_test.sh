@@ -87,6 +87,9 @@ process_of() {
   ctr -a "$cluster_folder/run/containerd.sock" -n k8s.io tasks list | awk -v id="$id" '$1 == id {print $2}'
 }
 has_devices() { [ "$(kubectl get node localhost -o 'jsonpath={.status.allocatable.aws\.amazon\.com/neuron}')" = "$1" ]; }
+# POD PATTERN: what the scheduler says of a pod.
+has_event() { kubectl get events --field-selector "reason=FailedScheduling,involvedObject.name=$1" | grep -q "$2"; }
+has_cores() { [ "$(kubectl get node localhost -o 'jsonpath={.status.allocatable.aws\.amazon\.com/neuroncore}')" = "$1" ]; }
 device_of() { kubectl exec "$1" -c neuron-rtd -- printenv AWS_NEURON_VISIBLE_DEVICES; }
 check_devices_differ() {
   local pod devices
@@ -229,7 +232,7 @@ device_unhealthy() {
   third_says_why() {
     local third
     third=$(pods_json | jq -r '.items[] | select(.status.phase == "Pending") | .metadata.name')
-    kubectl get events --field-selector "reason=FailedScheduling,involvedObject.name=$third" | grep 'Insufficient aws.amazon.com/neuron'
+    has_event "$third" 'Insufficient aws.amazon.com/neuron'
   }
   await "a third replica is pending, and an event says why" third_says_why
   rm "$unhealthy"
@@ -297,9 +300,34 @@ neighbours() {
   ok "and so have the replicas"
 }
 
+# The device plugin gives out cores too. The replicas have a device each.
+cores() {
+  sed -i "s|localhost/neuron-|$registry/neuron-|" "$work/kubernetes/device_plugin/device_plugin.yml"
+  sed -i 's|args: \[|args: ["--simulate", "inf1.6xlarge", |' "$work"/kubernetes/{device_plugin/device_plugin.yml,cores/patch.yaml}
+  kubectl apply --dry-run=server -k "$work/kubernetes/cores" >/dev/null
+  kubectl apply -k "$work/kubernetes/cores" >/dev/null
+  kubectl rollout status -n kube-system daemonset neuron-device-plugin-daemonset --timeout 120s >/dev/null
+  await "the cores of the two devices that nobody has" has_cores 8
+  start_pod half 2 aws.amazon.com/neuroncore
+  await "a pod that asks for two cores runs" is_ready half
+  ok "with device $(kubectl exec half -- printenv AWS_NEURON_VISIBLE_DEVICES)"
+  await "nobody else gets that device" has_devices 3
+  await "nor its other cores" has_cores 6
+  start_pod both 2
+  await "a pod that asks for two devices waits" has_event both 'Insufficient aws.amazon.com/neuron'
+  kubectl delete pod half >/dev/null
+  await "until the first one has gone" is_ready both
+  await "then the cores are all held" has_cores 0
+  kubectl delete pod both >/dev/null
+  await "and free again" has_cores 8
+  kubectl apply -k "$work/kubernetes/device_plugin" >/dev/null
+  kubectl rollout status -n kube-system daemonset neuron-device-plugin-daemonset --timeout 120s >/dev/null
+  await "four devices" has_devices 4
+}
+
 chosen() { kubectl get pod "$1" -o 'jsonpath={.metadata.annotations.NEURON_DEVS}'; }
 
-start_pod() {  # NAME DEVICES
+start_pod() {  # NAME AMOUNT [RESOURCE]
   kubectl apply -f - >/dev/null <<END
 apiVersion: v1
 kind: Pod
@@ -311,7 +339,7 @@ spec:
   - name: only
     image: $registry/neuron-rtd:latest
     command: [sleep, infinity]
-    resources: {limits: {aws.amazon.com/neuron: $2}}
+    resources: {limits: {${3:-aws.amazon.com/neuron}: $2}}
 END
 }
 
@@ -348,7 +376,7 @@ END
 }
 
 readonly failures="rollout_under_load drain_under_load version_under_load sidecar_killed model_server_killed plugin_restarted kubelet_restarted
-  device_unhealthy s3_unreachable wrong_credentials neighbours"
+  device_unhealthy s3_unreachable wrong_credentials cores neighbours"
 
 # --------------------------------------------------------------------------------------------------------------------
 

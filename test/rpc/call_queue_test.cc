@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rpc/call_queue.h"
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <latch>
@@ -126,6 +127,61 @@ TEST_F(CallQueueTest, WhereAllThreadsAreTakenCallsWait) {
   EXPECT_TRUE(first.get().ok());
   EXPECT_TRUE(second.get().ok());
   EXPECT_TRUE(third.get().ok());
+}
+
+// Nobody took the queue, so this thread has to come back to it.
+TEST_F(CallQueueTest, AThreadThatHandedOverInVainMustNotWait) {
+  std::promise<void> waiting;
+  std::promise<void> go_on;
+  Serve(2, [&](AnyCall& call) {
+    CallQueue::HandOver();
+    if (call.request().service() == "waits") {
+      waiting.set_value();
+      go_on.get_future().wait();
+    } else {
+      EXPECT_FALSE(CallQueue::TryHandOver());
+      EXPECT_FALSE(CallQueue::TryHandOver());
+    }
+    call.Respond(grpc::Status::OK);
+  });
+  auto waits = CallLater("waits");
+  waiting.get_future().wait();
+  EXPECT_TRUE(Call("other").ok());
+  go_on.set_value();
+  EXPECT_TRUE(waits.get().ok());
+}
+
+// However often threads take turns, one waits for events and not two.
+TEST_F(CallQueueTest, ThreadsThatTakeTurnsStayOneAtTheQueue) {
+  std::atomic<int> inside{0};
+  std::atomic<int> most{0};
+  Serve(8, [&](AnyCall& call) {
+    if (call.request().service() == "long") {
+      CallQueue::HandOver();
+    } else {
+      most = std::max(most.load(), ++inside);
+      std::this_thread::yield();
+      --inside;
+    }
+    call.Respond(grpc::Status::OK);
+  });
+  const auto ask = [&](const std::string& what, int rounds) {
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 8; ++i) {
+      clients.emplace_back([&, rounds] {
+        for (int round = 0; round < rounds; ++round) EXPECT_TRUE(Call(what).ok());
+      });
+    }
+    for (std::thread& client : clients) client.join();
+  };
+  ask("long", 100);
+  ask("short", 100);
+  EXPECT_EQ(most, 1);
+}
+
+TEST_F(CallQueueTest, AQueueThatNeverStartedMayGo) {
+  grpc::ServerBuilder builder;
+  const CallQueue queue(builder.AddCompletionQueue(), 2);
 }
 
 TEST_F(CallQueueTest, AThreadOfNoQueueHasNothingToHandOver) {

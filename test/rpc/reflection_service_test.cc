@@ -63,8 +63,10 @@ TEST_F(ReflectionServiceTest, OneStreamAsksSeveralQuestions) {
   ASSERT_TRUE(stream->Read(&response));
   EXPECT_THAT(FilesIn(response), ElementsAre("proto/grpc/reflection.proto"));
   EXPECT_EQ(response.original_request().file_containing_symbol(), kOwnName);
-  ASSERT_TRUE(stream->WritesDone());
-  EXPECT_TRUE(stream->Finish().ok());
+  request.set_file_by_filename(std::string(kShortMessage, 'x'));
+  ASSERT_TRUE(stream->Write(request));
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
 TEST_F(ReflectionServiceTest, AFileComesWithThoseThatItImports) {

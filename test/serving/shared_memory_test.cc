@@ -3,9 +3,13 @@
 // Tensors between tensorflow_model_server_neuron and the daemon (NEURON_RTD_SHM_MAP).
 #include <thread>
 
+#include <sys/statvfs.h>
+
+#include "base/sizes.h"
 #include "test/must.h"
 #include "test/serving/model_server_fixture.h"
 #include "tools/client/daemon.h"
+#include "tools/client/shared_tensor.h"
 
 namespace nrtd::serving {
 namespace {
@@ -74,6 +78,16 @@ TEST_F(SharedMemoryTest, LargeTensorsGoThroughIt) {
   StopServer();
   EXPECT_EQ(Mappings(), 0);
   StartServer();
+}
+
+// Touching memory that is only promised ends a process.
+TEST_F(SharedMemoryTest, MoreThanThereIsIsRefusedBeforeItIsTouched) {
+  struct statvfs room {};
+  ASSERT_EQ(::statvfs("/dev/shm", &room), 0);
+  auto daemon = Must(client::Daemon::Connect(address()));
+  const auto tensor = client::SharedTensor::Create(daemon, room.f_blocks * room.f_frsize + kMiB);
+  ASSERT_FALSE(tensor);
+  EXPECT_EQ(tensor.error().code, Nerr::kResource);
 }
 
 TEST_F(SharedMemoryTest, WithoutItTensorsGoInTheMessage) {

@@ -36,8 +36,12 @@ class StartedInfer final : public rpc::Call {
   Result<void> Take(nrt::infer_response& response) {
     NRTD_TRY(connection_.CheckTransport("infer", status_));
     if (bytes_.Length() > rpc::kShortMessage) rpc::CallQueue::HandOver();
-    if (!rpc::Decode(bytes_, response))
-      return Fail(Nerr::kFail, "infer: the answer of {} cannot be read", connection_.address);
+    try {
+      if (!rpc::Decode(bytes_, response))
+        return Fail(Nerr::kFail, "infer: the answer of {} cannot be read", connection_.address);
+    } catch (const std::bad_alloc&) {
+      return Fail(Nerr::kResource, "infer: no memory for the answer of {}", connection_.address);
+    }
     return CheckStatus("infer", response.status());
   }
 

@@ -27,10 +27,13 @@ Result<SharedTensor> SharedTensor::Create(Daemon& daemon, uint64_t bytes, uint64
   std::string path = NewName();
   const UniqueFd file(::shm_open(path.c_str(), O_RDWR | O_CREAT | O_EXCL, 0666));
   if (!file) return Fail(Nerr::kResource, "shm_open {}: {}", path, ErrnoText(errno));
-  const bool sized = ::ftruncate(file.get(), static_cast<off_t>(bytes)) == 0;
+  // Memory that is only promised ends this process when it is touched.
+  int error = EINTR;
+  while (error == EINTR) error = ::posix_fallocate(file.get(), 0, static_cast<off_t>(bytes));
+  const bool sized = error == 0;
   auto region =
       sized ? MappedRegion::Map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED, &file)
-            : Fail(Nerr::kResource, "no {} bytes of shared memory: {}", bytes, ErrnoText(errno));
+            : Fail(Nerr::kResource, "no {} bytes of shared memory: {}", bytes, ErrnoText(error));
   const auto mapped = region ? daemon.MapSharedMemory(path, session_id) : Result<void>{};
   ::shm_unlink(path.c_str());
   if (!region) return tl::unexpected<Error>(std::move(region.error()));
