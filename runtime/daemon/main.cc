@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
     case Parsed::Action::kServe:
       break;
   }
-  nrtd::rpc::SetUpGrpc();
+  nrtd::rpc::SetUpLocks();
   nrtd::InitLog(parsed.options.log);
   return nrtd::daemon::Run(parsed.options);
 }

@@ -157,7 +157,8 @@ Result<void> Serve(const Flags& flags, grpc::ServerBuilder& builder, rpc::CallQu
 
 Result<void> LoadAndServe(const Flags& flags) {
   const sigset_t signals = BlockEndSignals();
-  rpc::SetUpGrpc();
+  rpc::SetUpLocks();
+  rpc::UsePoll();
   NRTD_TRY(CheckFlags(flags));
   NRTD_ASSIGN(auto options, NeuronOptions::FromEnvironment());
   grpc::ServerBuilder builder;
