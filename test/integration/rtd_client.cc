@@ -196,8 +196,10 @@ nrt::infer_response RtdClient::Infer(const nrt::infer_request& request) {
 nrt::infer_post_response RtdClient::Post(const nrt::infer_request& request) {
   return Call(stubs_->nmgr, &Nmgr::infer_post, request);
 }
-void RtdClient::PostAndCancel(const nrt::infer_request& request) {
-  Begin(stubs_->nmgr, &Nmgr::Asyncinfer_post, request);
+void RtdClient::PostAndCancel(const nrt::infer_request& request, int count) {
+  std::vector<std::unique_ptr<PendingCall>> posts;
+  for (int i = 0; i < count; ++i)
+    posts.push_back(Begin(stubs_->nmgr, &Nmgr::Asyncinfer_post, request));
 }
 nrt::infer_response RtdClient::Wait(const nrt::infer_wait_request& request) {
   return Call(stubs_->nmgr, &Nmgr::infer_wait, request);

@@ -72,8 +72,8 @@ class RtdClient {
 
   nrt::infer_response Infer(const nrt::infer_request& request);
   nrt::infer_post_response Post(const nrt::infer_request& request);
-  // Gives up as soon as it has asked.
-  void PostAndCancel(const nrt::infer_request& request);
+  // Asks so often at once, and gives up.
+  void PostAndCancel(const nrt::infer_request& request, int count = 1);
   nrt::infer_response Wait(const nrt::infer_wait_request& request);
   nrt::infer_response Wait(uint64_t cookie);
   nrt::infer_response Poll(uint64_t cookie);

@@ -3,6 +3,7 @@
 // The REST API of a real model server, beside a real daemon.
 #include <algorithm>
 #include <cstring>
+#include <random>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -19,11 +20,20 @@ namespace {
 namespace http = boost::beast::http;
 using ::testing::HasSubstr;
 
-// A port that was free a moment ago.
+// A port that was free a moment ago, below those that the system gives to whoever asks for any.
 uint16_t FreePort() {
+  constexpr uint16_t kFirst = 20'000;
+  constexpr uint16_t kCount = 12'000;
   boost::asio::io_context context;
-  boost::asio::ip::tcp::acceptor acceptor(context, {boost::asio::ip::tcp::v4(), 0});
-  return acceptor.local_endpoint().port();
+  std::random_device random;
+  while (true) {
+    const auto port = static_cast<uint16_t>(kFirst + random() % kCount);
+    boost::asio::ip::tcp::acceptor acceptor(context);
+    boost::system::error_code taken;
+    acceptor.open(boost::asio::ip::tcp::v4());
+    acceptor.bind({boost::asio::ip::tcp::v4(), port}, taken);
+    if (!taken) return port;
+  }
 }
 
 class RestTest : public ModelServerTest {
