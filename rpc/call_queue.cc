@@ -109,8 +109,8 @@ bool CallQueue::WakeOne(Next next, Task* task) {
   return true;
 }
 
-// Nobody waits for events any more. False: the system gives no more threads, and the next one that
-// is through with its call will wait.
+// Puts a thread on the queue when none is waiting there. False: no more threads can be created, so
+// the next thread to finish its call will wait.
 bool CallQueue::FillIn() {
   while (WaitAgain()) {  // counted before it is there, so that no other one goes as well
     {

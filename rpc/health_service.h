@@ -24,8 +24,8 @@ class HealthService {
   RawService& service() { return service_; }
   // Takes calls; the server is running.
   void Serve(CallQueue& queue);
-  // NOT_SERVING from now on. Whoever watches is told, and the watching ends. Before the server is
-  // shut down.
+  // Reports NOT_SERVING from now on; sends that to all watchers and ends their streams. Call it
+  // before shutting the server down.
   void ShutDown();
 
  private:

@@ -17,9 +17,9 @@
 
 namespace nrtd::deploy {
 
-// A device belongs to one daemon, so to one container: as long as that has any part of it, nobody
-// else gets the rest. The kubelet does not tell when a container gives its devices back, so it is
-// asked. Threadsafe.
+// A device belongs to one daemon, and so to one container: while a container holds any of its
+// cores, the others are withheld. The kubelet does not report when a container releases its
+// devices, so we ask it. Threadsafe.
 class DeviceUse {
  public:
   struct Options {

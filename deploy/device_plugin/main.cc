@@ -44,8 +44,8 @@ void Declare(CLI::App& app, Flags& flags) {
                  "File with numbers of devices that get no more containers; it may come and go");
   auto* const cores =
       app.add_flag("--cores", flags.cores,
-                   "Give devices out by their NeuronCores as well; a container that asks for cores "
-                   "gets devices that nobody else has any part of");
+                   "Also advertise NeuronCores; a container that asks for cores gets exclusive use "
+                   "of their devices");
   app.add_option("--core-resource", flags.use.cores, "The name of that resource")
       ->capture_default_str()
       ->needs(cores);

@@ -147,7 +147,7 @@ Progress SimCore::Poll(const PollLimit& limit) {
   const uint64_t now = NowNs();
   EndTurn(now, start);
   uint64_t worked = now - start - waited_ns_;
-  // The chip would have worked for its whole pace, also while nobody polled or had a turn.
+  // The chip would have been busy for the whole pace, even while this core was not being polled.
   if (paced_ && progress == Progress::kAdvanced && active_ != nullptr && !HasFailed())
     worked = std::max(worked, active_->pace_ns - std::min(active_->pace_ns, execution_->worked_ns));
   Count(busy_ns_, worked);

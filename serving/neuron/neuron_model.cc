@@ -54,9 +54,9 @@ Result<void> NeuronModel::LoadExecutable(const op::Neuron& op, const op::Executa
   for (const std::shared_ptr<CoreGroup>& group : place->copies) {
     options.group_id = group->id();
     NRTD_ASSIGN(const uint32_t network, runtime_->daemon().Load(options));
-    copies.Add({network, *options.ninfer, group});
-    NRTD_TRY(group->Enter(network, TimePoint::max(),
-                          [&](uint32_t running) { return Change(running, network); }));
+    const Copies::Copy copy{network, *options.ninfer, group};
+    copies.Add(copy);
+    NRTD_TRY(Enter(copy, TimePoint::max()));
     group->Leave();
   }
   variants.batches.push_back(executable.batch);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/integration/daemon_process.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <filesystem>
@@ -134,16 +133,6 @@ uint64_t DaemonProcess::StatusBytes(std::string_view key) const {
   const size_t at = text.find(fmt::format("\n{}:", key));
   if (at == std::string::npos) throw std::runtime_error(fmt::format("no {} in /proc", key));
   return std::stoull(text.substr(at + key.size() + 2)) * kKiB;
-}
-
-size_t DaemonProcess::OpenFiles() const {
-  constexpr size_t kOfGrpc = 8;
-  size_t event_fds = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", pid_))) {
-    std::error_code gone;
-    if (std::filesystem::read_symlink(entry, gone) == "anon_inode:[eventfd]") ++event_fds;
-  }
-  return Entries("fd") - std::min(event_fds, kOfGrpc);
 }
 
 size_t DaemonProcess::Entries(std::string_view folder) const {

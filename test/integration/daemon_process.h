@@ -45,8 +45,7 @@ class DaemonProcess {
 
   // A figure of /proc/<pid>/status in bytes: "VmRSS", "HugetlbPages".
   uint64_t StatusBytes(std::string_view key) const;
-  // But for a few eventfds: gRPC has one for each thread that polls, which come and go.
-  size_t OpenFiles() const;
+  size_t OpenFiles() const { return Entries("fd"); }
   size_t Threads() const { return Entries("task"); }
 
  private:
