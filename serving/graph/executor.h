@@ -30,6 +30,8 @@ class NeuronRunner {
                      NeuronDone done) {
     done(Run(op, std::move(inputs), deadline));
   }
+  // Whether nothing can be computed any more.
+  virtual bool IsLost() const { return false; }
 };
 
 using Tensors = std::map<std::string, Tensor>;  // by the signature's names

@@ -237,7 +237,8 @@ Result<std::shared_ptr<const Servable>> ModelManager::Find(const Wanted& asked,
       return Fail(Nerr::kInvalidHandle, "Servable not found for request: {}",
                   AsIs(RequestText(wanted)));
     }
-    if (version->servable != nullptr && !version->anew) return version->servable;
+    if (version->servable != nullptr && !version->anew && !version->servable->IsLost())
+      return version->servable;
     if (stopping_ || clock_.Now() >= deadline) {
       return Fail(stopping_ ? Nerr::kFail : Nerr::kTimeout,
                   "neuron-rtd is not there: {} is loaded again when it comes back",

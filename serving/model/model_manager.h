@@ -82,7 +82,7 @@ class ModelManager {
   void Shutdown();
 
   // kInvalidHandle: "Latest(name)", "Specific(name, 3)"; kInvalid: an unknown label. Waits until
-  // `deadline` for a version that is being loaded anew: kTimeout, or kFail after Stop().
+  // `deadline` for a version that is lost or being loaded anew: kTimeout, or kFail after Stop().
   Result<std::shared_ptr<const Servable>> Find(const Wanted& wanted, TimePoint deadline);
   // kFail with the errors of models of which every version failed for good; `what` says what they
   // are: "1 servable(s) did not become available: ...".

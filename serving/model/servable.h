@@ -34,6 +34,8 @@ struct Servable {
   // servable outlives the call of `done`.
   void Start(const std::string& signature, Tensors inputs, const std::vector<std::string>& wanted,
              TimePoint deadline, Executed done) const;
+  // Whether its networks have gone with the daemon.
+  bool IsLost() const { return neuron != nullptr && neuron->IsLost(); }
 };
 
 // Reads folder/saved_model.pb and loads its networks. Errors of ReadSavedModelFile(), BuildGraph()

@@ -145,7 +145,7 @@ Result<void> Serve(const Flags& flags, grpc::ServerBuilder& builder, rpc::CallQu
                    ModelManager& models, Metrics& metrics,
                    const std::function<int()>& await_signal) {
   NRTD_TRY(models.Failures("servable(s)"));
-  Calls calls(models, metrics);
+  Calls calls(models, metrics, queue);
   NRTD_ASSIGN(const auto endpoints, Endpoints::Open(flags, builder, queue, calls, metrics));
   const ConfigPoller poller(flags, models);
   const int signal = await_signal();

@@ -33,6 +33,7 @@ class NeuronModel final : public NeuronRunner {
   // and waits; kResource where no other thread is left for that.
   void Start(const op::Neuron& op, std::vector<Tensor> inputs, TimePoint deadline,
              NeuronDone done) override;
+  bool IsLost() const override { return runtime_->is_lost(); }
 
  private:
   explicit NeuronModel(std::shared_ptr<NeuronRuntime> runtime) : runtime_(std::move(runtime)) {}

@@ -49,7 +49,8 @@ class NeuronRuntime {
   static Result<std::shared_ptr<NeuronRuntime>> Connect(const NeuronOptions& options,
                                                         std::function<void()> on_lost);
 
-  bool is_lost() const { return lost_; }
+  // The daemon has ended the session or has gone. `on_lost` was called, or is about to be.
+  bool is_lost() const { return lost_ || daemon_.is_lost(); }
 
   client::Daemon& daemon() { return daemon_; }
   uint64_t session_id() const { return session_->id(); }

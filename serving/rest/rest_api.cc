@@ -269,8 +269,8 @@ grpc::Status RestApi::Predict(const tfs::ModelSpec& spec, const rapidjson::Value
   auto inputs = InputsOf(body, spec.signature_name(), signature->second);
   if (!inputs) return StatusOf(inputs.error());
   Tensors outputs;
-  if (auto ran = calls_.Run(*servable, name, std::move(inputs->tensors),
-                            OutputNames(signature->second), deadline, &outputs);
+  if (auto ran = calls_.Run(servable, name, inputs->tensors, OutputNames(signature->second),
+                            deadline, &outputs);
       !ran.ok())
     return ran;
   auto text = PredictBody(inputs->form, outputs);

@@ -19,7 +19,6 @@ using grpc::StatusCode;
 
 constexpr const char* kMethods[] = {"tensorflow/serving/predict", "tensorflow/serving/classify",
                                     "tensorflow/serving/regress"};
-constexpr const char* kEveryThreadIsTaken = "every thread is taken (--grpc_max_threads)";
 constexpr size_t kMostText = 1024;
 constexpr size_t kMostEscaped = 16;  // what a byte can become
 // Of tensorflow_model_server 2.5: 1.15 had no counts of requests.
@@ -96,9 +95,10 @@ grpc::Status TakeInputs(tfs::PredictRequest& request, Tensors* inputs) {
   return grpc::Status::OK;
 }
 
-grpc::Status CheckTypes(const Signature& signature, const Tensors& inputs) {
+// Of a signature that the graph has.
+grpc::Status CheckTypes(const Graph& graph, const std::string& signature, const Tensors& inputs) {
   int index = 0;
-  for (const auto& [name, wanted] : signature.inputs) {
+  for (const auto& [name, wanted] : graph.signatures.at(signature).inputs) {
     const Tensor& tensor = inputs.at(name);
     if (tensor.dtype() != wanted.spec.dtype) {
       return Refuse(StatusCode::INVALID_ARGUMENT, "Expects arg[{}] to be {} but {} is provided",
@@ -221,7 +221,8 @@ std::string CodeName(StatusCode code) {
   return number < std::size(kNames) ? kNames[number] : fmt::to_string(number);
 }
 
-Calls::Calls(ModelManager& models, Metrics& metrics) : models_(models), metrics_(metrics) {
+Calls::Calls(ModelManager& models, Metrics& metrics, rpc::CallQueue& queue)
+    : models_(models), metrics_(metrics), queue_(queue) {
   metrics_.DeclareCounter(kRequestCount);
   metrics_.DeclareHistogram(kRequestLatency, kLatencyBuckets);
   metrics_.DeclareHistogram(kRuntimeLatency, kLatencyBuckets);
@@ -266,18 +267,31 @@ void Calls::ObserveRun(const Servable& servable, TimePoint began) {
                    took.count());
 }
 
-grpc::Status Calls::Run(const Servable& servable, const std::string& signature, Tensors inputs,
-                        const std::vector<std::string>& wanted, TimePoint deadline,
-                        Tensors* outputs) {
-  if (auto fit = CheckTypes(servable.graph.signatures.at(signature), inputs); !fit.ok()) return fit;
-  CountRunning(servable, 1);
-  const TimePoint began = clock_.Now();
-  auto result = servable.Run(signature, std::move(inputs), wanted, deadline);
-  CountRunning(servable, -1);
-  if (!result) return StatusOf(result.error());
-  ObserveRun(servable, began);
-  *outputs = std::move(*result);
-  return grpc::Status::OK;
+grpc::Status Calls::FindAgain(const std::string& signature, const Tensors& inputs,
+                              TimePoint deadline, std::shared_ptr<const Servable>* servable) {
+  auto found = models_.Find({(*servable)->model, (*servable)->version}, deadline);
+  if (!found) return StatusOf(found.error());
+  *servable = std::move(*found);
+  return CheckTypes((*servable)->graph, signature, inputs);
+}
+
+grpc::Status Calls::Run(std::shared_ptr<const Servable> servable, const std::string& signature,
+                        const Tensors& inputs, const std::vector<std::string>& wanted,
+                        TimePoint deadline, Tensors* outputs) {
+  if (auto fit = CheckTypes(servable->graph, signature, inputs); !fit.ok()) return fit;
+  for (bool again = false;; again = true) {
+    CountRunning(*servable, 1);
+    const TimePoint began = clock_.Now();
+    auto result = servable->Run(signature, inputs, wanted, deadline);
+    CountRunning(*servable, -1);
+    if (result) {
+      ObserveRun(*servable, began);
+      *outputs = std::move(*result);
+      return grpc::Status::OK;
+    }
+    if (again || !servable->IsLost()) return StatusOf(result.error());
+    if (auto found = FindAgain(signature, inputs, deadline, &servable); !found.ok()) return found;
+  }
 }
 
 grpc::Status Calls::Prepare(tfs::PredictRequest& request, Prepared* prepared) {
@@ -311,58 +325,117 @@ grpc::Status Calls::Predict(TimePoint deadline, tfs::PredictRequest& request,
     return found;
   if (auto ready = Prepare(request, &prepared); !ready.ok()) return ready;
   Tensors outputs;
-  if (auto ran = Run(*prepared.servable, prepared.signature, std::move(prepared.inputs),
-                     prepared.wanted, deadline, &outputs);
+  if (auto ran = Run(prepared.servable, prepared.signature, prepared.inputs, prepared.wanted,
+                     deadline, &outputs);
       !ran.ok())
     return ran;
   Answer(prepared, outputs, response);
   return grpc::Status::OK;
 }
 
-grpc::Status Calls::FindOnQueue(const tfs::PredictRequest& request, TimePoint deadline,
-                                std::shared_ptr<const Servable>* servable) {
-  constexpr TimePoint kAtOnce = TimePoint::min();
-  const grpc::Status found =
-      Find(request.has_model_spec(), request.model_spec(), kAtOnce, servable);
-  if (found.error_code() != StatusCode::DEADLINE_EXCEEDED) return found;
-  if (!rpc::CallQueue::TryHandOver()) return {StatusCode::RESOURCE_EXHAUSTED, kEveryThreadIsTaken};
-  return Find(request.has_model_spec(), request.model_spec(), deadline, servable);
-}
+// A Predict that nobody waits for. Owns itself.
+class Calls::StartedPredict final : private rpc::Task {
+ public:
+  StartedPredict(Calls& calls, TimePoint deadline, tfs::PredictRequest& request,
+                 tfs::PredictResponse* response, Done done)
+      : calls_(calls),
+        deadline_(deadline),
+        request_(request),
+        response_(response),
+        done_(std::move(done)) {}
+
+  void Start() {
+    const grpc::Status begun = rpc::Guarded([this] {
+      const grpc::Status ready = GetReady();
+      return ready.ok() ? StartRun() : ready;
+    });
+    if (!begun.ok()) End(begun);
+  }
+
+ private:
+  grpc::Status GetReady() {
+    if (auto found = Find(); !found.ok()) return found;
+    if (auto refused = Prepare(request_, &prepared_); !refused.ok()) return refused;
+    return CheckTypes(prepared_.servable->graph, prepared_.signature, prepared_.inputs);
+  }
+  // Another thread takes the queue before this one waits.
+  grpc::Status Find() {
+    constexpr TimePoint kAtOnce = TimePoint::min();
+    const auto find = [&](TimePoint deadline) {
+      return calls_.Find(request_.has_model_spec(), request_.model_spec(), deadline,
+                         &prepared_.servable);
+    };
+    const grpc::Status found = find(kAtOnce);
+    if (found.error_code() != StatusCode::DEADLINE_EXCEEDED) return found;
+    return rpc::CallQueue::TryHandOver() ? find(deadline_) : EveryThreadIsTaken();
+  }
+  static grpc::Status EveryThreadIsTaken() {
+    return {StatusCode::RESOURCE_EXHAUSTED, "every thread is taken (--grpc_max_threads)"};
+  }
+
+  // An error, or EndRun() is called, which may be already.
+  grpc::Status StartRun() {
+    const std::shared_ptr<const Servable> servable = prepared_.servable;
+    if (servable->Batches(prepared_.signature, prepared_.wanted) && !rpc::CallQueue::TryHandOver())
+      return EveryThreadIsTaken();
+    calls_.CountRunning(*servable, 1);
+    is_counted_ = true;
+    began_ = calls_.Now();
+    // It holds the servable by itself: this may be running again, with another one, before its
+    // caller returns.
+    const auto ended = [this, servable](const Result<Tensors>& outputs) { EndRun(outputs); };
+    if (servable->Batches(prepared_.signature, prepared_.wanted)) {
+      ended(servable->Run(prepared_.signature, prepared_.inputs, prepared_.wanted, deadline_));
+    } else {
+      servable->Start(prepared_.signature, prepared_.inputs, prepared_.wanted, deadline_, ended);
+    }
+    return grpc::Status::OK;
+  }
+  void EndRun(const Result<Tensors>& outputs) {
+    StopCounting();
+    if (!outputs && prepared_.servable->IsLost() && !std::exchange(again_, true)) {
+      calls_.queue_.Post(*this);
+      return;
+    }
+    End(rpc::Guarded([&] {
+      if (!outputs) return StatusOf(outputs.error());
+      calls_.ObserveRun(*prepared_.servable, began_);
+      Answer(prepared_, *outputs, response_);
+      return grpc::Status::OK;
+    }));
+  }
+  void Run() override {
+    const grpc::Status begun = rpc::Guarded([this] {
+      if (!rpc::CallQueue::TryHandOver()) return EveryThreadIsTaken();
+      const grpc::Status found =
+          calls_.FindAgain(prepared_.signature, prepared_.inputs, deadline_, &prepared_.servable);
+      return found.ok() ? StartRun() : found;
+    });
+    if (!begun.ok()) End(begun);
+  }
+  void StopCounting() {
+    if (std::exchange(is_counted_, false)) calls_.CountRunning(*prepared_.servable, -1);
+  }
+  void End(const grpc::Status& status) {
+    StopCounting();
+    done_(status);
+    delete this;
+  }
+
+  Calls& calls_;
+  const TimePoint deadline_;
+  tfs::PredictRequest& request_;
+  tfs::PredictResponse* const response_;
+  const Done done_;
+  Prepared prepared_;
+  TimePoint began_;
+  bool is_counted_ = false;  // as running
+  bool again_ = false;       // it was begun a second time
+};
 
 void Calls::StartPredict(TimePoint deadline, tfs::PredictRequest& request,
                          tfs::PredictResponse* response, Done done) {
-  auto prepared = std::make_shared<Prepared>();
-  const auto ready = [&]() -> grpc::Status {
-    if (auto found = FindOnQueue(request, deadline, &prepared->servable); !found.ok()) return found;
-    if (auto refused = Prepare(request, prepared.get()); !refused.ok()) return refused;
-    return CheckTypes(prepared->servable->graph.signatures.at(prepared->signature),
-                      prepared->inputs);
-  };
-  if (const grpc::Status status = ready(); !status.ok()) {
-    done(status);
-    return;
-  }
-  const Servable& servable = *prepared->servable;
-  CountRunning(servable, 1);
-  const auto ended = [this, prepared, response, began = clock_.Now(),
-                      done = std::move(done)](const Result<Tensors>& outputs) {
-    CountRunning(*prepared->servable, -1);
-    done(rpc::Guarded([&] {
-      if (!outputs) return StatusOf(outputs.error());
-      ObserveRun(*prepared->servable, began);
-      Answer(*prepared, *outputs, response);
-      return grpc::Status::OK;
-    }));
-  };
-  if (!servable.Batches(prepared->signature, prepared->wanted)) {
-    servable.Start(prepared->signature, std::move(prepared->inputs), prepared->wanted, deadline,
-                   ended);
-  } else if (rpc::CallQueue::TryHandOver()) {
-    ended(
-        servable.Run(prepared->signature, std::move(prepared->inputs), prepared->wanted, deadline));
-  } else {
-    ended(Fail(Nerr::kResource, "{}", kEveryThreadIsTaken));
-  }
+  (new StartedPredict(*this, deadline, request, response, std::move(done)))->Start();
 }
 
 grpc::Status Calls::RunExamples(const tfs::ModelSpec& spec, bool has_spec, const tfs::Input& input,
@@ -384,8 +457,7 @@ grpc::Status Calls::RunExamples(const tfs::ModelSpec& spec, bool has_spec, const
   if (!inputs) return StatusOf(inputs.error());
   SetSpec(*servable, used);
   used->set_signature_name(name);
-  return Run(*servable, name, std::move(*inputs), OutputNames(signature->second), deadline,
-             outputs);
+  return Run(servable, name, *inputs, OutputNames(signature->second), deadline, outputs);
 }
 
 grpc::Status Calls::Classify(TimePoint deadline, const tfs::ClassificationRequest& request,

@@ -32,10 +32,11 @@ std::string SignatureName(const tensorflow::serving::ModelSpec& spec);
 // "INVALID_ARGUMENT"
 std::string CodeName(grpc::StatusCode code);
 
-// Threadsafe. `models` and `metrics` outlive it.
+// Threadsafe. `models`, `metrics` and `queue` outlive it. A request whose daemon is lost while it
+// runs is run once more when the model is loaded again, within its deadline.
 class Calls {
  public:
-  Calls(ModelManager& models, Metrics& metrics);
+  Calls(ModelManager& models, Metrics& metrics, rpc::CallQueue& queue);
 
   // Takes the inputs out of `request`.
   grpc::Status Predict(TimePoint deadline, tensorflow::serving::PredictRequest& request,
@@ -67,8 +68,9 @@ class Calls {
   grpc::Status Find(bool has_spec, const tensorflow::serving::ModelSpec& spec, TimePoint deadline,
                     std::shared_ptr<const Servable>* servable);
   // Runs a signature that the servable has. Types and shapes of `inputs` are checked against it.
-  grpc::Status Run(const Servable& servable, const std::string& signature, Tensors inputs,
-                   const std::vector<std::string>& wanted, TimePoint deadline, Tensors* outputs);
+  grpc::Status Run(std::shared_ptr<const Servable> servable, const std::string& signature,
+                   const Tensors& inputs, const std::vector<std::string>& wanted,
+                   TimePoint deadline, Tensors* outputs);
 
   // Counts a request that began at `began`. `api` is "Predict", "Classify" or "Regress" for gRPC,
   // the same in lower case, or "", for REST.
@@ -83,26 +85,29 @@ class Calls {
                            TimePoint deadline, tensorflow::serving::ModelSpec* used,
                            Tensors* outputs);
 
+  class StartedPredict;
   // A Predict that may run.
   struct Prepared {
     std::shared_ptr<const Servable> servable;
     std::string signature;
-    Tensors inputs;
+    Tensors inputs;  // kept, since it may have to run again
     std::vector<std::string> wanted;
   };
   // Takes the inputs out of `request`, whose servable is known.
   static grpc::Status Prepare(tensorflow::serving::PredictRequest& request, Prepared* prepared);
   static void Answer(const Prepared& prepared, const Tensors& outputs,
                      tensorflow::serving::PredictResponse* response);
-  // Find() for StartPredict().
-  grpc::Status FindOnQueue(const tensorflow::serving::PredictRequest& request, TimePoint deadline,
-                           std::shared_ptr<const Servable>* servable);
+  // Replaces one that is lost by the same version, when it is loaded again. NOT_FOUND where it is
+  // none that is wanted any longer.
+  grpc::Status FindAgain(const std::string& signature, const Tensors& inputs, TimePoint deadline,
+                         std::shared_ptr<const Servable>* servable);
   // Around each run.
   void CountRunning(const Servable& servable, int64_t by);
   void ObserveRun(const Servable& servable, TimePoint began);
 
   ModelManager& models_;
   Metrics& metrics_;
+  rpc::CallQueue& queue_;
   SteadyClock clock_;
   Mutex mutex_;
   std::map<std::string, int64_t> running_ NRTD_GUARDED_BY(mutex_);  // requests, by model

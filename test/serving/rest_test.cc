@@ -2,8 +2,10 @@
 //
 // The REST API of a real model server, beside a real daemon.
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 #include <random>
+#include <thread>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -107,6 +109,28 @@ TEST_F(RestTest, PredictsRowsAndColumns) {
       Ask(http::verb::post, "/v1/models/digits/versions/1:predict", body("inputs"));
   EXPECT_EQ(columns.code, 200U) << columns.body;
   EXPECT_EQ(nlohmann::json::parse(columns.body)["outputs"], predictions);
+}
+
+// They failed, though the daemon was back long before their deadline.
+TEST_F(RestTest, RequestsUnderWayWhenTheDaemonIsLostRunAgain) {
+  ExpectPredicts(1, 1);
+  daemon_->Signal(SIGSTOP);  // what is under way now is not answered
+  std::thread by_grpc([this] { ExpectPredicts(2, 1); });
+  std::thread by_rest([this] {
+    const Answer rows = Ask(http::verb::post, "/v1/models/digits:predict",
+                            "{\"instances\": [" + ImageText(0) + "]}");
+    EXPECT_EQ(rows.code, 200U) << rows.body;
+  });
+  Await("both run", [this] {
+    return Ask(http::verb::get, "/monitoring/prometheus/metrics")
+               .body.find(":neuron:serving:queue_depth{model_name=\"digits\"} 2") !=
+           std::string::npos;
+  });
+  daemon_->Signal(SIGKILL);
+  EXPECT_EQ(daemon_->AwaitExit(), -1);
+  StartDaemon();
+  by_grpc.join();
+  by_rest.join();
 }
 
 TEST_F(RestTest, ClassifiesExamples) {

@@ -3,6 +3,7 @@
 // The gRPC side of Daemon. Only the files of this folder include it.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@ struct Connection {
   std::unique_ptr<nrt::nmgr_session_manager::Stub> sessions;
   std::unique_ptr<grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>> raw;
   rpc::CallQueue* queue = nullptr;
+  // A call did not reach the daemon any more.
+  mutable std::atomic<bool> lost{false};
 
   // Success if the call reached the daemon.
   Result<void> CheckTransport(std::string_view call, const grpc::Status& status) const;

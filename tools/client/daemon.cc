@@ -104,6 +104,7 @@ Result<void> Connection::CheckTransport(std::string_view call, const grpc::Statu
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       return Fail(Nerr::kTimeout, "{}: the daemon at {} did not answer in time", call, address);
     case grpc::StatusCode::UNAVAILABLE:
+      lost = true;
       return Fail(Nerr::kFail, "{}: lost the daemon at {}: {}", call, address,
                   status.error_message());
     default:
@@ -125,6 +126,10 @@ Daemon::Daemon(std::unique_ptr<Connection> connection) : connection_(std::move(c
 Daemon::Daemon(Daemon&&) noexcept = default;
 Daemon& Daemon::operator=(Daemon&&) noexcept = default;
 Daemon::~Daemon() = default;
+
+bool Daemon::is_lost() const {
+  return connection_->lost;
+}
 
 const std::string& Daemon::address() const {
   return connection_->address;

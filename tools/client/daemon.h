@@ -91,6 +91,8 @@ class Daemon {
   ~Daemon();
 
   const std::string& address() const;
+  // Whether a call did not reach it any more: it has gone, or has ended the connection.
+  bool is_lost() const;
 
   // Streams a NEFF in the order of the TensorFlow plugin: group, session, size, parameters, chunks
   // of kNeffChunk. Returns the network's id. kInvalid if the file cannot be read.
