@@ -3,11 +3,11 @@
 
 namespace nrtd {
 
-// What the calling thread does before it computes for long or waits: one that takes calls lets
-// another take them meanwhile (rpc/call_queue.h). Null: nothing. Must not block or throw.
+// Called on a thread before it starts long work or waits; a thread that serves calls lets another
+// one serve them meanwhile (rpc/call_queue.h). Null by default. Must not block or throw.
 inline thread_local void (*before_long)() = nullptr;
 
-// Called where that begins, perhaps with locks held; may be called again.
+// Code that starts long work calls this first, possibly with locks held, and as often as it likes.
 inline void BeforeLong() {
   if (before_long != nullptr) before_long();
 }

@@ -14,10 +14,10 @@
 namespace nrtd::rpc {
 namespace {
 
-// A thread that would be one more ends. Enough that 64 clients make no threads come and go.
+// Further idle threads exit. 64 clients stay below this, so their threads are never recreated.
 constexpr uint32_t kMostResting = 128;
-// Threads that have ended and are not joined yet. Every call takes the lock under which they are,
-// so none is waited for that is still about to end.
+// Ended threads that may wait to be joined. Only older ones are joined while the queue runs: a
+// thread that is just about to end would block everyone who needs mutex_.
 constexpr size_t kMostEnded = 64;
 
 }  // namespace
@@ -68,8 +68,8 @@ void CallQueue::Stop() {
   stopped_ = true;
 }
 
-// With a line in the log where the system gives no more threads. It begins with `first`, or by
-// waiting for events, and is counted then.
+// The new thread starts with `first`; if that is null it waits for events, and the caller has
+// counted it in waiting_. Logs a warning if the system cannot create a thread.
 bool CallQueue::AddThread(Task* first) {
   JoinEnded(kMostEnded);
   if (threads_.size() >= max_threads_) return false;
@@ -86,16 +86,16 @@ bool CallQueue::AddThread(Task* first) {
   }
 }
 
-// What libraries keep for a thread is freed when it has ended, and not any more once the process
-// ends. The oldest ones ended long ago: joining them waits for nobody.
-void CallQueue::JoinEnded(size_t but) {
-  for (; ended_.size() > but; ended_.pop_front()) ended_.front().join();
+// Joining waits until the thread's thread-local data is freed, which must be before the process
+// exits.
+void CallQueue::JoinEnded(size_t keep) {
+  for (; ended_.size() > keep; ended_.pop_front()) ended_.front().join();
 }
 
-// Of a thread that rests, on its stack.
+// Lives on the idle thread's stack.
 struct CallQueue::Resting {
   CondVar wake;
-  std::optional<Next> next;  // what it was woken for
+  std::optional<Next> next;  // set when it is woken
   Task* task = nullptr;
 };
 
@@ -105,14 +105,14 @@ bool CallQueue::WakeOne(Next next, Task* task) {
   resting_.pop_back();
   last->next = next;
   last->task = task;
-  last->wake.NotifyOne();  // with the lock, or it may be gone
+  last->wake.NotifyOne();  // under the lock: *last is destroyed once the thread sees `next`
   return true;
 }
 
-// Puts a thread on the queue when none is waiting there. False: no more threads can be created, so
-// the next thread to finish its call will wait.
+// Sends a thread to wait for events if none does. Returns false if no thread can be had; the next
+// thread to finish its call will wait.
 bool CallQueue::FillIn() {
-  while (WaitAgain()) {  // counted before it is there, so that no other one goes as well
+  while (WaitAgain()) {  // counted before it is there, so that no second one is sent
     {
       MutexLock lock(resting_mutex_);
       if (WakeOne(Next::kWait, nullptr)) return true;
@@ -124,14 +124,14 @@ bool CallQueue::FillIn() {
     waiting_.fetch_sub(1);
     MutexLock lock(resting_mutex_);
     if (resting_.empty()) return false;
-    // One that went to rest in between, since it saw the place taken.
+    // A thread went idle in between because it saw the place taken: try again.
   }
   return true;
 }
 
 struct CallQueue::Worker {
   CallQueue& queue;
-  bool counted = false;  // among those that wait for events, though it handles one
+  bool counted = false;  // still counted in waiting_ while it handles an event
 };
 thread_local CallQueue::Worker* CallQueue::worker_ = nullptr;
 
@@ -180,8 +180,7 @@ void CallQueue::Post(Task& task) {
     tasks_.Push(task);
     queued_.fetch_add(1);
   }
-  // Every thread that is at work looks for tasks afterwards, but those that wait for events may
-  // have looked before.
+  // Busy threads look for tasks when they finish, but the one that waits may have looked already.
   if (waiting_.load() > 0 && !kick_.pending.exchange(true))
     alarm_.Set(completions_.get(), gpr_now(GPR_CLOCK_MONOTONIC), static_cast<Event*>(&kick_));
 }
@@ -207,19 +206,19 @@ bool CallQueue::BeginLoad(Task& task) {
 void CallQueue::EndLoad() {
   MutexLock lock(loads_mutex_);
   if (Task* const next = waiting_loads_.Pop()) {
-    Post(*next);  // in the place of the one that ended
+    Post(*next);  // takes the place of the load that ended
   } else {
     --loads_;
   }
 }
 
-// Counts this thread among those that wait for events, unless one does.
+// Counts the calling thread in waiting_, unless another one is counted.
 bool CallQueue::WaitAgain() {
   uint32_t waiting = 0;
   return waiting_.compare_exchange_strong(waiting, 1);
 }
 
-// kWait: this thread is to wait for events, and is counted.
+// Idles until there is something to do. kWait: the thread waits for events and is counted.
 CallQueue::Next CallQueue::Rest(Task** task) {
   MutexLock lock(resting_mutex_);
   *task = tasks_.Pop();
@@ -227,7 +226,7 @@ CallQueue::Next CallQueue::Rest(Task** task) {
     queued_.fetch_sub(1);
     return Next::kTask;
   }
-  // Those that waited may have taken events in the meantime, too early to see this one rest.
+  // The thread that waited may have handed over just before this one could be seen idle.
   if (WaitAgain()) return Next::kWait;
   if (stopping_ || resting_.size() >= kMostResting) return Next::kEnd;
   Resting self;
@@ -237,14 +236,14 @@ CallQueue::Next CallQueue::Rest(Task** task) {
   return *self.next;
 }
 
-// Runs the task, if there is one, and those that are posted while there is nothing else to do.
-// Returns when this thread is to wait for events, and is counted; false: it is to end.
+// Runs `task`, if any, and then posted tasks. Returns true when the thread is to wait for events
+// (it is counted), and false when it is to exit.
 bool CallQueue::Work(Task* task) {
   while (true) {
     for (; task != nullptr; task = TakeTask()) task->Run();
     if (WaitAgain()) {
       if (queued_.load() == 0) return true;
-      // Posted before this thread was seen to wait.
+      // A task was posted before its poster could see that this thread waits.
       task = TakeTask();
       if (task == nullptr) return true;
       if (waiting_.fetch_sub(1) == 1) FillIn();

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// gRPC's completion queue and the threads that wait on it.
+// gRPC's completion queue and the threads that serve it.
 //
-// One thread waits for events. It takes one out of the queue, decodes the request, handles it,
-// encodes the answer and waits again: no handoff between threads lies on the way of a short call.
-// Before it computes for long, or waits for something else than the queue, it hands the queue over
-// to another thread (HandOver()). So there are as many threads as long work keeps busy, and never
-// more than a limit; what can wait without a thread posts a task that goes on with it.
+// A single thread waits for events. It takes an event off the queue, decodes the request, handles
+// it, encodes the response and waits again, so a short call involves no handoff between threads.
+// Before the thread starts long work, or waits for anything but the queue, it hands the queue over
+// to another thread (HandOver()). The number of threads therefore follows the amount of long work,
+// up to a fixed limit. Work that can wait without a thread posts a Task to continue later.
 //
-// There is one queue for everything, because a thread that waits on any queue of a gRPC server also
-// reads sockets for all others, and then has to pass on what it read. On two CPUs the daemon with
-// two threads that wait gave four clients 0.6 to 0.9 of what a bare echo gives them, with one that
-// hands over 0.7 to 1.4; with the callback interface for one of its services it was half.
+// The server has one queue because a thread that waits on any queue of a gRPC server also reads the
+// sockets of all its other queues, and must then pass on what it has read. docs/architecture.md
+// gives the measurements behind this design.
+//
+// Invariants that Stop() and every wake-up rely on:
+// - At most one thread has the queue: it is in Next(), on its way there, or handles an event and
+//   has not handed over. `waiting_` is 1 from the moment a thread is chosen for that.
+// - While the queue runs and nobody has it, all threads are busy and the limit is reached. The next
+//   one to finish its work takes the queue (WaitAgain() in Work() and Rest()).
+// - A posted task runs on an idle thread, on a new one, or from `tasks_`. Threads look at `tasks_`
+//   after each event and task and before they wait. If one waits already, the kick wakes it.
 #pragma once
 
 #include <atomic>
@@ -35,21 +42,21 @@ namespace nrtd::rpc {
 
 class CallQueue;
 
-// A message that is copied and decoded in less time than it takes to wake another thread.
+// Copying and decoding a message of this size takes less time than waking another thread.
 inline constexpr size_t kShortMessage = 64 * kKiB;
 
-// What the queue's tags point to.
+// Every tag in the queue points to an Event.
 class Event {
  public:
-  // The operation that was started with this as its tag has ended. `ok` as CompletionQueue::Next()
-  // gives it.
+  // Called when the operation that carries this tag has completed, with the `ok` that
+  // CompletionQueue::Next() returned.
   virtual void Proceed(bool ok) = 0;
 
  protected:
   virtual ~Event() = default;
 };
 
-// What goes on with a call that waited. Owned by the call; in one queue at a time.
+// Continues a call that had to wait. The call owns it. A task is in at most one queue at a time.
 class Task {
  public:
   virtual void Run() = 0;
@@ -62,8 +69,8 @@ class Task {
   Task* next_task_ = nullptr;
 };
 
-// The answer of a call that is given later, by any thread, when the response is complete. Once; the
-// call may be gone afterwards.
+// Completes a call later, from any thread, once the response is filled in. Call Respond() exactly
+// once; it may delete the call.
 class Deferred {
  public:
   virtual void Respond(const grpc::Status& status) = 0;
@@ -72,8 +79,8 @@ class Deferred {
   ~Deferred() = default;
 };
 
-// One call under way, or waited for. Owns itself; Proceed() may delete it. Of one call, one
-// operation is under way at a time.
+// A call in progress, or the wait for the next one. Owns itself; Proceed() may delete it. At most
+// one operation is in flight per call.
 class Call : public Event {
  public:
   explicit Call(CallQueue& queue);
@@ -91,60 +98,60 @@ class Call : public Event {
 // Threadsafe.
 class CallQueue {
  public:
-  // The server is built with `completion_queue`, which is also one for calls to others.
-  // `max_threads` at least 2.
+  // `completion_queue` comes from the server's builder; client calls may use it too. `max_threads`
+  // is at least 2.
   CallQueue(std::unique_ptr<grpc::ServerCompletionQueue> completion_queue, uint32_t max_threads);
-  // Stopped before, or never started.
+  // Requires Stop(), or that Start() was never called.
   ~CallQueue();
 
   grpc::ServerCompletionQueue* completions() { return completions_.get(); }
 
-  // Takes events from now on. More threads come when all are busy; most stay.
-  // kResource when the system gives no thread at all.
+  // Starts serving. Threads are added when all are busy, and most of them are kept.
+  // kResource if the system cannot create even one thread.
   Result<void> Start();
-  // The calling thread is about to compute for long or to wait for something else than its queue:
-  // another one takes events instead. Where the limit of threads is reached, the next one that is
-  // through with its call does. Nothing happens for a thread that has handed over, or is no
-  // queue's.
+  // Lets another thread take events, because the calling thread is about to do long work or to
+  // wait for something other than its queue. If the thread limit is reached, the next thread to
+  // finish its call takes over. Does nothing if the calling thread has handed over already or does
+  // not belong to a queue.
   static void HandOver();
-  // The same for a caller that waits for what comes out of the queue. False: no thread is left that
-  // would take it, and the caller must not wait.
+  // HandOver() for a caller that is about to wait for an event of this queue. Returns false if no
+  // thread is left to take that event: the caller must not wait.
   static bool TryHandOver();
-  // Has a thread run the task: one that rests, a new one below the limit, or the next one that is
-  // through with its call. Never blocks; the caller may hold locks that no task takes while it
-  // posts.
+  // Runs the task on an idle thread, on a new one if the limit permits, or on the next thread that
+  // finishes its call. Never blocks. The caller may hold locks, unless a task holds the same locks
+  // while it posts.
   void Post(Task& task);
-  // Loads compute for seconds: a quarter of the threads may, the others wait here. True: the caller
-  // may begin. False: `task` is posted when it may. EndLoad() after each.
+  // Limits loads, which compute for seconds, to a quarter of the threads. Returns true if the
+  // caller may begin now; otherwise `task` is posted when it may. Each load ends with EndLoad().
   bool BeginLoad(Task& task);
   void EndLoad();
-  // Waits until every call has ended. The server was shut down, so that none begins.
+  // Waits until every call has ended. Requires that the server was shut down.
   void AwaitCalls();
-  // AwaitCalls(), then ends the threads. Nothing else is under way in the queue, or begins.
+  // AwaitCalls(), then joins the threads. Requires that no other operation is in flight or starts.
   void Stop();
-  // Instead of Start(), for a server that was shut down before, or none: ends every call that
-  // waits.
+  // Replaces Start() when the server was shut down before it served, or was never built: deletes
+  // the calls that wait for a client.
   void Abandon();
 
  private:
   friend class Call;
   using Threads = std::list<std::thread>;
-  // First in, first out.
+  // FIFO.
   struct TaskList {
     Task* first = nullptr;
     Task* last = nullptr;
     void Push(Task& task);
     Task* Pop();
   };
-  // Wakes a thread that waits for events so that it looks for tasks.
+  // Wakes the thread in Next() so that it looks for tasks.
   struct Kick final : Event {
     void Proceed(bool) override { pending = false; }
     std::atomic<bool> pending{false};
   };
-  struct Worker;  // a thread's, on its stack
+  struct Worker;  // lives on each thread's stack
   bool AddThread(Task* first) NRTD_REQUIRES(mutex_);
-  // All but the last few.
-  void JoinEnded(size_t but) NRTD_REQUIRES(mutex_);
+  // Joins the oldest ended threads until `keep` are left.
+  void JoinEnded(size_t keep) NRTD_REQUIRES(mutex_);
   void Run(Threads::iterator self, Task* first);
   bool Work(Task* task);
   Task* TakeTask();
@@ -156,20 +163,20 @@ class CallQueue {
 
   const std::unique_ptr<grpc::ServerCompletionQueue> completions_;
   const uint32_t max_threads_;
-  static thread_local Worker* worker_;  // the calling thread's; null: it is not a queue's
+  static thread_local Worker* worker_;  // null: the calling thread belongs to no queue
   Mutex mutex_;
   CondVar changed_;
   uint64_t calls_ NRTD_GUARDED_BY(mutex_) = 0;
   Threads threads_ NRTD_GUARDED_BY(mutex_);
-  Threads ended_ NRTD_GUARDED_BY(mutex_);  // or about to: they take no lock any more
-  std::atomic<uint32_t> waiting_{0};       // threads inside or on their way into Next()
+  Threads ended_ NRTD_GUARDED_BY(mutex_);  // to be joined; they take no more locks
+  std::atomic<uint32_t> waiting_{0};       // threads that have the queue: 0 or 1
   Mutex resting_mutex_;
-  // The last one that came is the first to go: its stack is in the cache still.
+  // LIFO: the stack of the most recent idle thread is still in the cache.
   struct Resting;
   std::vector<Resting*> resting_ NRTD_GUARDED_BY(resting_mutex_);
   bool stopping_ NRTD_GUARDED_BY(resting_mutex_) = false;
-  TaskList tasks_ NRTD_GUARDED_BY(resting_mutex_);  // only where no thread is left for them
-  std::atomic<uint32_t> queued_{0};                 // in tasks_
+  TaskList tasks_ NRTD_GUARDED_BY(resting_mutex_);  // tasks that found no thread
+  std::atomic<uint32_t> queued_{0};                 // the size of tasks_
   Kick kick_;
   grpc::Alarm alarm_;
   Mutex loads_mutex_;
@@ -178,8 +185,8 @@ class CallQueue {
   TaskList waiting_loads_ NRTD_GUARDED_BY(loads_mutex_);
 };
 
-// What `handle` returns; INTERNAL, and a line in the log, for an exception (no memory, say), which
-// must end this call and not the daemon.
+// Returns what `handle` returns. An exception, such as bad_alloc, fails this call and not the
+// process: it is logged and becomes INTERNAL.
 grpc::Status Guarded(const std::function<grpc::Status()>& handle);
 
 }  // namespace nrtd::rpc

@@ -12,8 +12,8 @@ void SetUpLocks() {
 }
 
 void UsePoll() {
-  // gRPC's epoll engine wakes a thread by a descriptor whenever an event is added to a queue. Where
-  // the thread at the queue adds most of them itself, a lone request took a seventh longer.
+  // gRPC's epoll engine writes to a wake-up descriptor for each event added to a queue. If the
+  // thread at the queue adds most events itself, a lone request takes a seventh longer.
   constexpr int kUnlessSet = 0;
   (void)::setenv("GRPC_POLL_STRATEGY", "poll", kUnlessSet);
 }

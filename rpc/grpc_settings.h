@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How gRPC waits and locks. All before its first call, with one thread.
+// Process-wide settings of gRPC. Call these before any other use of gRPC, while the process has one
+// thread.
 #pragma once
 
 namespace nrtd::rpc {
 
-// Debian's Abseil looks for deadlocks at every lock, for developers: not any more.
+// Turns off Abseil's deadlock detection, a developer's aid that Debian's build leaves on for every
+// lock.
 void SetUpLocks();
 
-// Waits by poll(2) instead of epoll, unless the environment says otherwise (GRPC_POLL_STRATEGY):
-// for a program with one thread at a CallQueue that is a client as well and has few connections.
+// Uses poll(2) instead of epoll, unless GRPC_POLL_STRATEGY is set. Suits a program with one thread
+// at a CallQueue that has few connections and is a client as well.
 void UsePoll();
 
 }  // namespace nrtd::rpc

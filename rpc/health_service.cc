@@ -18,8 +18,8 @@ using State = health::HealthCheckResponse;
 
 }  // namespace
 
-// One client that watches one service. Of its operations one is under way at a time; gRPC says
-// besides when the call has ended.
+// A client that watches one service. At most one operation is in flight, in addition to gRPC's
+// notification that the call has ended.
 class HealthService::WatchCall final : public Call {
  public:
   WatchCall(HealthService& health, CallQueue& queue, int method)
@@ -32,7 +32,7 @@ class HealthService::WatchCall final : public Call {
   void Proceed(bool ok) override {
     if (!std::exchange(begun_, true)) {
       if (!ok) {
-        delete this;  // the server was shut down
+        delete this;  // the server is shutting down
         return;
       }
       new WatchCall(health_, queue(), method_);
@@ -94,7 +94,7 @@ class HealthService::WatchCall final : public Call {
     if (over) delete this;
   }
 
-  // What comes after an operation, if there is anything.
+  // Starts the next operation, if any.
   void Next() NRTD_REQUIRES(mutex_) {
     if (finished_) return;
     if (!ended_ && last_ && known_ && !std::exchange(told_, true)) {
@@ -112,7 +112,7 @@ class HealthService::WatchCall final : public Call {
     writer_.Write(*Encode(response), this);
   }
 
-  // The operations and gRPC's own end are two parts. True: both are over.
+  // Returns true when both are over: the operations and gRPC's notification.
   bool EndPart() NRTD_REQUIRES(mutex_) { return --parts_left_ == 0; }
 
   HealthService& health_;
@@ -123,12 +123,12 @@ class HealthService::WatchCall final : public Call {
   End end_{*this};
   bool begun_ = false;
   Mutex mutex_;
-  bool known_ NRTD_GUARDED_BY(mutex_) = false;     // the service that is watched
-  bool busy_ NRTD_GUARDED_BY(mutex_) = true;       // an operation is under way
+  bool known_ NRTD_GUARDED_BY(mutex_) = false;     // the watched service is one of ours
+  bool busy_ NRTD_GUARDED_BY(mutex_) = true;       // an operation is in flight
   bool last_ NRTD_GUARDED_BY(mutex_) = false;      // the server is shutting down
-  bool told_ NRTD_GUARDED_BY(mutex_) = false;      // that it is
-  bool ended_ NRTD_GUARDED_BY(mutex_) = false;     // says gRPC
-  bool finished_ NRTD_GUARDED_BY(mutex_) = false;  // the last operation is under way, or over
+  bool told_ NRTD_GUARDED_BY(mutex_) = false;      // the client was told so
+  bool ended_ NRTD_GUARDED_BY(mutex_) = false;     // gRPC has notified us
+  bool finished_ NRTD_GUARDED_BY(mutex_) = false;  // the last operation was started
   int parts_left_ NRTD_GUARDED_BY(mutex_) = 2;
 };
 

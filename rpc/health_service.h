@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// grpc.health.v1.Health out of a CallQueue: gRPC's own brings threads that read everybody's
-// sockets (call_queue.h).
+// grpc.health.v1.Health on a CallQueue. gRPC's own implementation starts threads that read the
+// sockets of all clients, which a CallQueue must do alone (call_queue.h).
 #pragma once
 
 #include <set>
@@ -14,17 +14,17 @@
 
 namespace nrtd::rpc {
 
-// Threadsafe. Outlives the queue's calls.
+// Threadsafe. Must outlive the queue's calls.
 class HealthService {
  public:
-  // `services` are healthy, and so is "", the server as a whole, until ShutDown().
+  // Reports `services`, and "" (the whole server), as SERVING until ShutDown().
   explicit HealthService(std::vector<std::string> services);
 
-  // For the server.
+  // To be registered with the server.
   RawService& service() { return service_; }
-  // Takes calls; the server is running.
+  // Starts taking calls. Requires that the server is running.
   void Serve(CallQueue& queue);
-  // Reports NOT_SERVING from now on; sends that to all watchers and ends their streams. Call it
+  // Reports NOT_SERVING from now on, sends that to all watchers and ends their streams. Call it
   // before shutting the server down.
   void ShutDown();
 

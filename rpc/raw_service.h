@@ -15,9 +15,9 @@
 
 namespace nrtd::rpc {
 
-// A service whose messages stay bytes until its calls decode them themselves: their size is known
-// before that, and a message that cannot be decoded for want of memory ends its call and not a
-// thread of gRPC. Registered with the server before that starts, and outlives it.
+// A service whose calls decode their messages themselves. A call therefore knows a message's size
+// before it decodes it, and a message for which there is no memory fails the call instead of
+// terminating a gRPC thread. Register it before the server starts; it must outlive the server.
 class RawService final : public grpc::Service {
  public:
   using Unary = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
@@ -25,14 +25,14 @@ class RawService final : public grpc::Service {
   using Writer = grpc::ServerAsyncWriter<grpc::ByteBuffer>;
   using Stream = grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-  // All methods of `service` ("nrt.nmgr_v1"). The program names something of the generated code, or
-  // the linker leaves it out.
+  // Provides all methods of `service` ("nrt.nmgr_v1"). The program must refer to the generated code
+  // of that service, or the linker drops it.
   explicit RawService(const std::string& service);
 
-  // The number of a method for the calls below. It exists.
+  // Returns the number of a method, for the functions below. The method must exist.
   int Method(std::string_view name) const;
 
-  // Each asks for the next call of a method; `tag` comes out of the queue when there is one.
+  // Each requests the next call of a method; `tag` is delivered when a client makes one.
   void RequestUnary(int method, grpc::ServerContext* context, grpc::ByteBuffer* request,
                     Unary* writer, grpc::ServerCompletionQueue* queue, void* tag) {
     RequestAsyncUnary(method, context, request, writer, queue, queue, tag);
@@ -54,7 +54,7 @@ class RawService final : public grpc::Service {
   std::deque<std::string> paths_;  // "/nrt.nmgr_v1/infer", which gRPC points to
 };
 
-// The message in `bytes`, whose memory is freed. kInvalid when it is none of this type. Throws
+// Decodes the message in `bytes` and frees them. kInvalid if they are no such message. Throws
 // std::bad_alloc.
 Result<void> Decode(grpc::ByteBuffer& bytes, google::protobuf::Message& message);
 // kResource for a message of more than 2 GiB. Throws std::bad_alloc.

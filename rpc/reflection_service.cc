@@ -20,7 +20,7 @@ using Response = reflection::ServerReflectionResponse;
 
 constexpr const char* kName = "grpc.reflection.v1alpha.ServerReflection";
 
-// A file and those that it imports, each once.
+// Adds a file and everything it imports, each once.
 void AddFiles(const FileDescriptor& file, std::set<std::string>& seen,
               reflection::FileDescriptorResponse& answer) {
   if (!seen.insert(file.name()).second) return;
@@ -30,7 +30,7 @@ void AddFiles(const FileDescriptor& file, std::set<std::string>& seen,
   for (int i = 0; i < file.dependency_count(); ++i) AddFiles(*file.dependency(i), seen, answer);
 }
 
-// Null: there is none.
+// Null if there is none.
 void AddFileOrError(const FileDescriptor* file, const std::string& what, Response& response) {
   if (file != nullptr) {
     std::set<std::string> seen;
@@ -57,7 +57,7 @@ void AddExtensionNumbers(const std::string& type, Response& response) {
     answer.add_extension_number(extension->number());
 }
 
-// One client's questions, read and answered one after the other.
+// One client's stream: reads and answers its requests one after the other.
 class ReflectionCall final : public Call {
  public:
   ReflectionCall(ReflectionService& service, CallQueue& queue) : Call(queue), service_(service) {
@@ -68,7 +68,7 @@ class ReflectionCall final : public Call {
     switch (std::exchange(under_way_, Operation::kRead)) {
       case Operation::kRequest:
         if (!ok) {
-          delete this;  // the server was shut down
+          delete this;  // the server is shutting down
           return;
         }
         new ReflectionCall(service_, queue());
@@ -82,7 +82,7 @@ class ReflectionCall final : public Call {
         }
         break;
       case Operation::kWrite:
-        stream_.Read(&bytes_, this);  // fails where the client has gone
+        stream_.Read(&bytes_, this);  // fails if the client has disconnected
         break;
       case Operation::kFinish:
         delete this;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// grpc.reflection.v1alpha.ServerReflection out of a CallQueue, for tools like grpcurl: gRPC's own
-// brings threads that read everybody's sockets (call_queue.h).
+// grpc.reflection.v1alpha.ServerReflection on a CallQueue, for tools like grpcurl. gRPC's own
+// implementation starts threads that read the sockets of all clients (call_queue.h).
 #pragma once
 
 #include <string>
@@ -13,17 +13,17 @@
 
 namespace nrtd::rpc {
 
-// Threadsafe. Outlives the queue's calls.
+// Threadsafe. Must outlive the queue's calls.
 class ReflectionService {
  public:
-  // Lists `services` and itself. Files and symbols are those of the program.
+  // Lists `services` and itself. Serves the files and symbols that are linked into the program.
   explicit ReflectionService(std::vector<std::string> services);
 
-  // For the server.
+  // To be registered with the server.
   RawService& service() { return service_; }
-  // Takes calls; the server is running.
+  // Starts taking calls. Requires that the server is running.
   void Serve(CallQueue& queue);
-  // The answer to one question.
+  // Answers one request of a stream.
   grpc::reflection::v1alpha::ServerReflectionResponse Answer(
       const grpc::reflection::v1alpha::ServerReflectionRequest& request) const;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls with one request and one response, each handled by a function.
+// Unary calls, each handled by a function.
 #pragma once
 
 #include <cstddef>
@@ -16,24 +16,24 @@
 
 namespace nrtd::rpc {
 
-// One call. Owns itself; gone when it was answered.
+// One call. Owns itself and is deleted once the response was sent.
 template <typename Request, typename Response>
 class UnaryCall final : public Call, public Deferred {
  public:
-  // Answers the call, at once or later, by any thread. What it throws is the answer, unless it has
-  // given one or will.
+  // Calls Respond(), now or later, from any thread. If it throws, the exception becomes the
+  // response; it must not throw once it has responded or arranged to.
   using Handle = std::function<void(UnaryCall& call)>;
   // The calls of one method of a service.
   struct Method {
     CallQueue& queue;
     RawService& service;
     int number;  // RawService::Method()
-    // The queue is handed over before a larger request is decoded and handled.
+    // For larger requests the queue is handed over before the request is decoded.
     size_t short_bytes;
     Handle handle;
   };
 
-  // Serves a method from now on. `queue` and `service` outlive its calls.
+  // Starts serving a method. `queue` and `service` must outlive its calls.
   static void Serve(CallQueue& queue, RawService& service, std::string_view method,
                     size_t short_bytes, Handle handle) {
     new UnaryCall(std::make_shared<const Method>(
