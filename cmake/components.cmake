@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# How a room is built: one static library each, and the links between them are the rule of who may look into which.
+# How a component is built: one static library each, and the links between them are the rule of who may look into which.
 
 # Warnings are errors for our own code; generated code does not link this target.
 add_library(nrtd_flags INTERFACE)
@@ -63,16 +63,16 @@ function(nrtd_use_precompiled target name)
   target_precompile_headers(${target} REUSE_FROM ${name})
 endfunction()
 
-# nrtd_library(<room> SOURCES ... [PUBLIC targets...] [PRIVATE targets...] [PRECOMPILED name])
-function(nrtd_library room)
+# nrtd_library(<component> SOURCES ... [PUBLIC targets...] [PRIVATE targets...] [PRECOMPILED name])
+function(nrtd_library component)
   cmake_parse_arguments(ARG "" "PRECOMPILED" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
-  add_library(nrtd_${room} STATIC ${ARG_SOURCES})
+  add_library(nrtd_${component} STATIC ${ARG_SOURCES})
   if(NOT ARG_PRECOMPILED)
     set(ARG_PRECOMPILED nrtd_common_headers)
   endif()
-  nrtd_use_precompiled(nrtd_${room} ${ARG_PRECOMPILED})
-  target_link_libraries(nrtd_${room} PUBLIC ${ARG_PUBLIC} PRIVATE nrtd_flags ${ARG_PRIVATE})
-  target_include_directories(nrtd_${room} PUBLIC ${CMAKE_SOURCE_DIR})
+  nrtd_use_precompiled(nrtd_${component} ${ARG_PRECOMPILED})
+  target_link_libraries(nrtd_${component} PUBLIC ${ARG_PUBLIC} PRIVATE nrtd_flags ${ARG_PRIVATE})
+  target_include_directories(nrtd_${component} PUBLIC ${CMAKE_SOURCE_DIR})
 endfunction()
 
 # nrtd_binary(<name> SOURCES ... LINKS ... [PRECOMPILED name]): an executable in bin/.
@@ -86,11 +86,11 @@ function(nrtd_binary name)
   add_dependencies(binaries ${name})
 endfunction()
 
-# nrtd_test(<room> SOURCES ... LINKS ... [LABEL unit|integration] [PRECOMPILED name]): one GoogleTest
-# binary a room.
+# nrtd_test(<component> SOURCES ... LINKS ... [LABEL unit|integration] [PRECOMPILED name]): one GoogleTest
+# binary a component.
 # Unit tests share a process, because a process a test took longer than the tests; all others, which have a daemon each, are
 # known to ctest by name. Test data is read relative to the source tree.
-function(nrtd_test room)
+function(nrtd_test component)
   cmake_parse_arguments(ARG "" "LABEL;TIMEOUT;PRECOMPILED" "SOURCES;LINKS" ${ARGN})
   if(NOT ARG_PRECOMPILED)
     set(ARG_PRECOMPILED nrtd_test_headers)
@@ -101,18 +101,18 @@ function(nrtd_test room)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
-  add_executable(${room}_test ${ARG_SOURCES})
-  target_link_libraries(${room}_test PRIVATE nrtd_flags ${ARG_LINKS} GTest::gmock GTest::gtest_main)
-  set_target_properties(${room}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test)
-  target_compile_options(${room}_test PRIVATE ${nrtd_test_options})
-  nrtd_use_precompiled(${room}_test ${ARG_PRECOMPILED})
-  target_compile_definitions(${room}_test PRIVATE NRTD_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+  add_executable(${component}_test ${ARG_SOURCES})
+  target_link_libraries(${component}_test PRIVATE nrtd_flags ${ARG_LINKS} GTest::gmock GTest::gtest_main)
+  set_target_properties(${component}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test)
+  target_compile_options(${component}_test PRIVATE ${nrtd_test_options})
+  nrtd_use_precompiled(${component}_test ${ARG_PRECOMPILED})
+  target_compile_definitions(${component}_test PRIVATE NRTD_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                                   NRTD_BINARY_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   if(ARG_LABEL STREQUAL unit)
-    add_test(NAME ${room} COMMAND ${room}_test)
-    set_tests_properties(${room} PROPERTIES LABELS unit TIMEOUT 900)
+    add_test(NAME ${component} COMMAND ${component}_test)
+    set_tests_properties(${component} PROPERTIES LABELS unit TIMEOUT 900)
   else()
-    gtest_discover_tests(${room}_test TEST_PREFIX "${room}." DISCOVERY_TIMEOUT 60
+    gtest_discover_tests(${component}_test TEST_PREFIX "${component}." DISCOVERY_TIMEOUT 60
                          PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
   endif()
 endfunction()
