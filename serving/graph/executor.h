@@ -12,7 +12,7 @@
 
 namespace nrtd::serving {
 
-// Gets the outputs of a NeuronOp, or the error. Once. It holds what the runner needs until it is
+// Called once with the outputs of a NeuronOp or an error. Keeps the runner alive until it is
 // destroyed.
 using NeuronDone = std::function<void(Result<std::vector<Tensor>> outputs)>;
 
@@ -20,37 +20,37 @@ using NeuronDone = std::function<void(Result<std::vector<Tensor>> outputs)>;
 class NeuronRunner {
  public:
   virtual ~NeuronRunner() = default;
-  // `inputs` in the order of `op.inputs`, of their types and shapes but for the batch; the outputs
-  // likewise. Errors of the daemon with its code; kTimeout when `deadline` passes first.
+  // `inputs` are in the order of `op.inputs` and match their types and shapes except for the batch
+  // size; so do the outputs. Returns errors of the daemon with their codes, or kTimeout.
   virtual Result<std::vector<Tensor>> Run(const op::Neuron& op, std::vector<Tensor> inputs,
                                           TimePoint deadline) = 0;
-  // The same for a caller that does not wait: `done` is called before this returns, or later by
-  // another thread.
+  // Run() for a caller that does not wait: calls `done` before it returns, or later on another
+  // thread.
   virtual void Start(const op::Neuron& op, std::vector<Tensor> inputs, TimePoint deadline,
                      NeuronDone done) {
     done(Run(op, std::move(inputs), deadline));
   }
-  // Whether nothing can be computed any more.
+  // Whether the networks were lost with the daemon, so that every further run fails.
   virtual bool IsLost() const { return false; }
 };
 
 using Tensors = std::map<std::string, Tensor>;  // by the signature's names
 
-// The outputs `wanted` of a signature, all of them known to it. `inputs` are all that it has, of
-// their types and of shapes that fit. kInvalid with the node for operations that do not fit the
-// data; errors of `neuron` with the node. Threadsafe.
+// Computes the outputs `wanted` of a signature. `inputs` has all inputs of the signature with their
+// types and matching shapes. kInvalid if an operation does not fit the data; errors name the node.
+// Threadsafe.
 Result<Tensors> Execute(const Graph& graph, const Signature& signature, Tensors inputs,
                         const std::vector<std::string>& wanted, NeuronRunner& neuron,
                         TimePoint deadline);
 
-// Execute() for a caller that does not wait: `done` is called as NeuronRunner::Start() calls back.
-// `graph`, `signature` and `neuron` outlive that.
+// Execute() for a caller that does not wait: calls `done` as NeuronRunner::Start() does. `graph`,
+// `signature` and `neuron` must live until then.
 using Executed = std::function<void(Result<Tensors> outputs)>;
 void StartExecution(const Graph& graph, const Signature& signature, Tensors inputs,
                     const std::vector<std::string>& wanted, NeuronRunner& neuron,
                     TimePoint deadline, Executed done);
 
-// Whether a tensor of this shape is what the spec says.
+// Whether a shape matches a spec.
 bool Fits(const Shape& shape, const TensorSpec& spec);
 
 }  // namespace nrtd::serving

@@ -14,32 +14,32 @@
 
 namespace nrtd::serving {
 
-// One version of a model, ready for requests. Whoever has a request under way keeps it.
+// One version of a model, ready for requests. Requests in flight keep it alive.
 struct Servable {
   std::string model;
   int64_t version = 0;
-  Graph graph;  // without the executables, which the daemon has
+  Graph graph;  // without the executables, which only the daemon needs
   std::unique_ptr<NeuronRunner> neuron;
-  tensorflow::serving::SignatureDefMap signatures;  // as the SavedModel has them
-  // With batching: of each signature, for requests that want all of its outputs.
+  tensorflow::serving::SignatureDefMap signatures;  // as in the SavedModel
+  // With batching: one queue per signature, for requests that want all of its outputs.
   std::map<std::string, std::unique_ptr<BatchQueue>> queues;
 
-  // The outputs `wanted` of a signature of the graph, with other requests if there is batching.
-  // `inputs` are what Execute() takes, and so are errors. Threadsafe.
+  // Computes the outputs `wanted` of a signature, together with other requests if batching is on.
+  // Inputs and errors are those of Execute(). Threadsafe.
   Result<Tensors> Run(const std::string& signature, Tensors inputs,
                       const std::vector<std::string>& wanted, TimePoint deadline) const;
-  // Whether Run() with these outputs waits for other requests.
+  // Whether Run() with these outputs may wait for other requests.
   bool Batches(const std::string& signature, const std::vector<std::string>& wanted) const;
-  // Run() of what is not batched, for a caller that does not wait, as StartExecution(). The
-  // servable outlives the call of `done`.
+  // StartExecution() for requests that are not batched. The servable must live until `done` was
+  // called.
   void Start(const std::string& signature, Tensors inputs, const std::vector<std::string>& wanted,
              TimePoint deadline, Executed done) const;
-  // Whether its networks have gone with the daemon.
+  // Whether its networks were lost with the daemon.
   bool IsLost() const { return neuron != nullptr && neuron->IsLost(); }
 };
 
-// Reads folder/saved_model.pb and loads its networks. Errors of ReadSavedModelFile(), BuildGraph()
-// and the daemon. `batching`, if there is any, outlives the servable.
+// Reads folder/saved_model.pb and loads its networks. Returns errors of ReadSavedModelFile(),
+// BuildGraph() and the daemon. `batching` may be null and must outlive the servable.
 Result<std::shared_ptr<const Servable>> LoadServable(const std::string& model, int64_t version,
                                                      const std::string& folder,
                                                      const std::shared_ptr<NeuronRuntime>& runtime,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where clients reach the model server: gRPC by TCP, and by a unix socket and HTTP if flags say so.
+// The model server's endpoints: gRPC on TCP and, if the flags say so, on a unix socket, and HTTP.
 #pragma once
 
 #include <chrono>
@@ -20,15 +20,15 @@ namespace nrtd::serving {
 
 class Endpoints {
  public:
-  // Serves from now on, gRPC out of `queue`, which is the builder's and runs. `calls`, `metrics`
-  // and `queue` outlive it. kInvalid: a port or file that cannot be used; errors of
-  // ReadTextMessage().
+  // Starts serving; gRPC is served by `queue`, which belongs to the builder and is running.
+  // `calls`, `metrics` and `queue` must outlive the endpoints. kInvalid if a port or file cannot be
+  // used; errors of ReadTextMessage().
   static Result<std::unique_ptr<Endpoints>> Open(const Flags& flags, grpc::ServerBuilder& builder,
                                                  rpc::CallQueue& queue, Calls& calls,
                                                  const Metrics& metrics);
-  // Gives requests under way no time, unless it was closed.
+  // Cancels requests in flight, unless Close() was called.
   ~Endpoints();
-  // Takes no more requests and gives those under way so long.
+  // Accepts no more requests, and waits for those in flight at most as long as `grace`.
   void Close(std::chrono::seconds grace);
 
  private:

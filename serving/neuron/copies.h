@@ -15,35 +15,35 @@
 
 namespace nrtd::serving {
 
-// One executable, loaded onto each group of a place, with room for so many inferences at once on
-// each. Who asks for room first gets it first. Threadsafe.
+// The copies of one executable, one for each group of its place. Each copy accepts a fixed number
+// of concurrent inferences; requests beyond that wait in FIFO order. Threadsafe.
 class Copies {
  public:
-  // Requests that wait for room.
+  // Limits the requests that wait.
   static constexpr size_t kMostWaiting = 4096;
   struct Copy {
     uint32_t network = 0;
     uint32_t free = 0;
     std::shared_ptr<CoreGroup> group = {};
   };
-  // Gets room, or kTimeout; once.
+  // Called once, with a place on a copy or with kTimeout.
   using Taken = std::function<void(Result<Copy> copy)>;
 
-  // Where all of them are; kept as long as this.
+  // Keeps the place of these copies reserved.
   void SetPlace(std::shared_ptr<const CorePlace> place) { place_ = std::move(place); }
   void Add(Copy copy);
   std::vector<uint32_t> networks() const;
 
-  // Takes room of the copy with the most of it, and waits for some until the deadline. kTimeout;
-  // kResource: too many wait.
+  // Takes a place on the copy that has the most free, waiting for one if necessary. kTimeout after
+  // `deadline`; kResource if too many requests wait.
   Result<Copy> Take(TimePoint deadline);
-  // The same without waiting: `taken` is called before this returns, or by whoever gives room back.
-  // A deadline that has passed is noticed then.
+  // Take() for a caller that does not wait: calls `taken` before it returns, or later on the thread
+  // that gives a place back. An expired deadline is noticed only then.
   void StartTake(TimePoint deadline, Taken taken);
   void GiveBack(const Copy& copy);
 
  private:
-  // Of Take(): its thread.
+  // A thread in Take().
   struct Sleeper {
     CondVar wake;
     std::optional<Copy> copy;
@@ -51,7 +51,7 @@ class Copies {
   struct Waiter {
     TimePoint deadline;
     Taken taken;
-    Sleeper* sleeper = nullptr;  // instead of `taken`
+    Sleeper* sleeper = nullptr;  // set instead of `taken`
   };
   std::optional<Copy> TakeBest() NRTD_REQUIRES(mutex_);
   Result<void> CheckWaiting() const NRTD_REQUIRES(mutex_);
@@ -60,7 +60,7 @@ class Copies {
   SteadyClock clock_;
   mutable Mutex mutex_;
   std::vector<Copy> copies_ NRTD_GUARDED_BY(mutex_);
-  std::list<Waiter> waiting_ NRTD_GUARDED_BY(mutex_);  // the first that came in front
+  std::list<Waiter> waiting_ NRTD_GUARDED_BY(mutex_);  // oldest first
 };
 
 }  // namespace nrtd::serving

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The NeuronCores that the model server has, and which network runs on them.
+// The NeuronCore groups of the model server, and which network runs on each.
 #pragma once
 
 #include <cstdint>
@@ -15,15 +15,15 @@
 
 namespace nrtd::serving {
 
-// Groups that a network is loaded onto together, as copies that take inferences in turn.
+// Groups of the same size onto which copies of one network are loaded.
 struct GroupSize {
   uint32_t copies = 1;
   uint32_t cores = 1;
   bool operator==(const GroupSize&) const = default;
 };
 
-// A NeuronCore group of the daemon. One network runs on it at a time; others that are loaded onto
-// it take turns. Threadsafe.
+// A NeuronCore group of the daemon. One network runs on it at a time; networks that are loaded onto
+// the same group take turns. Threadsafe.
 class CoreGroup {
  public:
   explicit CoreGroup(uint32_t id) : id_(id) {}
@@ -32,12 +32,12 @@ class CoreGroup {
 
   using Change = std::function<Result<void>(uint32_t running)>;
 
-  // `network` runs on the group until Leave(). Where another one does, this waits for its
-  // inferences, then calls `change`, without a lock, with that network (0: none did). Who waits for
-  // another network comes before those that come later, so that no network keeps the group for
-  // itself. Errors of `change`; kTimeout.
+  // Keeps `network` running on the group until Leave(). If another network runs, waits for its
+  // inferences and then calls `change` with it (0: none), without a lock. Callers are served in the
+  // order in which they came, so no network can keep the group to itself. Returns errors of
+  // `change`, or kTimeout.
   Result<void> Enter(uint32_t network, TimePoint deadline, const Change& change);
-  // Enter() where it need not wait and nothing has to change. False: it would.
+  // Enters if that takes neither waiting nor a change; otherwise returns false.
   bool TryEnter(uint32_t network);
   void Leave();
 
@@ -52,41 +52,42 @@ class CoreGroup {
   uint32_t running_ NRTD_GUARDED_BY(mutex_) = 0;  // 0: none
   uint32_t inside_ NRTD_GUARDED_BY(mutex_) = 0;
   bool changing_ NRTD_GUARDED_BY(mutex_) = false;
-  std::list<uint32_t> waiting_ NRTD_GUARDED_BY(mutex_);  // their networks, the oldest first
+  std::list<uint32_t> waiting_
+      NRTD_GUARDED_BY(mutex_);  // the networks of waiting callers, oldest first
 };
 
-// What one network is loaded onto.
+// The groups onto which one network is loaded.
 struct CorePlace {
-  uint32_t cores = 1;                              // of each group
+  uint32_t cores = 1;                              // in each group
   std::vector<std::shared_ptr<CoreGroup>> copies;  // at least one
 };
 
-// All groups of one session. Threadsafe. The daemon outlives it.
+// All groups of one session. Threadsafe. `daemon` must outlive it.
 class CoreGroups {
  public:
-  // Makes the groups of `sizes`; of none, groups as networks need them. Errors of the daemon, with
-  // the size.
+  // Creates groups of the given sizes. If `sizes` is empty, groups are created as networks need
+  // them. Returns errors of the daemon, with the size.
   static Result<std::unique_ptr<CoreGroups>> Make(client::Daemon& daemon, uint64_t session_id,
                                                   const std::vector<GroupSize>& sizes);
 
-  // A place for a network of so many cores, which is its own as long as somebody holds it: of those
-  // that are large enough, the smallest. Where no cores are left it is shared with those that have
-  // it, if `may_share`. kResource otherwise.
+  // Reserves the smallest place that is large enough for a network of `cores` cores, for as long as
+  // the pointer lives. If no cores are left, returns a place that other networks have as well
+  // (`may_share`), or kResource.
   Result<std::shared_ptr<const CorePlace>> Take(uint32_t cores, bool may_share);
 
  private:
   CoreGroups(client::Daemon& daemon, uint64_t session_id, bool fixed)
       : daemon_(daemon), session_id_(session_id), fixed_(fixed) {}
   Result<std::shared_ptr<CorePlace>> MakePlace(const GroupSize& size);
-  // How many networks have it.
+  // The number of networks that have the place.
   static long UsersOf(const std::shared_ptr<CorePlace>& place) { return place.use_count() - 1; }
   void DestroyUnused() NRTD_REQUIRES(mutex_);
-  // The place that fits and has the fewest users, of those the smallest; null: none fits.
+  // The place with the fewest users that is large enough, and the smallest of these; or null.
   std::shared_ptr<CorePlace> Best(uint32_t cores) const NRTD_REQUIRES(mutex_);
 
   client::Daemon& daemon_;
   const uint64_t session_id_;
-  const bool fixed_;  // no group is made or destroyed any more
+  const bool fixed_;  // the groups were created by Make() and stay
   Mutex mutex_;
   std::vector<std::shared_ptr<CorePlace>> places_ NRTD_GUARDED_BY(mutex_);
 };

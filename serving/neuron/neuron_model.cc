@@ -18,7 +18,7 @@ uint32_t CoresOf(const op::Neuron& op) {
   return cores >= 1 && cores <= 64 ? static_cast<uint32_t>(cores) : 1;
 }
 
-// The plugin's: one more than the cores of the pipeline keep busy.
+// As the TensorFlow plugin: one more than the pipeline's cores keep busy.
 uint32_t NinferOf(const op::Neuron& op, const NeuronOptions& options) {
   if (options.ninfer) return *options.ninfer;
   return CoresOf(op) + 1;
@@ -33,7 +33,7 @@ uint32_t TimeoutOf(const op::Neuron& op, const NeuronOptions& options) {
 }  // namespace
 
 Result<void> NeuronModel::Change(uint32_t running, uint32_t wanted) {
-  // One that has been unloaded since is none to stop.
+  // `running` may have been unloaded since, so its error is ignored.
   if (running != 0) (void)runtime_->daemon().Stop(running);
   return runtime_->daemon().Start(wanted);
 }
@@ -108,7 +108,7 @@ void NeuronModel::Unload(const Copies& copies) {
 }
 
 NeuronModel::~NeuronModel() {
-  rpc::CallQueue::HandOver();  // it waits for the daemon
+  rpc::CallQueue::HandOver();  // unloading waits for the daemon
   if (runtime_->is_lost()) return;
   for (const Variants& variants : ops_)
     for (const auto& [batch, executable] : variants.by_batch) Unload(executable.copies);
@@ -151,7 +151,7 @@ Result<std::vector<Tensor>> NeuronModel::Infer(const op::Neuron& op, uint32_t ne
   return outputs;
 }
 
-// An inference that nobody waits for. Owns itself.
+// An asynchronous inference. Owns itself.
 class NeuronModel::Started final : private rpc::Task {
  public:
   Started(NeuronModel& model, const op::Neuron& op, Loaded& loaded, std::vector<Tensor> inputs,
@@ -175,7 +175,7 @@ class NeuronModel::Started final : private rpc::Task {
   }
 
  private:
-  // Where other networks take turns with this one, a thread of the queue waits.
+  // If the group has to change to this network, waits for that on another thread.
   void Enter() {
     if (copy_->group->TryEnter(copy_->network)) {
       entered_ = true;
@@ -205,7 +205,7 @@ class NeuronModel::Started final : private rpc::Task {
   }
   void StartInfer() {
     set_ = loaded_.sets.Take();
-    if (set_ != nullptr) BeforeLong();  // there is much to copy
+    if (set_ != nullptr) BeforeLong();  // copies large tensors
     began_ = model_.clock_.Now();
     const nrt::infer_request request =
         RequestOf(op_, copy_->network, std::move(inputs_), set_.get());
@@ -231,7 +231,7 @@ class NeuronModel::Started final : private rpc::Task {
     }
   }
 
-  // Whoever is told holds the model until this returns.
+  // `done` keeps the model alive until it is destroyed at the end of this function.
   void End(Result<std::vector<Tensor>> outputs) {
     const NeuronDone done = std::move(done_);
     if (entered_) copy_->group->Leave();
@@ -248,7 +248,7 @@ class NeuronModel::Started final : private rpc::Task {
   const TimePoint deadline_;
   NeuronDone done_;
   std::optional<Copies::Copy> copy_;
-  bool entered_ = false;  // its group
+  bool entered_ = false;  // it must leave the copy's group
   std::unique_ptr<TensorSet> set_;
   TimePoint began_;
 };

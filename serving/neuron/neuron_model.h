@@ -16,21 +16,22 @@
 
 namespace nrtd::serving {
 
-// The networks of one graph, loaded and started. They are unloaded by the destructor, which waits
-// for inferences under way. Threadsafe.
+// The loaded networks of one graph. The destructor waits for inferences in flight and unloads the
+// networks. Threadsafe.
 class NeuronModel final : public NeuronRunner {
  public:
-  // Each executable gets NeuronCores of its own as long as there are any. Then the first one of an
-  // op shares others' with them, and the further ones, also those that the daemon has no memory
-  // for, are left out, with a line in the log. Errors of the daemon, with the node.
+  // Gives each executable NeuronCores of its own while there are any. After that, the first
+  // executable of an op shares the cores of others, and further ones are left out with a warning in
+  // the log, as are those for which the daemon has no memory. Returns errors of the daemon, with
+  // the node.
   static Result<std::unique_ptr<NeuronModel>> Load(const Graph& graph,
                                                    std::shared_ptr<NeuronRuntime> runtime);
   ~NeuronModel() override;
 
   Result<std::vector<Tensor>> Run(const op::Neuron& op, std::vector<Tensor> inputs,
                                   TimePoint deadline) override;
-  // Where the inputs are not of a compiled size, the calling thread hands NeuronOptions::queue over
-  // and waits; kResource where no other thread is left for that.
+  // If the inputs do not have a compiled size, the calling thread hands NeuronOptions::queue over
+  // and waits; kResource if no other thread can take the queue.
   void Start(const op::Neuron& op, std::vector<Tensor> inputs, TimePoint deadline,
              NeuronDone done) override;
   bool IsLost() const override { return runtime_->is_lost(); }
@@ -38,7 +39,7 @@ class NeuronModel final : public NeuronRunner {
  private:
   explicit NeuronModel(std::shared_ptr<NeuronRuntime> runtime) : runtime_(std::move(runtime)) {}
   class Started;
-  // An executable that is loaded.
+  // A loaded executable.
   struct Loaded {
     Loaded(NeuronRuntime& runtime, const op::Neuron& op, int64_t batch_size)
         : batch(batch_size), sets(runtime, op, batch_size) {}
@@ -46,7 +47,7 @@ class NeuronModel final : public NeuronRunner {
     Copies copies;
     TensorSets sets;
   };
-  // Those of one op.
+  // The loaded executables of one op.
   struct Variants {
     std::vector<int64_t> batches;  // ascending
     std::map<int64_t, Loaded> by_batch;
@@ -55,11 +56,11 @@ class NeuronModel final : public NeuronRunner {
   Result<void> LoadExecutable(const op::Neuron& op, const op::Executable& executable,
                               const std::shared_ptr<const CorePlace>& place);
   void Unload(const Copies& copies);
-  // What runs on a group.
+  // Changes which network runs on a group.
   Result<void> Change(uint32_t running, uint32_t wanted);
-  // Makes the copy's network the one that runs on its group. Errors of CoreGroup::Enter().
+  // Runs the copy's network on its group. Returns errors of CoreGroup::Enter().
   Result<void> Enter(const Copies::Copy& copy, TimePoint deadline);
-  // On one of the copies.
+  // Infers on one of the copies.
   Result<std::vector<Tensor>> RunOnOne(const op::Neuron& op, Loaded& loaded,
                                        std::vector<Tensor> inputs, TimePoint deadline);
   Result<std::vector<Tensor>> Infer(const op::Neuron& op, uint32_t network, Loaded& loaded,
@@ -68,7 +69,7 @@ class NeuronModel final : public NeuronRunner {
 
   const std::shared_ptr<NeuronRuntime> runtime_;
   SteadyClock clock_;
-  std::deque<Variants> ops_;  // by op::Neuron::number; as they are from Load() on
+  std::deque<Variants> ops_;  // indexed by op::Neuron::number; unchanged after Load()
 };
 
 }  // namespace nrtd::serving

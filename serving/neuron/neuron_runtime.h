@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The model server's side of neuron-rtd.
+// The model server's connection to neuron-rtd.
 #pragma once
 
 #include <atomic>
@@ -22,34 +22,34 @@ namespace nrtd::serving {
 
 struct NeuronOptions {
   std::string address;  // as client::ResolveAddress gives it
-  // In the order in which they are made (NEURONCORE_GROUP_SIZES, "1,2x1"); networks take them in
-  // turn. Empty: each network gets a group of as many cores as it was cut for.
+  // In order of creation (NEURONCORE_GROUP_SIZES, "1,2x1"); networks take them in turn. If empty,
+  // each network gets a group of as many cores as it was compiled for.
   std::vector<GroupSize> group_sizes;
   std::optional<uint32_t> ninfer;  // NEURON_MAX_NUM_INFERS
-  // NEURON_FRAMEWORK_INFER_TIMEOUT_SEC, for networks without a time-out of their own.
+  // NEURON_FRAMEWORK_INFER_TIMEOUT_SEC, for networks that do not specify a timeout.
   uint32_t infer_timeout_s = 10;
   Duration connect_timeout = std::chrono::seconds(3);
-  // Of client::ConnectOptions.
+  // As in client::ConnectOptions.
   rpc::CallQueue* queue = nullptr;
   bool shared_memory = true;  // NEURON_RTD_SHM_MAP is not "no"
-  // Called by any thread with what an inference took, as the client sees it, from its tensors to
-  // the daemon's.
+  // Called on any thread with the duration of each inference as the daemon's client sees it,
+  // including the encoding of tensors.
   std::function<void(Duration)> on_inference = {};
 
-  // From the environment. kInvalid with the variable and its value.
+  // Reads the environment. kInvalid with the variable and its value.
   static Result<NeuronOptions> FromEnvironment();
 };
 
-// One connection with its session. All that is made through it goes when the daemon or this does.
+// A connection and its session. The daemon frees everything made through it when the session ends.
 // Threadsafe.
 class NeuronRuntime {
  public:
-  // kFail and kTimeout as client::Daemon::Connect(). `on_lost` is called once, by a thread of
-  // NeuronOptions::queue, when the daemon has gone; it must not destroy this.
+  // Fails like client::Daemon::Connect(). `on_lost` is called once, on a thread of
+  // NeuronOptions::queue, when the daemon is lost; it must not destroy the runtime.
   static Result<std::shared_ptr<NeuronRuntime>> Connect(const NeuronOptions& options,
                                                         std::function<void()> on_lost);
 
-  // The daemon has ended the session or has gone. `on_lost` was called, or is about to be.
+  // Whether the daemon has ended the session or has exited. `on_lost` was called or will be.
   bool is_lost() const { return lost_ || daemon_.is_lost(); }
 
   client::Daemon& daemon() { return daemon_; }
@@ -57,7 +57,7 @@ class NeuronRuntime {
   const NeuronOptions& options() const { return options_; }
   // Whether tensors may go by shared memory.
   bool shares_memory() const { return shares_memory_; }
-  // Not any more; `why` is said in the log, once.
+  // Stops sharing memory. The first call logs the reason.
   void ShareNoMemory(const Error& why);
   CoreGroups& groups() { return *groups_; }
 
@@ -69,23 +69,23 @@ class NeuronRuntime {
   client::Daemon daemon_;
   std::atomic<bool> lost_{false};
   std::atomic<bool> shares_memory_;
-  std::optional<client::Session> session_;  // from Connect() on
+  std::optional<client::Session> session_;  // set by Connect()
   std::unique_ptr<CoreGroups> groups_;
 };
 
-// The runtime, as long as there is one, and a new one when the daemon has been away.
+// Holds the current runtime and replaces it after the daemon was lost.
 class RuntimeKeeper {
  public:
   // `on_lost` as NeuronRuntime's.
   RuntimeKeeper(const NeuronOptions& options, std::function<void()> on_lost)
       : options_(options), on_lost_(std::move(on_lost)) {}
 
-  // Waits until there is a daemon, and says in the log what it waits for. kFail after Stop().
+  // Waits for the daemon if necessary, and logs what it waits for. kFail after Stop().
   Result<std::shared_ptr<NeuronRuntime>> Get();
   // Threadsafe.
   void Stop() { stopping_ = true; }
-  // Get() is not called any more, and `on_lost` not either when this returns, if nobody else has
-  // the runtime.
+  // Drops the runtime. Get() must not be called again. If this was the last reference, `on_lost` is
+  // not called after this returns.
   void Release() { runtime_.reset(); }
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tensors of an executable's inferences in shared memory (NEURON_RTD_SHM_MAP).
+// Shared memory for the tensors of an executable's inferences (NEURON_RTD_SHM_MAP).
 #pragma once
 
 #include <cstdint>
@@ -16,41 +16,41 @@
 
 namespace nrtd::serving {
 
-// What one inference takes. Tensors of at most rpc::kShortMessage travel in the message.
+// The shared tensors of one inference. Tensors of at most rpc::kShortMessage travel in the message.
 struct TensorSet {
-  std::vector<std::optional<client::SharedTensor>> inputs;  // by the op's
-  std::vector<client::SharedTensor> outputs;                // of all, or of none
+  std::vector<std::optional<client::SharedTensor>> inputs;  // indexed as the op's
+  std::vector<client::SharedTensor> outputs;                // one for each output, or empty
 };
 
-// Made where they are needed, and used again. Threadsafe.
+// A pool of tensor sets, which are created on demand and reused. Threadsafe.
 class TensorSets {
  public:
-  // The runtime outlives it.
+  // `runtime` must outlive it.
   TensorSets(NeuronRuntime& runtime, const op::Neuron& op, int64_t batch);
-  // None is taken.
+  // Requires that every set was given back or dropped.
   ~TensorSets();
 
-  // Null: everything travels in the message, because it is small or the daemon has no shared memory
-  // for us. May ask the daemon, and says BeforeLong() then.
+  // Returns null if all tensors travel in the message, because they are small or the daemon refuses
+  // to share memory. Calls BeforeLong() before it asks the daemon for memory.
   std::unique_ptr<TensorSet> Take();
   void GiveBack(std::unique_ptr<TensorSet> set);
-  // Its inference has not ended well: the daemon may write into it still.
+  // Frees the set of a failed inference. It is not reused, as the daemon may still write to it.
   void Drop(std::unique_ptr<TensorSet> set);
 
  private:
   Result<std::unique_ptr<TensorSet>> Make();
 
   NeuronRuntime& runtime_;
-  std::vector<uint64_t> inputs_;  // bytes; 0: in the message
+  std::vector<uint64_t> inputs_;  // bytes; 0: travels in the message
   std::vector<uint64_t> outputs_;
   Mutex mutex_;
   std::vector<std::unique_ptr<TensorSet>> free_ NRTD_GUARDED_BY(mutex_);
 };
 
-// The request of an inference; the inputs go into `set` where it has a place for them.
+// Builds the request of an inference. Copies each input that has a place in `set` there.
 nrt::infer_request RequestOf(const op::Neuron& op, uint32_t network, std::vector<Tensor> inputs,
                              const TensorSet* set);
-// The outputs of one that has ended well; taken out of the response. kFail: one is missing.
+// Moves the outputs of a successful inference out of the response. kFail if one is missing.
 Result<std::vector<Tensor>> OutputsOf(const op::Neuron& op, int64_t batch,
                                       nrt::infer_response& response, const TensorSet* set);
 

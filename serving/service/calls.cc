@@ -95,7 +95,7 @@ grpc::Status TakeInputs(tfs::PredictRequest& request, Tensors* inputs) {
   return grpc::Status::OK;
 }
 
-// Of a signature that the graph has.
+// Checks inputs against a signature of the graph.
 grpc::Status CheckTypes(const Graph& graph, const std::string& signature, const Tensors& inputs) {
   int index = 0;
   for (const auto& [name, wanted] : graph.signatures.at(signature).inputs) {
@@ -333,7 +333,7 @@ grpc::Status Calls::Predict(TimePoint deadline, tfs::PredictRequest& request,
   return grpc::Status::OK;
 }
 
-// A Predict that nobody waits for. Owns itself.
+// An asynchronous Predict. Owns itself.
 class Calls::StartedPredict final : private rpc::Task {
  public:
   StartedPredict(Calls& calls, TimePoint deadline, tfs::PredictRequest& request,
@@ -358,7 +358,7 @@ class Calls::StartedPredict final : private rpc::Task {
     if (auto refused = Prepare(request_, &prepared_); !refused.ok()) return refused;
     return CheckTypes(prepared_.servable->graph, prepared_.signature, prepared_.inputs);
   }
-  // Another thread takes the queue before this one waits.
+  // Hands the queue over only if it has to wait.
   grpc::Status Find() {
     constexpr TimePoint kAtOnce = TimePoint::min();
     const auto find = [&](TimePoint deadline) {
@@ -373,7 +373,7 @@ class Calls::StartedPredict final : private rpc::Task {
     return {StatusCode::RESOURCE_EXHAUSTED, "every thread is taken (--grpc_max_threads)"};
   }
 
-  // An error, or EndRun() is called, which may be already.
+  // Returns an error, or arranges for EndRun(), which may have run already.
   grpc::Status StartRun() {
     const std::shared_ptr<const Servable> servable = prepared_.servable;
     if (servable->Batches(prepared_.signature, prepared_.wanted) && !rpc::CallQueue::TryHandOver())
@@ -381,8 +381,8 @@ class Calls::StartedPredict final : private rpc::Task {
     calls_.CountRunning(*servable, 1);
     is_counted_ = true;
     began_ = calls_.Now();
-    // It holds the servable by itself: this may be running again, with another one, before its
-    // caller returns.
+    // The callback keeps this run's servable alive until the runner returns from it. By then the
+    // request may be running again on another servable.
     const auto ended = [this, servable](const Result<Tensors>& outputs) { EndRun(outputs); };
     if (servable->Batches(prepared_.signature, prepared_.wanted)) {
       ended(servable->Run(prepared_.signature, prepared_.inputs, prepared_.wanted, deadline_));
@@ -429,8 +429,8 @@ class Calls::StartedPredict final : private rpc::Task {
   const Done done_;
   Prepared prepared_;
   TimePoint began_;
-  bool is_counted_ = false;  // as running
-  bool again_ = false;       // it was begun a second time
+  bool is_counted_ = false;  // in the gauge of running requests
+  bool again_ = false;       // this is the second run
 };
 
 void Calls::StartPredict(TimePoint deadline, tfs::PredictRequest& request,

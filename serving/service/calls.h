@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The calls of TensorFlow Serving on top of ModelManager, as gRPC and REST share them. Codes and
-// wordings are those of tensorflow_model_server 1.15.
+// The calls of TensorFlow Serving, shared by gRPC and REST. Error codes and wordings are those of
+// tensorflow_model_server 1.15.
 #pragma once
 
 #include <functional>
@@ -21,33 +21,33 @@
 
 namespace nrtd::serving {
 
-// How an error is answered; the text as it is.
+// Converts an error to the status that clients get, with its full text.
 grpc::Status StatusOf(const Error& error);
-// As gRPC sends it: the text is cut after 1,024 bytes. REST sends all of it.
+// Truncates the text to 1,024 bytes, as for gRPC. REST sends the full text.
 grpc::Status Cut(grpc::Status status);
-// A text with its lines, and without anything else that a terminal would not show.
+// Escapes everything but printable characters and line ends.
 std::string SafeText(std::string_view text);
-// The signature that a request wants.
+// The name of the requested signature.
 std::string SignatureName(const tensorflow::serving::ModelSpec& spec);
 // "INVALID_ARGUMENT"
 std::string CodeName(grpc::StatusCode code);
 
-// Threadsafe. `models`, `metrics` and `queue` outlive it. A request whose daemon is lost while it
-// runs is run once more when the model is loaded again, within its deadline.
+// Threadsafe. `models`, `metrics` and `queue` must outlive it. If the daemon is lost while a
+// request runs, the request runs once more after the model was loaded again, within its deadline.
 class Calls {
  public:
   Calls(ModelManager& models, Metrics& metrics, rpc::CallQueue& queue);
 
-  // Takes the inputs out of `request`.
+  // Moves the inputs out of `request`.
   grpc::Status Predict(TimePoint deadline, tensorflow::serving::PredictRequest& request,
                        tensorflow::serving::PredictResponse* response);
-  // The same for a thread of a rpc::CallQueue, which goes on with other calls while the daemon
-  // computes. It hands the queue over before it waits for anything else. `done` is called before
-  // this returns or later by another of these threads; request and response stay until then.
+  // Predict() without waiting for the daemon, for threads of `queue`. Hands the queue over before
+  // it waits for anything else. Calls `done` before it returns, or later on a thread of `queue`;
+  // request and response must live until then.
   using Done = std::function<void(const grpc::Status& status)>;
   void StartPredict(TimePoint deadline, tensorflow::serving::PredictRequest& request,
                     tensorflow::serving::PredictResponse* response, Done done);
-  // Of signatures whose inputs are numeric features: each takes the feature of its name, of all
+  // For signatures with numeric inputs: each input gets the feature of the same name from all
   // examples.
   grpc::Status Classify(TimePoint deadline,
                         const tensorflow::serving::ClassificationRequest& request,
@@ -59,49 +59,49 @@ class Calls {
                                 tensorflow::serving::GetModelMetadataResponse* response);
   grpc::Status GetModelStatus(const tensorflow::serving::GetModelStatusRequest& request,
                               tensorflow::serving::GetModelStatusResponse* response);
-  // Waits until each new model has a version that is available or has failed for good.
+  // Waits until each new model has an available version or has failed permanently.
   grpc::Status ReloadConfig(TimePoint deadline,
                             const tensorflow::serving::ReloadConfigRequest& request,
                             tensorflow::serving::ReloadConfigResponse* response);
 
-  // The servable that a request names.
+  // Finds the servable that a request names.
   grpc::Status Find(bool has_spec, const tensorflow::serving::ModelSpec& spec, TimePoint deadline,
                     std::shared_ptr<const Servable>* servable);
-  // Runs a signature that the servable has. Types and shapes of `inputs` are checked against it.
+  // Runs one of the servable's signatures after checking the types and shapes of `inputs`.
   grpc::Status Run(std::shared_ptr<const Servable> servable, const std::string& signature,
                    const Tensors& inputs, const std::vector<std::string>& wanted,
                    TimePoint deadline, Tensors* outputs);
 
-  // Counts a request that began at `began`. `api` is "Predict", "Classify" or "Regress" for gRPC,
-  // the same in lower case, or "", for REST.
+  // Counts a completed request. `api` is "Predict", "Classify" or "Regress" for gRPC, and the same
+  // in lower case, or "", for REST.
   void Count(const std::string& model, const std::string& api, const std::string& entrypoint,
              TimePoint began, const grpc::Status& status);
   TimePoint Now() { return clock_.Now(); }
 
  private:
-  // Of a call that ends in a classification or a regression: the outputs of its examples.
+  // Runs the examples of a classification or regression.
   grpc::Status RunExamples(const tensorflow::serving::ModelSpec& spec, bool has_spec,
                            const tensorflow::serving::Input& input, const std::string& method,
                            TimePoint deadline, tensorflow::serving::ModelSpec* used,
                            Tensors* outputs);
 
   class StartedPredict;
-  // A Predict that may run.
+  // A validated Predict request.
   struct Prepared {
     std::shared_ptr<const Servable> servable;
     std::string signature;
-    Tensors inputs;  // kept, since it may have to run again
+    Tensors inputs;  // kept, as the request may have to run again
     std::vector<std::string> wanted;
   };
-  // Takes the inputs out of `request`, whose servable is known.
+  // Validates the request for `prepared->servable` and moves its inputs out.
   static grpc::Status Prepare(tensorflow::serving::PredictRequest& request, Prepared* prepared);
   static void Answer(const Prepared& prepared, const Tensors& outputs,
                      tensorflow::serving::PredictResponse* response);
-  // Replaces one that is lost by the same version, when it is loaded again. NOT_FOUND where it is
-  // none that is wanted any longer.
+  // Waits until the version of a lost servable is loaded again and replaces `*servable`. NOT_FOUND
+  // if that version is no longer served.
   grpc::Status FindAgain(const std::string& signature, const Tensors& inputs, TimePoint deadline,
                          std::shared_ptr<const Servable>* servable);
-  // Around each run.
+  // Called before and after each run.
   void CountRunning(const Servable& servable, int64_t by);
   void ObserveRun(const Servable& servable, TimePoint began);
 
@@ -110,7 +110,7 @@ class Calls {
   rpc::CallQueue& queue_;
   SteadyClock clock_;
   Mutex mutex_;
-  std::map<std::string, int64_t> running_ NRTD_GUARDED_BY(mutex_);  // requests, by model
+  std::map<std::string, int64_t> running_ NRTD_GUARDED_BY(mutex_);  // requests by model
 };
 
 }  // namespace nrtd::serving

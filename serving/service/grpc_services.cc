@@ -12,14 +12,14 @@ namespace {
 
 namespace tfs = ::tensorflow::serving;
 
-// Generated code is linked in only when something names it.
+// The linker drops generated code that nothing refers to.
 [[gnu::used]] const void* const linked =
     &descriptor_table_proto_2ftensorflow_5fserving_2fservices_2eproto;
 
-// Of calls that always wait for something: another thread takes the queue before they begin.
+// For calls that may wait: the queue is handed over before they are handled.
 constexpr size_t kNeverShort = 0;
 
-// A client without a deadline waits as long as it takes, within reason.
+// Limits the wait of clients that set no deadline.
 TimePoint DeadlineOf(const grpc::ServerContext& context) {
   constexpr std::chrono::system_clock::duration kLongest = std::chrono::hours(24);
   return std::chrono::steady_clock::now() +
@@ -40,7 +40,7 @@ void GrpcServices::Serve(rpc::CallQueue& queue) {
   using MetadataCall = UnaryCall<tfs::GetModelMetadataRequest, tfs::GetModelMetadataResponse>;
   using StatusCall = UnaryCall<tfs::GetModelStatusRequest, tfs::GetModelStatusResponse>;
   using ReloadCall = UnaryCall<tfs::ReloadConfigRequest, tfs::ReloadConfigResponse>;
-  // Counts a call that metrics count, and answers it.
+  // Counts a call in the metrics and responds.
   const auto end = [this](auto& call, const char* api, TimePoint began,
                           const grpc::Status& status) {
     calls_.Count(call.request().model_spec().name(), api, "GRPC", began, status);

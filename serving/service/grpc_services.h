@@ -7,18 +7,18 @@
 
 namespace nrtd::serving {
 
-// tensorflow.serving.PredictionService and ModelService out of a CallQueue.
+// tensorflow.serving.PredictionService and ModelService on a CallQueue.
 class GrpcServices {
  public:
-  // `calls` outlives it, and it the queue's calls.
+  // `calls` must outlive this, and this must outlive the queue's calls.
   explicit GrpcServices(Calls& calls) : calls_(calls) {}
 
-  // Their names, for reflection and health.
+  // The names of both services, for reflection and health.
   static std::vector<std::string> Names();
-  // For the server.
+  // To be registered with the server.
   rpc::RawService& prediction() { return prediction_; }
   rpc::RawService& models() { return models_; }
-  // Takes calls; the server is running.
+  // Starts taking calls. Requires that the server is running.
   void Serve(rpc::CallQueue& queue);
 
  private:
