@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Requests that wait together and run as one: --enable_batching, with the parameters and the rules
-// of TensorFlow Serving's BatchingParameters.
+// Combines concurrent requests into batches (--enable_batching), with the parameters and rules of
+// TensorFlow Serving's BatchingParameters.
 #pragma once
 
 #include <cstdint>
@@ -20,31 +20,31 @@ namespace nrtd::serving {
 
 struct BatchingParameters {
   int64_t max_batch_size = 1000;
-  Duration batch_timeout{0};  // how long the first request of a batch waits for others
+  Duration batch_timeout{0};  // the longest that the first request of a batch waits for others
   int64_t max_enqueued_batches = 10;
-  int64_t num_batch_threads = 0;             // 0: as many as CPUs
-  std::vector<int64_t> allowed_batch_sizes;  // a batch is filled up to the next; empty: any
+  int64_t num_batch_threads = 0;             // 0: one per CPU
+  std::vector<int64_t> allowed_batch_sizes;  // a batch is padded to the next one; empty: any
   bool pad_variable_length_inputs = false;
 
-  // Reads the original's text file. kInvalid with what is wrong.
+  // Reads the text file of the original. kInvalid with the cause.
   static Result<BatchingParameters> FromFile(const std::string& path);
 };
 
-// Runs inputs that were put together, and gives outputs with as many rows.
+// Runs merged inputs and returns outputs with as many rows.
 using RunBatch = std::function<Result<Tensors>(Tensors inputs, TimePoint deadline)>;
 
 class BatchQueue;
 
-// The threads that all queues share. Threadsafe. It outlives its queues.
+// The threads that all queues share. Must outlive its queues. Threadsafe.
 class BatchScheduler {
  public:
   explicit BatchScheduler(const BatchingParameters& parameters);
   ~BatchScheduler();
 
   const BatchingParameters& parameters() const { return parameters_; }
-  // Requests that wait in any queue.
+  // The number of waiting requests in all queues.
   size_t Waiting() const;
-  // Calls `observe` with the microseconds that each batch waited.
+  // Sets a function that is called with the waiting time of each batch, in microseconds.
   void OnBatch(std::function<void(double)> observe) { observe_ = std::move(observe); }
 
  private:
@@ -65,7 +65,7 @@ class BatchScheduler {
   };
   struct Queue {
     RunBatch run;
-    std::deque<Batch> batches;  // the last one is open
+    std::deque<Batch> batches;  // the last one still accepts requests
     int running = 0;
   };
   void Run();
@@ -77,9 +77,10 @@ class BatchScheduler {
   std::function<void(double)> observe_;
   SteadyClock clock_;
   mutable Mutex mutex_;
-  CondVar work_;  // there may be a batch to run
-  CondVar idle_;  // a queue may have no batch under way
-  std::deque<std::shared_ptr<Queue>> queues_ NRTD_GUARDED_BY(mutex_);  // whose turn it is, in front
+  CondVar work_;  // a batch may have become ready
+  CondVar idle_;  // a queue may have become idle
+  std::deque<std::shared_ptr<Queue>> queues_
+      NRTD_GUARDED_BY(mutex_);  // the next one to be served first
   bool stopping_ NRTD_GUARDED_BY(mutex_) = false;
   std::vector<std::jthread> threads_;
 };
@@ -88,12 +89,13 @@ class BatchScheduler {
 class BatchQueue {
  public:
   BatchQueue(BatchScheduler& scheduler, RunBatch run);
-  // Waits for batches that run. No Run() is under way.
+  // Waits for running batches. Requires that no Run() is in flight.
   ~BatchQueue();
 
-  // Waits its turn with others and answers as if it had been alone. kInvalid: inputs whose rows
-  // differ, or more rows than a batch may have; kFail: the queue is full; kResource: `deadline`
-  // passed while it waited; errors of the batch are those of all that are in it.
+  // Runs the inputs in a batch and returns their own outputs. kInvalid if the inputs differ in
+  // their number of rows or have more rows than a batch may have; kFail if the queue is full;
+  // kResource if `deadline` passed in the queue. An error of the batch is returned to all its
+  // requests.
   Result<Tensors> Run(Tensors inputs, TimePoint deadline);
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which versions of which models are served. A version folder that appears is loaded, and only when
-// one of the wanted versions is available go those that are not wanted any more.
+// Loads and unloads versions of models. New version folders are loaded as they appear. Versions
+// that are no longer wanted are unloaded only when a wanted one is available.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@
 
 namespace nrtd::serving {
 
-// Which of the versions in the folder are wanted.
+// Policies that choose among the versions in a model's folder.
 struct Latest {
   uint32_t count = 1;
 };
@@ -29,7 +29,7 @@ using VersionPolicy = std::variant<Latest, All, Specific>;
 
 struct ModelSource {
   std::string name;
-  std::string base_path;  // absolute; its folders with numbers for names are versions
+  std::string base_path;  // absolute; each folder with a number as its name is a version
   VersionPolicy policy = Latest{};
   std::map<std::string, int64_t> labels;
 };
@@ -38,58 +38,60 @@ using VersionState = tensorflow::serving::ModelVersionStatus::State;
 struct VersionStatus {
   int64_t version = 0;
   VersionState state = tensorflow::serving::ModelVersionStatus::START;
-  std::string error;  // of state END, if it could not be loaded
+  std::string error;  // why it could not be loaded, if its state is END
 };
 
-// What a request asks for.
+// The model that a request names.
 struct Wanted {
   std::string model;
-  std::variant<std::monostate, int64_t, std::string> version;  // the latest, a number, a label
+  std::variant<std::monostate, int64_t, std::string> version;  // latest, number or label
 };
 
-// The folders of `base_path` with numbers for names. kInvalid if it cannot be read.
+// Lists the versions in `base_path`. kInvalid if it cannot be read.
 Result<std::vector<int64_t>> ListVersions(const std::string& base_path);
-// Those of `there` that the policy wants.
+// Returns the versions of `there` that the policy selects.
 std::set<int64_t> WantedVersions(const VersionPolicy& policy, const std::vector<int64_t>& there);
 
 // Threadsafe.
 class ModelManager {
  public:
   struct Options {
-    Duration poll = std::chrono::seconds(1);  // of the folders; zero: once
+    Duration poll = std::chrono::seconds(1);  // period of looking at the folders; zero: once
     int load_retries = 5;                     // after the first failure
     Duration retry_after = std::chrono::minutes(1);
-    // A label that is new, or stays where it is, may name a version that is not available.
+    // Allows a new or unchanged label to name a version that is not available.
     bool labels_of_unavailable = false;
   };
   using Loader = std::function<Result<std::shared_ptr<const Servable>>(
       const std::string& model, int64_t version, const std::string& folder)>;
 
-  // `load` is called by a thread of the manager's, one at a time.
+  // `load` is called on the manager's thread, one call at a time.
   ModelManager(const Options& options, Loader load);
   ~ModelManager();
 
-  // The models from now on. kInvalid: a name twice, a path that is not absolute; kFailedState: a
-  // label of a version that is not available (the first models may have any); all else is done.
+  // Replaces the set of models. kInvalid for a duplicate name or a relative path. kFailedState if a
+  // label names a version that is not available (the first set may); everything else is applied.
   Result<void> SetModels(const std::vector<ModelSource>& models);
-  // Until every model has a version that is available or has failed for good. False: `deadline`.
+  // Waits until every model has an available version or has failed permanently. Returns false if
+  // `deadline` passed first.
   bool AwaitLoaded(TimePoint deadline);
-  // The networks of all servables are gone: they are loaded anew. Requests wait meanwhile.
+  // Reloads all servables because their networks are lost. Requests wait meanwhile.
   void LoadAnew();
-  // Loads nothing more, and nobody waits any longer.
+  // Stops loading and fails all waiting requests.
   void Stop();
-  // Stop(), and what is loaded goes. No other call is under way, but LoadAnew().
+  // Stop(), and unloads everything. No other call may be in flight, except LoadAnew().
   void Shutdown();
 
-  // kInvalidHandle: "Latest(name)", "Specific(name, 3)"; kInvalid: an unknown label. Waits until
-  // `deadline` for a version that is lost or being loaded anew: kTimeout, or kFail after Stop().
+  // Finds the servable for a request. Waits until `deadline` for a version that is lost or being
+  // reloaded: kTimeout, or kFail after Stop(). kInvalidHandle ("Latest(name)", "Specific(name, 3)")
+  // if there is none; kInvalid for an unknown label.
   Result<std::shared_ptr<const Servable>> Find(const Wanted& wanted, TimePoint deadline);
-  // kFail with the errors of models of which every version failed for good; `what` says what they
-  // are: "1 servable(s) did not become available: ...".
+  // kFail with the errors of models whose versions have all failed permanently, as
+  // "1 <what> did not become available: ...".
   Result<void> Failures(const std::string& what) const;
-  // Whether it is, or was, among the models.
+  // Whether the model is or was configured.
   bool Knows(const std::string& model) const;
-  // By falling version; empty for an unknown model.
+  // The highest version first; empty for an unknown model.
   std::vector<VersionStatus> Status(const std::string& model) const;
 
  private:
@@ -97,16 +99,16 @@ class ModelManager {
     VersionStatus status;
     std::shared_ptr<const Servable> servable;
     bool wanted = true;
-    bool anew = false;  // it was available, and will be again
+    bool anew = false;  // it was available and is to be reloaded
     int attempts = 0;
     TimePoint next_attempt;
   };
   struct Model {
     ModelSource source;
-    bool listed = false;  // false: it is to go
+    bool listed = false;  // false: it is to be removed
     std::map<int64_t, Version> versions;
   };
-  // One thing to do, found with the lock and done without.
+  // The next action of the manager's thread. Chosen under the lock and carried out without it.
   struct Step {
     enum class Kind { kNone, kLoad, kUnload } kind = Kind::kNone;
     std::string model;
@@ -116,12 +118,12 @@ class ModelManager {
   Result<void> CheckLabels(const ModelSource& source) const NRTD_REQUIRES(mutex_);
   void Run();
   void LookAtFolders();
-  // A version that is served or wanted becomes as if it had never been loaded; requests for one
+  // Resets a version that is served or wanted, so that it is loaded again. Requests for a version
   // that was served wait.
   static void ForgetLoad(Version& version);
   void DropAll();
-  // The highest of the versions that are wanted; then one that only stays until one of those is
-  // `available`. Null: there is none to load.
+  // Returns the version to load next: the highest wanted one, or one that is kept only until a
+  // wanted one is `available`; or null.
   Version* NextToLoad(Model& model, bool available) NRTD_REQUIRES(mutex_);
   Step NextStep() NRTD_REQUIRES(mutex_);
   void Load(const Step& step);

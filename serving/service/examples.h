@@ -10,16 +10,16 @@
 
 namespace nrtd::serving {
 
-// Each input of the signature takes the feature of its name of every example, one row each; a
-// feature of the context stands for one that an example does not have. kInvalid: no examples, a
-// feature that is missing, has bytes, or another number of values than a row; an input whose rows
+// Builds each input of the signature from the feature of the same name, one row per example. If an
+// example lacks a feature, the context's is used. kInvalid if there are no examples, if a feature
+// is missing, holds bytes, or does not have as many values as a row, or if the rows of an input
 // have no fixed size.
 Result<Tensors> TensorsOf(const tensorflow::serving::Input& input, const Signature& signature);
 
-// Of an output "scores", or the only one, float32 [batch, classes]; labels stay empty, since no
-// network computes strings. kInvalid: another type or shape, or not `rows` rows.
+// Converts the output "scores", or the only one, float32 [rows, classes]. Labels stay empty because
+// no network computes strings. kInvalid if the type or shape differs.
 Result<tensorflow::serving::ClassificationResult> ClassesOf(const Tensors& outputs, int64_t rows);
-// Of the only output, float32 [batch] or [batch, 1]. kInvalid likewise.
+// Converts the only output, float32 [rows] or [rows, 1]. kInvalid if the type or shape differs.
 Result<tensorflow::serving::RegressionResult> ValuesOf(const Tensors& outputs, int64_t rows);
 
 int64_t ExampleCount(const tensorflow::serving::Input& input);

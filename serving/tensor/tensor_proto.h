@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Between tensors and tensorflow.TensorProto.
+// Converts between Tensor and tensorflow.TensorProto.
 #pragma once
 
 #include <optional>
@@ -11,24 +11,25 @@
 
 namespace nrtd::serving {
 
-// Nothing for a type that no network takes: strings, complex and quantised numbers, handles.
+// Returns nothing for types that no network supports: strings, complex and quantised numbers,
+// handles.
 std::optional<DType> DTypeOf(tensorflow::DataType type);
 tensorflow::DataType DataTypeOf(DType dtype);
-// "float", "double", "half", "int32": how messages of the original spell a type.
+// The name in messages of the original: "float", "double", "half", "int32".
 std::string_view TypeName(DType dtype);
-// "DT_FLOAT"; "DataType 77" for one that has no name here.
+// "DT_FLOAT", or "DataType 77" for an unknown type.
 std::string DataTypeName(tensorflow::DataType type);
 
-// Takes the elements out of `proto`, without a copy where they are in tensor_content. As the
-// original reads them: of a typed field with fewer elements than the shape has the last one
-// repeats; with none of them all are zero (up to 16 MiB). kInvalid: a type that DTypeOf() does not
-// know, a shape that is negative, unknown or too large, more elements than the shape has, another
-// size of tensor_content.
+// Moves the elements out of `proto`, without a copy if they are in tensor_content. As in the
+// original, a typed field with too few elements is extended with its last one, and an empty one
+// with zeros (up to 16 MiB). kInvalid if DTypeOf() does not know the type, the shape is negative,
+// unknown or too large, there are more elements than the shape has, or tensor_content has another
+// size.
 Result<Tensor> TakeTensor(tensorflow::TensorProto& proto);
 
-// Into the typed field, as the original answers.
+// Writes the typed field, like responses of the original.
 void SetTyped(const Tensor& tensor, tensorflow::TensorProto* proto);
-// kInvalid for an unknown rank; -1 stays for a dimension that may be any.
+// kInvalid for an unknown rank. An unknown dimension is -1.
 Result<Shape> ShapeOf(const tensorflow::TensorShapeProto& proto);
 void SetShape(const Shape& shape, tensorflow::TensorShapeProto* proto);
 
