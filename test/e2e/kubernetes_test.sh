@@ -107,6 +107,7 @@ model_says() { curl -sf "http://$(kubectl get pod "$1" -o 'jsonpath={.status.pod
 # Clients that go on asking --------------------------------------------------------------------------------------------
 
 start_load() {
+  : >"$work/load.log"
   /usr/bin/python3 test/e2e/load_client.py --address "$(kubectl get service eks-neuron-test -o 'jsonpath={.spec.clusterIP}'):9000" "$@" >"$work/load.log" 2>&1 &
   load_pid=$!
   until grep -q '^asking' "$work/load.log"; do
@@ -165,7 +166,7 @@ sidecar_killed() {
   pod=$(pods | head -n 1)
   before=$(restarts "$pod" neuron-rtd)
   server=$(restarts "$pod" eks-neuron-test)
-  start_load --retry --timeout 20
+  start_load --timeout 20
   kill_container "$pod" neuron-rtd
   await "the daemon is started again" has_restarted "$pod" neuron-rtd "$before"
   await "the model server has loaded its model again" model_says "$pod" 'any(.model_version_status[]; .state == "AVAILABLE")'
