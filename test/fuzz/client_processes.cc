@@ -2,6 +2,7 @@
 #include "test/fuzz/client_processes.h"
 
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -19,6 +20,15 @@ namespace {
 [[noreturn]] void Give(const char* what) {
   std::perror(what);
   std::abort();
+}
+
+// Repeats a system call that a signal interrupted: libFuzzer's timer, for one.
+template <typename Call>
+ssize_t Uninterrupted(const Call& call) {
+  while (true) {
+    const ssize_t result = call();
+    if (result >= 0 || errno != EINTR) return result;
+  }
 }
 
 std::pair<UniqueFd, UniqueFd> Pair() {
@@ -51,12 +61,14 @@ bool SendWith(int socket, pid_t number, int descriptor) {
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof(int));
   std::memcpy(CMSG_DATA(header), &descriptor, sizeof(descriptor));
-  return ::sendmsg(socket, &letter.message, MSG_NOSIGNAL) == sizeof(letter.number);
+  return Uninterrupted([&] { return ::sendmsg(socket, &letter.message, MSG_NOSIGNAL); }) ==
+         sizeof(letter.number);
 }
 
 std::pair<pid_t, UniqueFd> ReceiveWith(int socket) {
   Letter letter;
-  if (::recvmsg(socket, &letter.message, MSG_CMSG_CLOEXEC) != sizeof(letter.number))
+  if (Uninterrupted([&] { return ::recvmsg(socket, &letter.message, MSG_CMSG_CLOEXEC); }) !=
+      sizeof(letter.number))
     Give("recvmsg");
   const cmsghdr* const header = CMSG_FIRSTHDR(&letter.message);
   if (header == nullptr || header->cmsg_type != SCM_RIGHTS) Give("no descriptor came");
@@ -71,7 +83,7 @@ std::pair<pid_t, UniqueFd> ReceiveWith(int socket) {
   name.sun_family = AF_UNIX;
   path.copy(name.sun_path, sizeof(name.sun_path) - 1);
   char asked = 0;
-  while (::read(control, &asked, 1) == 1) {
+  while (Uninterrupted([&] { return ::read(control, &asked, 1); }) == 1) {
     const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0)
       Give("connect");
@@ -85,7 +97,7 @@ std::pair<pid_t, UniqueFd> ReceiveWith(int socket) {
   (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
   (void)std::signal(SIGCHLD, SIG_IGN);
   char asked = 0;
-  while (::read(control, &asked, 1) == 1) {
+  while (Uninterrupted([&] { return ::read(control, &asked, 1); }) == 1) {
     auto [mine, theirs] = Pair();
     const pid_t pid = ::fork();
     if (pid < 0) Give("fork");
@@ -99,7 +111,7 @@ std::pair<pid_t, UniqueFd> ReceiveWith(int socket) {
 }
 
 void Ask(int socket) {
-  if (::write(socket, "", 1) != 1) Give("write");
+  if (Uninterrupted([&] { return ::write(socket, "", 1); }) != 1) Give("write");
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include "base/mutex.h"
 #include "proto/nrt/nmgr_service.grpc.pb.h"
 #include "proto/nrt/nmgr_session_service.grpc.pb.h"
 #include "proto/nrtd/v1/control.grpc.pb.h"
@@ -25,9 +26,13 @@ struct Connection {
   std::unique_ptr<nrt::nmgr_session_manager::Stub> sessions;
   std::unique_ptr<grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>> raw;
   rpc::CallQueue* queue = nullptr;
-  // A call did not reach the daemon any more.
+  // A call failed to reach the daemon.
   mutable std::atomic<bool> lost{false};
+  mutable Mutex mutex;
+  std::weak_ptr<Session::Stream> session NRTD_GUARDED_BY(mutex);  // the last one that was opened
 
+  // Sets `lost` and cancels the session, so that its `on_end` is called in any case.
+  void Lose() const;
   // Success if the call reached the daemon.
   Result<void> CheckTransport(std::string_view call, const grpc::Status& status) const;
 };

@@ -104,7 +104,7 @@ Result<void> Connection::CheckTransport(std::string_view call, const grpc::Statu
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       return Fail(Nerr::kTimeout, "{}: the daemon at {} did not answer in time", call, address);
     case grpc::StatusCode::UNAVAILABLE:
-      lost = true;
+      Lose();
       return Fail(Nerr::kFail, "{}: lost the daemon at {}: {}", call, address,
                   status.error_message());
     default:

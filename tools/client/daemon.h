@@ -91,7 +91,8 @@ class Daemon {
   ~Daemon();
 
   const std::string& address() const;
-  // Whether a call did not reach it any more: it has gone, or has ended the connection.
+  // Whether a call failed to reach the daemon, because it has exited or closed the connection. The
+  // session is over then, too.
   bool is_lost() const;
 
   // Streams a NEFF in the order of the TensorFlow plugin: group, session, size, parameters, chunks

@@ -9,7 +9,7 @@
 
 namespace nrtd::client {
 
-// The stream of one session. One of its operations is under way at a time, and keeps it.
+// The stream of a session. At most one operation is in flight, which keeps the stream alive.
 class Session::Stream final : public rpc::Event, public std::enable_shared_from_this<Stream> {
  public:
   Stream(std::string framework, std::function<void()> on_end)
@@ -38,7 +38,8 @@ class Session::Stream final : public rpc::Event, public std::enable_shared_from_
     return status_;
   }
 
-  // Nobody is told of its end any more.
+  void Cancel() { context_.TryCancel(); }
+  // Cancels it, and `on_end` is not called.
   void Abandon() {
     MutexLock lock(mutex_);
     on_end_ = nullptr;
@@ -102,9 +103,20 @@ uint64_t Session::id() const {
   return stream_->id();
 }
 
+void Connection::Lose() const {
+  if (lost.exchange(true)) return;
+  MutexLock lock(mutex);
+  if (const auto stream = session.lock()) stream->Cancel();
+}
+
 Result<Session> Daemon::OpenSession(const std::string& framework, std::function<void()> on_end) {
   auto stream = std::make_shared<Session::Stream>(framework, std::move(on_end));
   stream->Open(*connection_->sessions, *connection_->queue->completions());
+  {
+    MutexLock lock(connection_->mutex);
+    connection_->session = stream;
+  }
+  if (connection_->lost) stream->Cancel();  // which Lose() may have missed
   Session session(stream);
   if (stream->AwaitId() != 0) return session;
   NRTD_TRY(connection_->CheckTransport("session_monitor", stream->status()));
