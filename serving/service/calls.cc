@@ -19,18 +19,11 @@ using grpc::StatusCode;
 
 constexpr const char* kMethods[] = {"tensorflow/serving/predict", "tensorflow/serving/classify",
                                     "tensorflow/serving/regress"};
-constexpr size_t kMostText = 1024;
-constexpr size_t kMostEscaped = 16;  // what a byte can become
 // Of tensorflow_model_server 2.5: 1.15 had no counts of requests.
 constexpr const char* kRequestCount = "/tensorflow/serving/request_count";
 constexpr const char* kRequestLatency = "/tensorflow/serving/request_latency";
 constexpr const char* kRuntimeLatency = "/tensorflow/serving/runtime_latency";
 constexpr const char* kQueueDepth = "/neuron/serving/queue_depth";
-
-template <typename... Args>
-grpc::Status Refuse(StatusCode code, fmt::format_string<Args...> format, Args&&... args) {
-  return {code, SafeText(fmt::format(format, std::forward<Args>(args)...))};
-}
 
 grpc::Status CheckSpec(bool there, const tfs::ModelSpec& spec) {
   if (!there) return Refuse(StatusCode::INVALID_ARGUMENT, "Missing ModelSpec");
@@ -150,75 +143,8 @@ grpc::Status CheckMethod(const Signature& signature) {
 
 }  // namespace
 
-grpc::Status StatusOf(const Error& error) {
-  const auto code = [&] {
-    switch (error.code) {
-      case Nerr::kInvalid:
-      case Nerr::kInferBadInput:
-        return StatusCode::INVALID_ARGUMENT;
-      case Nerr::kInvalidHandle:
-        return StatusCode::NOT_FOUND;
-      case Nerr::kTimeout:
-        return StatusCode::DEADLINE_EXCEEDED;
-      case Nerr::kResource:
-      case Nerr::kResourceNc:
-      case Nerr::kQueueFull:
-        return StatusCode::RESOURCE_EXHAUSTED;
-      case Nerr::kFailedState:
-        return StatusCode::FAILED_PRECONDITION;
-      case Nerr::kFail:
-        return StatusCode::UNAVAILABLE;
-      case Nerr::kInferCancelled:
-        return StatusCode::CANCELLED;
-      default:
-        return StatusCode::INTERNAL;
-    }
-  }();
-  return Refuse(code, "{}", error.text);
-}
-
 std::string SignatureName(const tfs::ModelSpec& spec) {
   return spec.signature_name().empty() ? kDefaultSignature : spec.signature_name();
-}
-
-std::string SafeText(std::string_view text) {
-  std::string safe;
-  while (true) {
-    const size_t end = text.find('\n');
-    const std::string_view line = text.substr(0, end);
-    safe += PrintableText(line, kMostEscaped * line.size());
-    if (end == std::string_view::npos) return safe;
-    safe += '\n';
-    text.remove_prefix(end + 1);
-  }
-}
-
-grpc::Status Cut(grpc::Status status) {
-  if (status.error_message().size() <= kMostText) return status;
-  return {status.error_code(),
-          SafeText(status.error_message().substr(0, kMostText)) + "...TRUNCATED"};
-}
-
-std::string CodeName(StatusCode code) {
-  constexpr const char* kNames[] = {"OK",
-                                    "CANCELLED",
-                                    "UNKNOWN",
-                                    "INVALID_ARGUMENT",
-                                    "DEADLINE_EXCEEDED",
-                                    "NOT_FOUND",
-                                    "ALREADY_EXISTS",
-                                    "PERMISSION_DENIED",
-                                    "RESOURCE_EXHAUSTED",
-                                    "FAILED_PRECONDITION",
-                                    "ABORTED",
-                                    "OUT_OF_RANGE",
-                                    "UNIMPLEMENTED",
-                                    "INTERNAL",
-                                    "UNAVAILABLE",
-                                    "DATA_LOSS",
-                                    "UNAUTHENTICATED"};
-  const auto number = static_cast<size_t>(code);
-  return number < std::size(kNames) ? kNames[number] : fmt::to_string(number);
 }
 
 Calls::Calls(ModelManager& models, Metrics& metrics, rpc::CallQueue& queue)

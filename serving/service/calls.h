@@ -10,28 +10,18 @@
 #include <string>
 #include <string_view>
 
-#include <grpcpp/support/status.h>
-
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "http/metrics.h"
 #include "proto/tensorflow_serving/apis.pb.h"
 #include "rpc/call_queue.h"
 #include "serving/model/model_manager.h"
+#include "serving/service/status.h"
 
 namespace nrtd::serving {
 
-// Converts an error to the status that clients get, with its full text.
-grpc::Status StatusOf(const Error& error);
-// Truncates the text to 1,024 bytes, as for gRPC. REST sends the full text.
-grpc::Status Cut(grpc::Status status);
-// Escapes everything but printable characters and line ends.
-std::string SafeText(std::string_view text);
 // The name of the requested signature.
 std::string SignatureName(const tensorflow::serving::ModelSpec& spec);
-// "INVALID_ARGUMENT"
-std::string CodeName(grpc::StatusCode code);
-
 // Threadsafe. `models`, `metrics` and `queue` must outlive it. If the daemon is lost while a
 // request runs, the request runs once more after the model was loaded again, within its deadline.
 class Calls {
