@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# How a component is built: one static library each, and the links between them are the rule of who may look into which.
+# How a component is built: one static library each. A component may include only headers of those that it links.
 
 # Warnings are errors for our own code; generated code does not link this target.
 add_library(nrtd_flags INTERFACE)
@@ -87,7 +87,7 @@ function(nrtd_binary name)
 endfunction()
 
 # nrtd_test(<component> SOURCES ... LINKS ... [LABEL unit|integration] [PRECOMPILED name]): one GoogleTest
-# binary a component.
+# binary per component.
 # Unit tests share a process, because a process a test took longer than the tests; all others, which have a daemon each, are
 # known to ctest by name. Test data is read relative to the source tree.
 function(nrtd_test component)

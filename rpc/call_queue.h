@@ -10,13 +10,13 @@
 //
 // The server has one queue because a thread that waits on any queue of a gRPC server also reads the
 // sockets of all its other queues, and must then pass on what it has read. docs/architecture.md
-// gives the measurements behind this design.
+// has the measurements.
 //
 // Invariants that Stop() and every wake-up rely on:
 // - At most one thread has the queue: it is in Next(), on its way there, or handles an event and
 //   has not handed over. `waiting_` is 1 from the moment a thread is chosen for that.
-// - While the queue runs and nobody has it, all threads are busy and the limit is reached. The next
-//   one to finish its work takes the queue (WaitAgain() in Work() and Rest()).
+// - If no thread has the queue, all threads are busy and their number is at the limit. The next one
+//   to finish its work takes the queue (WaitAgain() in Work() and Rest()).
 // - A posted task runs on an idle thread, on a new one, or from `tasks_`. Threads look at `tasks_`
 //   after each event and task and before they wait. If one waits already, the kick wakes it.
 #pragma once

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include <fmt/ranges.h>
 
@@ -197,6 +198,15 @@ grpc::Status Calls::FindAgain(const std::string& signature, const Tensors& input
                               TimePoint deadline, std::shared_ptr<const Servable>* servable) {
   auto found = models_.Find({(*servable)->model, (*servable)->version}, deadline);
   if (!found) return StatusOf(found.error());
+  const Signature& before = (*servable)->graph.signatures.at(signature);
+  const auto& signatures = (*found)->graph.signatures;
+  const auto now = signatures.find(signature);
+  if (now == signatures.end() || Keys(now->second.inputs) != Keys(before.inputs) ||
+      Keys(now->second.outputs) != Keys(before.outputs)) {
+    return Refuse(StatusCode::FAILED_PRECONDITION,
+                  "Serving signature key \"{}\" changed when the model was loaded again.",
+                  signature);
+  }
   *servable = std::move(*found);
   return CheckTypes((*servable)->graph, signature, inputs);
 }
@@ -302,15 +312,15 @@ class Calls::StartedPredict final : private rpc::Task {
   // Returns an error, or arranges for EndRun(), which may have run already.
   grpc::Status StartRun() {
     const std::shared_ptr<const Servable> servable = prepared_.servable;
-    if (servable->Batches(prepared_.signature, prepared_.wanted) && !rpc::CallQueue::TryHandOver())
-      return EveryThreadIsTaken();
+    const bool batches = servable->Batches(prepared_.signature, prepared_.wanted);
+    if (batches && !rpc::CallQueue::TryHandOver()) return EveryThreadIsTaken();
     calls_.CountRunning(*servable, 1);
     is_counted_ = true;
     began_ = calls_.Now();
     // The callback keeps this run's servable alive until the runner returns from it. By then the
     // request may be running again on another servable.
     const auto ended = [this, servable](const Result<Tensors>& outputs) { EndRun(outputs); };
-    if (servable->Batches(prepared_.signature, prepared_.wanted)) {
+    if (batches) {
       ended(servable->Run(prepared_.signature, prepared_.inputs, prepared_.wanted, deadline_));
     } else {
       servable->Start(prepared_.signature, prepared_.inputs, prepared_.wanted, deadline_, ended);

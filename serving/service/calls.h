@@ -88,7 +88,7 @@ class Calls {
   static void Answer(const Prepared& prepared, const Tensors& outputs,
                      tensorflow::serving::PredictResponse* response);
   // Waits until the version of a lost servable is loaded again and replaces `*servable`. NOT_FOUND
-  // if that version is no longer served.
+  // if that version is no longer served, FAILED_PRECONDITION if its signature has changed.
   grpc::Status FindAgain(const std::string& signature, const Tensors& inputs, TimePoint deadline,
                          std::shared_ptr<const Servable>* servable);
   // Called before and after each run.
