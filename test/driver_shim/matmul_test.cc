@@ -7,6 +7,8 @@
 #include <stop_token>
 
 #include "driver_shim/sim/kernels/batch_matmul.h"
+#include "driver_shim/sim/kernels/kernel.h"
+#include "driver_shim/sim/kernels/packed_product.h"
 #include "driver_shim/sim/kernels/small.h"
 #include "test/driver_shim/kernel_fixture.h"
 
@@ -84,6 +86,8 @@ TEST_P(MatMulTest, MultipliesLargerMatricesByConstantsInEveryForm) {
       {"transposed", Temp({10, 40}), transposed, Const({1, 65}, 3000), Temp({10, 65}, kAt),
        Fused{Function::kClip, -1, 2}},
       {"rows apart", apart, Const({1, 40, 65}), Const({1, 1, 65}, 3000), written, Fused{}},
+      {"many rows", Temp({34, 40}), Const({40, 65}), Const({1, 65}, 3000), Temp({34, 65}, kAt),
+       Fused{}},
       {"one bias for all", Temp({10, 40}), Const({40, 65}), Const({1, 1}, 3000),
        Temp({10, 65}, kAt), Fused{Function::kTanh}},
   };
@@ -173,6 +177,27 @@ TEST_P(MatMulTest, ReplicasShareOneCopyOfPackedWeights) {
   EXPECT_EQ(weights_.bytes(), bytes);
   two->reset();
   EXPECT_EQ(weights_.bytes(), 0U);
+}
+
+// Networks that were compiled for one row and for several: the last layer of an image network.
+TEST_P(MatMulTest, ProductsOfFewRowsShareOneCopyOfPackedWeights) {
+  if (GetParam() == Kernels::kLibrary) GTEST_SKIP() << "the library's forms differ";
+  if (Float32Form() == nullptr || (HasAvx512() && BFloat16Form() == nullptr))
+    GTEST_SKIP() << "the library multiplies on this CPU";
+  Scratch scratch;
+  const KernelContext context = Context(&scratch);
+  std::vector<std::unique_ptr<Kernel>> kernels;
+  uint64_t bytes = 0;
+  for (const int64_t rows : {1, 4, 6}) {
+    auto kernel = MakeKernel(MatMul{Temp({rows, 130}), Const({130, 128}), std::nullopt,
+                                    Temp({rows, 128}, 20'000), Precision::kBFloat16},
+                             context);
+    ASSERT_TRUE(kernel) << kernel.error().text;
+    if (rows == 1) bytes = weights_.bytes();
+    EXPECT_GT(bytes, 0U);
+    EXPECT_EQ(weights_.bytes(), bytes) << rows << " rows";
+    kernels.push_back(std::move(*kernel));
+  }
 }
 
 TEST_P(MatMulTest, NothingIsKeptOfWeightsThatNobodyWantsAnyMore) {

@@ -81,6 +81,9 @@ struct Maker {
       plain.fused.reset();
       if (auto kernel = MakeSmallMatMul(plain, context))
         return Then(std::move(kernel), i.fused, i.c);
+      const bool clamps = ClampOf(i.fused).has_value();
+      if (auto kernel = MakeFewRows(clamps ? i : plain, context))
+        return clamps ? std::move(kernel) : Then(std::move(kernel), i.fused, i.c);
       if (auto kernel = MakeBatchMatMul(plain, context))
         return Then(std::move(kernel), i.fused, i.c);
     }

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "driver_shim/sim/kernels/large_product.h"
 #include "driver_shim/sim/kernels/operand_values.h"
 #include "driver_shim/sim/kernels/packed_product.h"
 #include "driver_shim/sim/kernels/packed_product_avx512.h"
@@ -178,10 +179,6 @@ bool IsKnown(const std::optional<Fused>& fused) {
   return ClampOf(fused) || fused->function == Function::kGeluErf;
 }
 
-bool IsOne(int64_t dim) {
-  return dim == 1;
-}
-
 }  // namespace
 
 std::unique_ptr<Kernel> MakePackedMatMul(const MatMul& matmul, const KernelContext& context) {
@@ -192,14 +189,7 @@ std::unique_ptr<Kernel> MakePackedMatMul(const MatMul& matmul, const KernelConte
   if (form == nullptr || MacCount(matmul) <= kSmallMatMulMacs || !context.constant(b.var_id) ||
       (matmul.bias && !context.constant(matmul.bias->var_id)) || !IsKnown(matmul.fused))
     return nullptr;
-  // Rows whose values lie together, as many in both.
-  if ((a.strides.back() != 1 && a.dims.back() != 1) ||
-      (c.strides.back() != 1 && c.dims.back() != 1) ||
-      !std::equal(a.dims.begin(), a.dims.end() - 1, c.dims.begin()))
-    return nullptr;
-  if (!std::all_of(b.dims.begin(), b.dims.end() - 2, IsOne) ||
-      (matmul.bias && !std::all_of(matmul.bias->dims.begin(), matmul.bias->dims.end() - 1, IsOne)))
-    return nullptr;
+  if (!HasPlainRows(matmul)) return nullptr;
   const int64_t columns = c.dims.back();
   const uint64_t rows = ElementCount(c.dims).value_or(0) / static_cast<uint64_t>(columns);
   if (rows > kMostRows ||

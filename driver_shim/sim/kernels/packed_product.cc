@@ -30,7 +30,11 @@ struct Avx2Tile {
 
   template <int kRows>
   NRTD_INLINE static void Run(const PackedProduct& p, Panel& panel, size_t first_row) {
+    // A sum waits for the one before it, so one or two rows have several of each, which take turns.
+    constexpr int kTurns = kRows == 1 ? 4 : kRows == 2 ? 2 : 1;
+    static_assert(kFetchWords % kTurns == 0);
     Vector sums[kRows][kVectors];
+    Vector others[kTurns][kRows][kVectors] = {};  // [0] is not used
     const Word* rows[kRows];
     float* outputs[kRows];
 #pragma GCC unroll 6
@@ -50,21 +54,28 @@ struct Avx2Tile {
       const Word* values[kRows];
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) values[r] = rows[r] + run.offset;
-      for (int64_t k = 0; k < run.length; ++k) {
-        if (k % kFetchWords == 0) {
-          for (int64_t i = 0; i < panel.next_lines; ++i, next += kLineWords)
-            __builtin_prefetch(next, /*rw=*/0, /*locality=*/2);
-        }
+      const auto add = [&](int64_t k, Vector(&to)[kRows][kVectors]) __attribute__((always_inline)) {
         const Vector left = Load(weights);
         const Vector right = Load(weights + kLanes);
         weights += kPanelColumns;
 #pragma GCC unroll 6
         for (int r = 0; r < kRows; ++r) {
           const float value = FloatAt(values[r] + k);
-          sums[r][0] += left * value;
-          sums[r][1] += right * value;
+          to[r][0] += left * value;
+          to[r][1] += right * value;
         }
+      };
+      int64_t k = 0;
+      for (; k + kTurns <= run.length; k += kTurns) {
+        if (k % kFetchWords == 0) {
+          for (int64_t i = 0; i < panel.next_lines; ++i, next += kLineWords)
+            __builtin_prefetch(next, /*rw=*/0, /*locality=*/2);
+        }
+        add(k, sums);
+#pragma GCC unroll 4
+        for (int turn = 1; turn < kTurns; ++turn) add(k + turn, others[turn]);
       }
+      for (; k < run.length; ++k) add(k, sums);
     }
     panel.next = next;
 #pragma GCC unroll 6
@@ -72,6 +83,8 @@ struct Avx2Tile {
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
         Vector sum = sums[r][v];
+#pragma GCC unroll 4
+        for (int turn = 1; turn < kTurns; ++turn) sum += others[turn][r][v];
         if (panel.last) {
           // NaN stays NaN.
           sum = sum < All(p.clamp.least) ? All(p.clamp.least) : sum;
