@@ -5,7 +5,6 @@
 #include <csignal>
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <grpcpp/grpcpp.h>
 
 #include "base/end_signals.h"
@@ -64,11 +63,11 @@ Result<void> Serve(const Arguments& arguments) {
 }  // namespace nrtd::bench
 
 int main(int argc, char** argv) {
-  CLI::App app("Answers every infer at once: what infer-bench compares the daemon with.",
-               "nrtd-echo-server");
+  nrtd::CommandLine app("Answers every infer at once: what infer-bench compares the daemon with.",
+                        "nrtd-echo-server");
   nrtd::bench::Arguments arguments;
-  app.add_option("--listen", arguments.address, "unix:/path or host:port")->required();
-  app.add_option("--output-name", arguments.output_name, "The output's name")->required();
-  app.add_option("--output-bytes", arguments.output_bytes, "The output's size")->required();
+  app.AddOption("--listen", &arguments.address, "unix:/path or host:port").Required();
+  app.AddOption("--output-name", &arguments.output_name, "The output's name").Required();
+  app.AddOption("--output-bytes", &arguments.output_bytes, "The output's size").Required();
   return nrtd::client::RunTool(app, argc, argv, [&] { return nrtd::bench::Serve(arguments); });
 }

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <optional>
 
-#include <CLI/CLI.hpp>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -317,30 +316,29 @@ Result<void> Run(const Arguments& arguments) {
 }  // namespace nrtd::bench
 
 int main(int argc, char** argv) {
-  CLI::App app("Measures a daemon's inferences against nrtd-echo-server.", "infer-bench");
+  nrtd::CommandLine app("Measures a daemon's inferences against nrtd-echo-server.", "infer-bench");
   nrtd::bench::Arguments arguments;
   nrtd::client::AddAddressOption(app, arguments.address);
-  app.add_option("--echo", arguments.echo_address, "Where nrtd-echo-server listens")->required();
-  app.add_option("--model-id", arguments.model_id, "A running model of the daemon")->required();
-  app.add_option("--input", arguments.input_file, "The input as .npy; more than one: the first")
-      ->required();
-  app.add_option("--input-name", arguments.input_name, "The input's name [the model's only one]");
-  app.add_option("--output-size", arguments.output_bytes, "Fail unless outputs have these bytes");
-  app.add_option("--seconds", arguments.seconds, "How long to measure, at least 2")
-      ->check(CLI::Range(2.0, 3600.0))
-      ->capture_default_str();
-  app.add_option("--json", arguments.json_file, "Write the table here too, as JSON")
-      ->type_name("FILE");
-  app.add_option("--daemon-pid", arguments.daemon_pid,
-                 "Also watch this process for a second before anything is sent to it");
-  app.add_option("--start-ms", arguments.start_ms, "How long it took to start, for the table");
-  app.add_option("--shm-model-id", arguments.shm_model_id,
-                 "A running model whose inputs are sent in messages and by shared memory in turn");
-  app.add_option("--pool-ms", arguments.pool_ms,
-                 "How long until all its huge pages were faulted in, for the table");
-  app.add_option("--reload", arguments.reload_by_path,
-                 "NEFFs that the daemon does not know: loaded by path, and again");
-  app.add_option("--reload-upload", arguments.reload_by_upload, "The same, sent in chunks");
-  app.add_flag("--strict", arguments.strict, "Exit with 1 if a bound is missed");
+  app.AddOption("--echo", &arguments.echo_address, "Where nrtd-echo-server listens").Required();
+  app.AddOption("--model-id", &arguments.model_id, "A running model of the daemon").Required();
+  app.AddOption("--input", &arguments.input_file, "The input as .npy; more than one: the first")
+      .Required();
+  app.AddOption("--input-name", &arguments.input_name, "The input's name [the model's only one]");
+  app.AddOption("--output-size", &arguments.output_bytes, "Fail unless outputs have these bytes");
+  app.AddOption("--seconds", &arguments.seconds, "How long to measure, at least 2")
+      .Range(2.0, 3600.0)
+      .ShowDefault();
+  app.AddOption("--json", &arguments.json_file, "Write the table here too, as JSON").Type("FILE");
+  app.AddOption("--daemon-pid", &arguments.daemon_pid,
+                "Also watch this process for a second before anything is sent to it");
+  app.AddOption("--start-ms", &arguments.start_ms, "How long it took to start, for the table");
+  app.AddOption("--shm-model-id", &arguments.shm_model_id,
+                "A running model whose inputs are sent in messages and by shared memory in turn");
+  app.AddOption("--pool-ms", &arguments.pool_ms,
+                "How long until all its huge pages were faulted in, for the table");
+  app.AddOption("--reload", &arguments.reload_by_path,
+                "NEFFs that the daemon does not know: loaded by path, and again");
+  app.AddOption("--reload-upload", &arguments.reload_by_upload, "The same, sent in chunks");
+  app.AddFlag("--strict", &arguments.strict, "Exit with 1 if a bound is missed");
   return nrtd::client::RunTool(app, argc, argv, [&] { return nrtd::bench::Run(arguments); });
 }

@@ -7,8 +7,6 @@
 #include <chrono>
 #include <iostream>
 
-#include <CLI/CLI.hpp>
-
 #include "base/file.h"
 #include "base/npy.h"
 #include "tools/client/address.h"
@@ -108,15 +106,15 @@ Result<void> Run(const Arguments& arguments) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Infers once for every line on stdin", "infer-loop");
+  CommandLine app("Infers once for every line on stdin", "infer-loop");
   Arguments arguments;
-  app.add_option("-a,--address", arguments.address, "The daemon's, as unix:/path");
-  app.add_option("--model-id", arguments.model_id, "A loaded network")->required();
-  app.add_option("--input", arguments.inputs, "An input tensor; once for each")
-      ->type_name("NAME=FILE.npy");
-  app.add_option("--output", arguments.output, "Where to write the first output");
-  app.add_flag("--shared-memory", arguments.shared_memory, "Send inputs through shared memory");
-  CLI11_PARSE(app, argc, argv);
+  app.AddOption("-a,--address", &arguments.address, "The daemon's, as unix:/path");
+  app.AddOption("--model-id", &arguments.model_id, "A loaded network").Required();
+  app.AddOption("--input", &arguments.inputs, "An input tensor; once for each")
+      .Type("NAME=FILE.npy");
+  app.AddOption("--output", &arguments.output, "Where to write the first output");
+  app.AddFlag("--shared-memory", &arguments.shared_memory, "Send inputs through shared memory");
+  if (const auto exit_code = app.Parse(argc, argv)) return *exit_code;
   const auto done = Run(arguments);
   if (done) return 0;
   fmt::print(stderr, "infer-loop: {}\n", done.error().text);

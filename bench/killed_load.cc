@@ -15,7 +15,6 @@
 #include <utility>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -156,22 +155,19 @@ void Print(const char* since, std::vector<double> taken) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("How soon a daemon is free of clients that are killed while they load",
-               "killed-load");
+  CommandLine app("How soon a daemon is free of clients that are killed while they load",
+                  "killed-load");
   Arguments arguments;
-  app.add_option("-a,--address", arguments.address, "The daemon's, as unix:/path");
-  app.add_option("--pid", arguments.pid, "The daemon's")->required();
-  app.add_option("--cli", arguments.cli, "The neuron-cli that loads")->capture_default_str();
-  app.add_option("--kills", arguments.kills, "How many")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--middle", arguments.middle_ms,
-                 "Kill at most so many milliseconds behind the client's start")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("neff", arguments.neff, "A compiled network that takes longer to load")
-      ->required();
-  CLI11_PARSE(app, argc, argv);
+  app.AddOption("-a,--address", &arguments.address, "The daemon's, as unix:/path");
+  app.AddOption("--pid", &arguments.pid, "The daemon's").Required();
+  app.AddOption("--cli", &arguments.cli, "The neuron-cli that loads").ShowDefault();
+  app.AddOption("--kills", &arguments.kills, "How many").Positive().ShowDefault();
+  app.AddOption("--middle", &arguments.middle_ms,
+                "Kill at most so many milliseconds behind the client's start")
+      .Positive()
+      .ShowDefault();
+  app.AddOption("neff", &arguments.neff, "A compiled network that takes longer to load").Required();
+  if (const auto exit_code = app.Parse(argc, argv)) return *exit_code;
   const auto times = KillLoads(arguments);
   if (!times) {
     fmt::print(stderr, "killed-load: {}\n", times.error().text);

@@ -6,9 +6,10 @@
 #include <fstream>
 #include <random>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <onnx/onnx_pb.h>
+
+#include "base/command_line.h"
 
 namespace {
 
@@ -62,13 +63,13 @@ onnx::ModelProto MakeModel(const Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Writes a network with many weights.", "layers-model");
+  nrtd::CommandLine app("Writes a network with many weights.", "layers-model");
   Arguments arguments;
-  app.add_option("OUT", arguments.path, "The ONNX file")->required();
-  app.add_option("--layers", arguments.layers)->check(CLI::Range(1, 1000))->capture_default_str();
-  app.add_option("--width", arguments.width)->check(CLI::Range(1, 16384))->capture_default_str();
-  app.add_option("--seed", arguments.seed)->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
+  app.AddOption("OUT", &arguments.path, "The ONNX file").Required();
+  app.AddOption("--layers", &arguments.layers).Range(1, 1000).ShowDefault();
+  app.AddOption("--width", &arguments.width).Range(1, 16384).ShowDefault();
+  app.AddOption("--seed", &arguments.seed).ShowDefault();
+  if (const auto exit_code = app.Parse(argc, argv)) return *exit_code;
   std::ofstream file(arguments.path, std::ios::binary);
   if (!MakeModel(arguments).SerializeToOstream(&file) || !file.flush()) {
     std::fprintf(stderr, "layers-model: cannot write %s\n", arguments.path.c_str());

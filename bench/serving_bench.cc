@@ -8,7 +8,6 @@
 #include <future>
 #include <iostream>
 
-#include <CLI/CLI.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <fmt/format.h>
 #include <grpcpp/grpcpp.h>
@@ -315,34 +314,33 @@ Result<void> WatchMemory(const Arguments& arguments) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Measures tensorflow_model_server_neuron", "serving-bench");
+  CommandLine app("Measures tensorflow_model_server_neuron", "serving-bench");
   Arguments arguments;
-  app.require_subcommand(1);
-  CLI::App* const overhead =
-      app.add_subcommand("overhead", "Predict less infer, against a bare echo of the same bytes");
-  CLI::App* const compare = app.add_subcommand("compare", "Two servers or two models in turn");
-  CLI::App* const memory = app.add_subcommand("memory", "Resident memory over many requests");
-  for (CLI::App* command : {overhead, compare, memory}) {
-    command->add_option("--server", arguments.servers, "HOST:PORT of gRPC; two to compare")
-        ->required();
-    command->add_option("--model", arguments.models, "the model's name; two to compare")
-        ->required();
-    command->add_option("--rows", arguments.rows, "of a request")->capture_default_str();
+  app.RequireCommand();
+  CommandLine& overhead =
+      app.AddCommand("overhead", "Predict less infer, against a bare echo of the same bytes");
+  CommandLine& compare = app.AddCommand("compare", "Two servers or two models in turn");
+  CommandLine& memory = app.AddCommand("memory", "Resident memory over many requests");
+  for (CommandLine* const command : {&overhead, &compare, &memory}) {
+    command->AddOption("--server", &arguments.servers, "HOST:PORT of gRPC; two to compare")
+        .Required();
+    command->AddOption("--model", &arguments.models, "the model's name; two to compare").Required();
+    command->AddOption("--rows", &arguments.rows, "of a request").ShowDefault();
   }
-  for (CLI::App* command : {overhead, compare})
-    command->add_option("--seconds", arguments.seconds, "how long")->capture_default_str();
-  for (CLI::App* command : {compare, memory})
-    command->add_option("--clients", arguments.clients, "at once")->capture_default_str();
-  for (CLI::App* command : {overhead, memory})
-    command->add_option("--server-pid", arguments.server_pid, "the server's process")->required();
-  overhead->add_option("--metrics", arguments.metrics, "HOST:PORT of the server's REST API")
-      ->required();
-  overhead->add_option("--echo", arguments.echo, "HOST:PORT of nrtd-echo-server")->required();
-  overhead->add_option("--echo-pid", arguments.echo_pid, "its process")->required();
-  memory->add_option("--count", arguments.count, "requests")->capture_default_str();
+  for (CommandLine* const command : {&overhead, &compare})
+    command->AddOption("--seconds", &arguments.seconds, "how long").ShowDefault();
+  for (CommandLine* const command : {&compare, &memory})
+    command->AddOption("--clients", &arguments.clients, "at once").ShowDefault();
+  for (CommandLine* const command : {&overhead, &memory})
+    command->AddOption("--server-pid", &arguments.server_pid, "the server's process").Required();
+  overhead.AddOption("--metrics", &arguments.metrics, "HOST:PORT of the server's REST API")
+      .Required();
+  overhead.AddOption("--echo", &arguments.echo, "HOST:PORT of nrtd-echo-server").Required();
+  overhead.AddOption("--echo-pid", &arguments.echo_pid, "its process").Required();
+  memory.AddOption("--count", &arguments.count, "requests").ShowDefault();
   return client::RunTool(app, argc, argv, [&] {
-    if (overhead->parsed()) return MeasureOverhead(arguments);
-    return compare->parsed() ? Compare(arguments) : WatchMemory(arguments);
+    if (overhead.is_given()) return MeasureOverhead(arguments);
+    return compare.is_given() ? Compare(arguments) : WatchMemory(arguments);
   });
 }
 

@@ -4,28 +4,27 @@
 #include <cstdio>
 #include <exception>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/log.h"
 
 namespace nrtd::deploy {
 
-int RunProgram(CLI::App& app, int argc, const char* const* argv,
+int RunProgram(CommandLine& line, int argc, const char* const* argv,
                const std::function<Result<void>()>& serve) {
   try {
-    CLI11_PARSE(app, argc, argv);
+    if (const auto exit_code = line.Parse(argc, argv)) return *exit_code;
     LogOptions log;
     log.console = true;
     log.syslog = false;
     InitLog(log);
     if (const auto served = serve(); !served) {
-      fmt::print(stderr, "{}: {}\n", app.get_name(), served.error().text);
+      fmt::print(stderr, "{}: {}\n", line.name(), served.error().text);
       return 1;
     }
     return 0;
   } catch (const std::exception& problem) {
-    std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), problem.what());
+    std::fprintf(stderr, "%s: %s\n", line.name().c_str(), problem.what());
     return 1;
   }
 }

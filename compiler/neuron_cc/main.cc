@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/command_line.h"
 #include "base/unique_fd.h"
 #include "compiler/compile.h"
 #include "compiler/neuron_cc/report_table.h"
@@ -43,56 +43,53 @@ struct Arguments {
   std::vector<uint32_t> batches;  // sizes; empty: as the model says
 };
 
-void AddFramework(CLI::App* command, Arguments& arguments) {
-  command->add_option("--framework", arguments.framework, "the model's format")
-      ->check(CLI::IsMember({"ONNX"}, CLI::ignore_case))
-      ->capture_default_str();
+void AddFramework(CommandLine& command, Arguments& arguments) {
+  command.AddOption("--framework", &arguments.framework, "the model's format")
+      .OneOfInAnyCase({"ONNX"})
+      .ShowDefault();
 }
 
-CLI::App* AddCompile(CLI::App& app, Arguments& arguments) {
-  CLI::App* command = app.add_subcommand("compile", "Compile a model into a NEFF");
-  command->add_option("model", arguments.model, "the model's file")->required();
+CommandLine& AddCompile(CommandLine& app, Arguments& arguments) {
+  CommandLine& command = app.AddCommand("compile", "Compile a model into a NEFF");
+  command.AddOption("model", &arguments.model, "the model's file").Required();
   AddFramework(command, arguments);
-  command->add_option("-o,--output", arguments.output, "the NEFF to write")->capture_default_str();
+  command.AddOption("-o,--output", &arguments.output, "the NEFF to write").ShowDefault();
   command
-      ->add_option("--neuroncore-pipeline-cores", arguments.options.pipeline_cores,
-                   "NeuronCores to spread the network over")
-      ->capture_default_str();
+      .AddOption("--neuroncore-pipeline-cores", &arguments.options.pipeline_cores,
+                 "NeuronCores to spread the network over")
+      .ShowDefault();
   command
-      ->add_option("--batch-sizes", arguments.batches,
-                   "requests to compile for at once, instead of the first dimension of the model's "
-                   "inputs; several, such as 1,4, make a SavedModel that has the network for each")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::PositiveNumber);
+      .AddOption("--batch-sizes", &arguments.batches,
+                 "requests to compile for at once, instead of the first dimension of the model's "
+                 "inputs; several, such as 1,4, make a SavedModel that has the network for each")
+      .Separated(',')
+      .Positive();
   command
-      ->add_option(
-          "--fp32-cast", arguments.cast,
-          "what may be computed in bfloat16: all, matmult (products and convolutions), none")
-      ->check(CLI::IsMember(kCasts))
-      ->capture_default_str();
-  command->add_option(
-      "--saved-model", arguments.saved_model.folder,
-      "write a SavedModel with the NEFF instead of the NEFF: into DIR/<version>, as "
-      "tensorflow_model_server_neuron serves them");
-  command->add_option("--model-name", arguments.saved_model.model_name,
-                      "the SavedModel's name [the network's]");
-  command->add_option("--model-version", arguments.saved_model.version, "the SavedModel's version")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command->add_option(
-      "--signature-input", arguments.input_keys,
+      .AddOption("--fp32-cast", &arguments.cast,
+                 "what may be computed in bfloat16: all, matmult (products and convolutions), none")
+      .OneOf(kCasts)
+      .ShowDefault();
+  command.AddOption("--saved-model", &arguments.saved_model.folder,
+                    "write a SavedModel with the NEFF instead of the NEFF: into DIR/<version>, as "
+                    "tensorflow_model_server_neuron serves them");
+  command.AddOption("--model-name", &arguments.saved_model.model_name,
+                    "the SavedModel's name [the network's]");
+  command.AddOption("--model-version", &arguments.saved_model.version, "the SavedModel's version")
+      .NotNegative()
+      .ShowDefault();
+  command.AddOption(
+      "--signature-input", &arguments.input_keys,
       "KEY=TENSOR: what the SavedModel's signature calls an input; may be given again");
-  command->add_option("--signature-output", arguments.output_keys, "the same for an output");
+  command.AddOption("--signature-output", &arguments.output_keys, "the same for an output");
   command
-      ->add_option("--signature-method", arguments.saved_model.method,
-                   "what the SavedModel's signature is for; classify and regress take examples, a "
-                   "feature for each input")
-      ->check(CLI::IsMember({"predict", "classify", "regress"}))
-      ->capture_default_str();
-  command->add_option("--calibrate", arguments.samples,
-                      "a folder of sample inputs, DIR/<input>.npy or DIR/*/<input>.npy: biases are "
-                      "corrected by what casts change on average");
+      .AddOption("--signature-method", &arguments.saved_model.method,
+                 "what the SavedModel's signature is for; classify and regress take examples, a "
+                 "feature for each input")
+      .OneOf({"predict", "classify", "regress"})
+      .ShowDefault();
+  command.AddOption("--calibrate", &arguments.samples,
+                    "a folder of sample inputs, DIR/<input>.npy or DIR/*/<input>.npy: biases are "
+                    "corrected by what casts change on average");
   return command;
 }
 
@@ -196,15 +193,15 @@ int Compile(Arguments arguments) {
 }
 
 int Run(int argc, char** argv) {
-  CLI::App app("Compiles networks for the simulated Inferentia", "neuron-cc");
-  app.set_version_flag("--version", "neuron-cc " NRTD_VERSION);
-  app.require_subcommand(1);
+  CommandLine app("Compiles networks for the simulated Inferentia", "neuron-cc");
+  app.AddVersion("--version", "neuron-cc " NRTD_VERSION);
+  app.RequireCommand();
   Arguments arguments;
-  const CLI::App* compile = AddCompile(app, arguments);
-  CLI::App* list = app.add_subcommand("list-operators", "Print the operators that can be compiled");
+  const CommandLine& compile = AddCompile(app, arguments);
+  CommandLine& list = app.AddCommand("list-operators", "Print the operators that can be compiled");
   AddFramework(list, arguments);
-  CLI11_PARSE(app, argc, argv);
-  if (compile->parsed()) return Compile(arguments);
+  if (const auto exit_code = app.Parse(argc, argv)) return *exit_code;
+  if (compile.is_given()) return Compile(arguments);
   for (std::string_view name : SupportedOperators()) fmt::print("{}\n", name);
   return 0;
 }

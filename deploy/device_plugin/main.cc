@@ -9,8 +9,6 @@
 #include <string>
 #include <utility>
 
-#include <CLI/CLI.hpp>
-
 #include "base/end_signals.h"
 #include "base/log.h"
 #include "deploy/device_plugin/device_plugin.h"
@@ -31,43 +29,43 @@ struct Flags {
   uint16_t http_port = 0;
 };
 
-void Declare(CLI::App& app, Flags& flags) {
-  app.add_option("--simulate", flags.devices.simulate,
-                 "Advertise the devices of an instance that daemons simulate: inf1.xlarge, "
-                 "inf1.2xlarge, inf1.6xlarge or inf1.24xlarge; otherwise those of /dev");
-  app.add_option("--resource", flags.plugin.resource, "The resource's name")->capture_default_str();
-  app.add_option("--socket-folder", flags.plugin.socket_folder, "Where the kubelet's socket is")
-      ->capture_default_str();
-  app.add_option("--device-folder", flags.devices.device_folder, "Where the node's /dev is")
-      ->capture_default_str();
-  app.add_option("--unhealthy-file", flags.devices.unhealthy_file,
-                 "File with numbers of devices that get no more containers; it may come and go");
-  auto* const cores =
-      app.add_flag("--cores", flags.cores,
-                   "Also advertise NeuronCores; a container that asks for cores gets exclusive use "
-                   "of their devices");
-  app.add_option("--core-resource", flags.use.cores, "The name of that resource")
-      ->capture_default_str()
-      ->needs(cores);
-  app.add_option("--pod-resources-socket", flags.use.socket,
-                 "Where the kubelet tells who has which devices, for --cores")
-      ->capture_default_str()
-      ->needs(cores);
-  auto* const extender = app.add_flag(
-      "--scheduler-extender", flags.extender,
-      "k8s-neuron-scheduler chooses the devices: give pods what their annotations say");
-  extender->excludes(cores);
-  app.add_option("--node-name", flags.node, "This node's name, for --scheduler-extender")
-      ->envname("NODE_NAME");
-  app.add_option("--api-server", flags.api.url,
-                 "The API server's URL, for --scheduler-extender; otherwise as in every pod")
-      ->needs(extender);
-  app.add_option("--service-account", flags.api.account, "Folder with token and ca.crt")
-      ->capture_default_str()
-      ->needs(extender);
-  app.add_option("--http-port", flags.http_port, "TCP port of /metrics and /healthz; 0: none")
-      ->capture_default_str();
-  app.set_version_flag("--version", "k8s-neuron-device-plugin (neuron-rtd " NRTD_VERSION ")");
+void Declare(CommandLine& app, Flags& flags) {
+  app.AddOption("--simulate", &flags.devices.simulate,
+                "Advertise the devices of an instance that daemons simulate: inf1.xlarge, "
+                "inf1.2xlarge, inf1.6xlarge or inf1.24xlarge; otherwise those of /dev");
+  app.AddOption("--resource", &flags.plugin.resource, "The resource's name").ShowDefault();
+  app.AddOption("--socket-folder", &flags.plugin.socket_folder, "Where the kubelet's socket is")
+      .ShowDefault();
+  app.AddOption("--device-folder", &flags.devices.device_folder, "Where the node's /dev is")
+      .ShowDefault();
+  app.AddOption("--unhealthy-file", &flags.devices.unhealthy_file,
+                "File with numbers of devices that get no more containers; it may come and go");
+  Option cores =
+      app.AddFlag("--cores", &flags.cores,
+                  "Also advertise NeuronCores; a container that asks for cores gets exclusive use "
+                  "of their devices");
+  app.AddOption("--core-resource", &flags.use.cores, "The name of that resource")
+      .ShowDefault()
+      .Needs(cores);
+  app.AddOption("--pod-resources-socket", &flags.use.socket,
+                "Where the kubelet tells who has which devices, for --cores")
+      .ShowDefault()
+      .Needs(cores);
+  Option extender =
+      app.AddFlag("--scheduler-extender", &flags.extender,
+                  "k8s-neuron-scheduler chooses the devices: give pods what their annotations say");
+  extender.Excludes(cores);
+  app.AddOption("--node-name", &flags.node, "This node's name, for --scheduler-extender")
+      .Environment("NODE_NAME");
+  app.AddOption("--api-server", &flags.api.url,
+                "The API server's URL, for --scheduler-extender; otherwise as in every pod")
+      .Needs(extender);
+  app.AddOption("--service-account", &flags.api.account, "Folder with token and ca.crt")
+      .ShowDefault()
+      .Needs(extender);
+  app.AddOption("--http-port", &flags.http_port, "TCP port of /metrics and /healthz; 0: none")
+      .ShowDefault();
+  app.AddVersion("--version", "k8s-neuron-device-plugin (neuron-rtd " NRTD_VERSION ")");
 }
 
 // The plugins of one node's resources.
@@ -155,8 +153,8 @@ Result<void> Serve(const Flags& flags) {
 }  // namespace nrtd::deploy
 
 int main(int argc, char** argv) {
-  CLI::App app("Tells the kubelet which Inferentia devices the node has.",
-               "k8s-neuron-device-plugin");
+  nrtd::CommandLine app("Tells the kubelet which Inferentia devices the node has.",
+                        "k8s-neuron-device-plugin");
   nrtd::deploy::Flags flags;
   nrtd::deploy::Declare(app, flags);
   return nrtd::deploy::RunProgram(app, argc, argv, [&] { return nrtd::deploy::Serve(flags); });

@@ -4,8 +4,6 @@
 #include <csignal>
 #include <string>
 
-#include <CLI/CLI.hpp>
-
 #include "base/end_signals.h"
 #include "base/log.h"
 #include "deploy/cluster/fields.h"
@@ -24,16 +22,16 @@ struct Flags {
   ApiServer::Options api;
 };
 
-void Declare(CLI::App& app, Flags& flags) {
-  app.add_option("--port", flags.port,
-                 "TCP port of /filter, /prioritize, /bind, /healthz, /metrics")
-      ->envname("PORT")
-      ->capture_default_str();
-  app.add_option("--resource", flags.resource, "The resource's name")->capture_default_str();
-  app.add_option("--api-server", flags.api.url, "The API server's URL; otherwise as in every pod");
-  app.add_option("--service-account", flags.api.account, "Folder with token and ca.crt")
-      ->capture_default_str();
-  app.set_version_flag("--version", "k8s-neuron-scheduler (neuron-rtd " NRTD_VERSION ")");
+void Declare(CommandLine& app, Flags& flags) {
+  app.AddOption("--port", &flags.port,
+                "TCP port of /filter, /prioritize, /bind, /healthz, /metrics")
+      .Environment("PORT")
+      .ShowDefault();
+  app.AddOption("--resource", &flags.resource, "The resource's name").ShowDefault();
+  app.AddOption("--api-server", &flags.api.url, "The API server's URL; otherwise as in every pod");
+  app.AddOption("--service-account", &flags.api.account, "Folder with token and ca.crt")
+      .ShowDefault();
+  app.AddVersion("--version", "k8s-neuron-scheduler (neuron-rtd " NRTD_VERSION ")");
 }
 
 HttpAnswer AnswerCall(const HttpRequest& request, Extender& extender) {
@@ -82,8 +80,8 @@ Result<void> Serve(const Flags& flags) {
 }  // namespace nrtd::deploy
 
 int main(int argc, char** argv) {
-  CLI::App app("Tells Kubernetes' scheduler which nodes have devices next to each other.",
-               "k8s-neuron-scheduler");
+  nrtd::CommandLine app("Tells Kubernetes' scheduler which nodes have devices next to each other.",
+                        "k8s-neuron-scheduler");
   nrtd::deploy::Flags flags;
   nrtd::deploy::Declare(app, flags);
   return nrtd::deploy::RunProgram(app, argc, argv, [&] { return nrtd::deploy::Serve(flags); });

@@ -7,9 +7,9 @@
 #include <iostream>
 #include <map>
 
-#include <CLI/CLI.hpp>
 #include <grp.h>
 
+#include "base/command_line.h"
 #include "driver_shim/device_lock.h"
 #include "runtime/service/version.h"
 
@@ -48,7 +48,7 @@ LogLevel Level(uint32_t number) {
 }
 
 // The command line as it was written; what is not there comes from the files.
-struct CommandLine {
+struct Arguments {
   std::optional<std::string> address;
   std::optional<std::string> config;
   std::optional<std::string> instance;
@@ -75,72 +75,71 @@ struct CommandLine {
   std::optional<uint32_t> call_rate;
 };
 
-void Declare(CLI::App& app, CommandLine& line) {
-  app.add_option("-g,--address", line.address,
-                 "Where to listen: unix:/path or host:port [unix:/run/neuron.sock]");
-  app.add_option("-t,--device", line.bdfs,
-                 "Use this Inferentia, by its PCI address (0000:00:1f.0); may be given again for "
-                 "its neighbours [all]");
-  app.add_option("-i,--instance", line.instance,
-                 "One of several daemons: NAME.json in /opt/aws/neuron/bin or "
-                 "/opt/aws/neuron/config, or a path, says where it listens and its devices");
-  app.add_option("-c,--config", line.config,
-                 "Configuration file [/opt/aws/neuron/config/neuron-rtd.config, if it exists]");
-  app.add_option("--visible-devices", line.visible_devices,
-                 "Which of the machine's devices may be used: all, 0, or 2,3")
-      ->envname("AWS_NEURON_VISIBLE_DEVICES");
-  app.add_option("--sim", line.simulate,
-                 "Simulate the devices of an instance: inf1.xlarge, inf1.2xlarge, inf1.6xlarge or "
-                 "inf1.24xlarge")
-      ->envname("NEURON_RTD_SIM");
-  app.add_option("--sim-threads", line.sim_threads,
-                 "CPU threads on which each simulated core computes [1]")
-      ->envname("NEURON_RTD_SIM_THREADS")
-      ->check(CLI::Range(1, 64));
-  app.add_option("--sim-pace", line.sim_pace,
-                 "inf1: simulated cores take at least as long as a real Inferentia would at best; "
-                 "none: as fast as they can [none]")
-      ->envname("NEURON_RTD_SIM_PACE")
-      ->check(CLI::IsMember({"none", "inf1"}));
-  app.add_option("--hugepages", line.hugepages, "Huge pages of 2 MiB to take for each device [128]")
-      ->check(CLI::Range(8, 65536));
-  app.add_flag("--allow-small-pages", line.allow_small_pages,
-               "Start without huge pages (simulated devices only; slower)");
-  app.add_option("--isolation", line.isolation,
-                 "none: any client may use any handle, as in 1.x; session: only the process that "
-                 "made it [none]")
-      ->check(CLI::IsMember(IsolationNames()));
-  app.add_option("--operator-uid", line.operator_uids,
-                 "With --isolation session: users that may use everybody's handles");
-  app.add_option("--operator-gid", line.operator_gids, "The same for groups");
-  app.add_flag("--reclaim-on-disconnect", line.reclaim,
-               "Free what a client made without a session when its connection ends");
-  app.add_option("--socket-mode", line.socket_mode,
-                 "Who may connect to the unix socket, as chmod takes it [0666]");
-  app.add_option("--socket-group", line.socket_group,
-                 "The group that the unix socket belongs to: a name or a number");
-  app.add_option("--lock-directory", line.lock_directory,
-                 "Where devices are locked against other daemons [/run/infa; simulated devices are "
-                 "not locked]");
-  app.add_option("--state-directory", line.state_directory,
-                 "Where the daemon keeps which ids it has handed out, so that none repeats after a "
-                 "restart; a directory of its own [none]");
-  app.add_option("--client-limit", line.client_limits,
-                 "NAME=AMOUNT: how much of it a client may make the daemon hold, such as "
-                 "mappings=64 or network-bytes=2GiB (docs/limits.md); may be given again");
-  app.add_option("--total-limit", line.total_limits, "The same for all clients together");
-  app.add_option(
-         "--call-rate", line.call_rate,
-         "How many calls a second that are no inferences a client may make on average, with "
-         "bursts of five times as many; others wait. 0: any number [100]")
-      ->check(CLI::Range(0U, runtime::kMaxCallRate));
-  app.add_flag("--no-seccomp", line.no_seccomp, "Do not restrict the daemon's own system calls");
-  app.add_option("-l,--log-level", line.level,
-                 "0 to 3 errors, 4 warnings, 5 what happened, 6 debug, 7 trace [5]")
-      ->check(CLI::Range(0, 7));
-  app.add_flag("-x,--log-console", line.console,
-               "Log to the console (stderr) as well as to syslog");
-  app.set_version_flag("-v,--version", std::string(service::kVersionText));
+void Declare(CommandLine& app, Arguments& line) {
+  app.AddOption("-g,--address", &line.address,
+                "Where to listen: unix:/path or host:port [unix:/run/neuron.sock]");
+  app.AddOption("-t,--device", &line.bdfs,
+                "Use this Inferentia, by its PCI address (0000:00:1f.0); may be given again for "
+                "its neighbours [all]");
+  app.AddOption("-i,--instance", &line.instance,
+                "One of several daemons: NAME.json in /opt/aws/neuron/bin or "
+                "/opt/aws/neuron/config, or a path, says where it listens and its devices");
+  app.AddOption("-c,--config", &line.config,
+                "Configuration file [/opt/aws/neuron/config/neuron-rtd.config, if it exists]");
+  app.AddOption("--visible-devices", &line.visible_devices,
+                "Which of the machine's devices may be used: all, 0, or 2,3")
+      .Environment("AWS_NEURON_VISIBLE_DEVICES");
+  app.AddOption("--sim", &line.simulate,
+                "Simulate the devices of an instance: inf1.xlarge, inf1.2xlarge, inf1.6xlarge or "
+                "inf1.24xlarge")
+      .Environment("NEURON_RTD_SIM");
+  app.AddOption("--sim-threads", &line.sim_threads,
+                "CPU threads on which each simulated core computes [1]")
+      .Environment("NEURON_RTD_SIM_THREADS")
+      .Range(1, 64);
+  app.AddOption("--sim-pace", &line.sim_pace,
+                "inf1: simulated cores take at least as long as a real Inferentia would at best; "
+                "none: as fast as they can [none]")
+      .Environment("NEURON_RTD_SIM_PACE")
+      .OneOf({"none", "inf1"});
+  app.AddOption("--hugepages", &line.hugepages, "Huge pages of 2 MiB to take for each device [128]")
+      .Range(8, 65536);
+  app.AddFlag("--allow-small-pages", &line.allow_small_pages,
+              "Start without huge pages (simulated devices only; slower)");
+  app.AddOption("--isolation", &line.isolation,
+                "none: any client may use any handle, as in 1.x; session: only the process that "
+                "made it [none]")
+      .OneOf(IsolationNames());
+  app.AddOption("--operator-uid", &line.operator_uids,
+                "With --isolation session: users that may use everybody's handles");
+  app.AddOption("--operator-gid", &line.operator_gids, "The same for groups");
+  app.AddFlag("--reclaim-on-disconnect", &line.reclaim,
+              "Free what a client made without a session when its connection ends");
+  app.AddOption("--socket-mode", &line.socket_mode,
+                "Who may connect to the unix socket, as chmod takes it [0666]");
+  app.AddOption("--socket-group", &line.socket_group,
+                "The group that the unix socket belongs to: a name or a number");
+  app.AddOption("--lock-directory", &line.lock_directory,
+                "Where devices are locked against other daemons [/run/infa; simulated devices are "
+                "not locked]");
+  app.AddOption("--state-directory", &line.state_directory,
+                "Where the daemon keeps which ids it has handed out, so that none repeats after a "
+                "restart; a directory of its own [none]");
+  app.AddOption("--client-limit", &line.client_limits,
+                "NAME=AMOUNT: how much of it a client may make the daemon hold, such as "
+                "mappings=64 or network-bytes=2GiB (docs/limits.md); may be given again");
+  app.AddOption("--total-limit", &line.total_limits, "The same for all clients together");
+  app.AddOption("--call-rate", &line.call_rate,
+                "How many calls a second that are no inferences a client may make on average, with "
+                "bursts of five times as many; others wait. 0: any number [100]")
+      .Range(0, static_cast<int>(runtime::kMaxCallRate));
+  app.AddFlag("--no-seccomp", &line.no_seccomp, "Do not restrict the daemon's own system calls");
+  app.AddOption("-l,--log-level", &line.level,
+                "0 to 3 errors, 4 warnings, 5 what happened, 6 debug, 7 trace [5]")
+      .Range(0, 7);
+  app.AddFlag("-x,--log-console", &line.console,
+              "Log to the console (stderr) as well as to syslog");
+  app.AddVersion("-v,--version", std::string(service::kVersionText));
 }
 
 template <typename T, typename U>
@@ -148,7 +147,7 @@ void Override(T& target, const std::optional<U>& value) {
   if (value) target = *value;
 }
 
-Result<Config> ReadConfigOf(const CommandLine& line, std::string* path) {
+Result<Config> ReadConfigOf(const Arguments& line, std::string* path) {
   *path = line.config.value_or("");
   std::error_code ignored;
   if (!line.config && std::filesystem::exists(runtime::kDefaultConfigFile, ignored))
@@ -156,7 +155,7 @@ Result<Config> ReadConfigOf(const CommandLine& line, std::string* path) {
   return path->empty() ? Result<Config>(Config{}) : runtime::ReadConfig(*path);
 }
 
-Result<void> ApplyAccess(const CommandLine& line, const Config& config,
+Result<void> ApplyAccess(const Arguments& line, const Config& config,
                          service::ServerOptions& server) {
   runtime::AccessRules& access = server.access;
   access.isolation =
@@ -197,7 +196,7 @@ runtime::LoadDefaults DefaultsOf(const Config& config) {
   return defaults;
 }
 
-Result<Options> Combine(const CommandLine& line) {
+Result<Options> Combine(const Arguments& line) {
   Options options;
   NRTD_ASSIGN(const Config config, ReadConfigOf(line, &options.config_file));
   PlatformOptions& platform = options.machine.platform;
@@ -240,20 +239,16 @@ Result<Options> Combine(const CommandLine& line) {
 
 Parsed ParseOptions(int argc, char** argv) {
   Parsed parsed;
-  CommandLine line;
-  CLI::App app(
+  Arguments line;
+  CommandLine app(
       "neuron-rtd: the open Neuron Runtime 1.x daemon. Owns Inferentia devices, loads compiled "
       "networks (NEFF) and serves inference over gRPC.",
       "neuron-rtd");
   Declare(app, line);
-  const CLI::App* const doctor = app.add_subcommand(
+  const CommandLine& doctor = app.AddCommand(
       "doctor", "Check what a daemon with these options needs, and say what mends it");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const bool asked = error.get_exit_code() == 0;
-    app.exit(error, std::cout, std::cerr);
-    parsed.exit_code = asked ? 0 : 2;
+  if (const auto exit_code = app.Parse(argc, argv)) {
+    parsed.exit_code = *exit_code;
     return parsed;
   }
   auto options = Combine(line);
@@ -263,7 +258,7 @@ Parsed ParseOptions(int argc, char** argv) {
     return parsed;
   }
   parsed.options = std::move(*options);
-  parsed.action = doctor->parsed() ? Parsed::Action::kDoctor : Parsed::Action::kServe;
+  parsed.action = doctor.is_given() ? Parsed::Action::kDoctor : Parsed::Action::kServe;
   return parsed;
 }
 

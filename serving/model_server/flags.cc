@@ -3,8 +3,9 @@
 
 #include <algorithm>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+
+#include "base/command_line.h"
 
 namespace nrtd::serving {
 namespace {
@@ -42,47 +43,46 @@ constexpr const char* kWithoutEffect[] = {
     "--xla_gpu_compilation_enabled",
 };
 
-void Declare(CLI::App& app, Flags& flags) {
-  app.add_option("--port", flags.port, "TCP port of the gRPC API; 0: one that is free");
-  app.add_option("--grpc_socket_path", flags.grpc_socket_path,
-                 "Unix socket of the gRPC API, in addition to the port");
-  app.add_option("--rest_api_port", flags.rest_api_port, "TCP port of the REST API; 0: none");
-  app.add_option("--rest_api_num_threads", flags.rest_api_num_threads,
-                 "Threads that answer REST requests; 0: four for each CPU");
-  app.add_option("--rest_api_timeout_in_ms", flags.rest_api_timeout_in_ms,
-                 "How long a REST request may take");
-  app.add_option("--model_name", flags.model_name, "The model's name");
-  app.add_option("--model_base_path", flags.model_base_path,
-                 "The folder with the model's versions: folders with numbers for names");
-  app.add_option("--model_config_file", flags.model_config_file,
-                 "Text file with a ModelServerConfig: several models, policies, labels");
-  app.add_option("--model_config_file_poll_wait_seconds", flags.model_config_file_poll_wait_seconds,
-                 "How often that file is read again; 0: once");
-  app.add_option("--file_system_poll_wait_seconds", flags.file_system_poll_wait_seconds,
-                 "How often folders are looked at for new versions; 0: once");
-  app.add_flag("--allow_version_labels_for_unavailable_models",
-               flags.allow_version_labels_for_unavailable_models,
-               "A new label may name a version that is not available yet");
-  app.add_option("--max_num_load_retries", flags.max_num_load_retries,
-                 "How often a version is tried again that could not be loaded");
-  app.add_option("--load_retry_interval_micros", flags.load_retry_interval_micros,
-                 "How long after a failure");
-  app.add_flag("--enable_batching", flags.enable_batching,
-               "Requests that come at the same time run together");
-  app.add_option("--batching_parameters_file", flags.batching_parameters_file,
-                 "Text file with BatchingParameters");
-  app.add_option("--monitoring_config_file", flags.monitoring_config_file,
-                 "Text file with a MonitoringConfig: the page for Prometheus, on the REST port");
-  app.add_option("--ssl_config_file", flags.ssl_config_file,
-                 "Text file with an SSLConfig: the gRPC API by TLS");
-  app.add_option("--grpc_max_threads", flags.grpc_max_threads,
-                 "Threads of the gRPC API; 0: as many as there are requests");
-  app.add_option("--grpc_channel_arguments", flags.grpc_channel_arguments,
-                 "Arguments of gRPC's core: name=value,...");
-  for (CLI::Option* option : app.get_options())
-    if (option->get_items_expected_max() != 0) option->capture_default_str();
-  app.set_version_flag("--version", "TensorFlow ModelServer: 1.15.0 (neuron-rtd " NRTD_VERSION
-                                    ")\nTensorFlow Library: none, neuron-rtd computes");
+void Declare(CommandLine& app, Flags& flags) {
+  app.AddOption("--port", &flags.port, "TCP port of the gRPC API; 0: one that is free");
+  app.AddOption("--grpc_socket_path", &flags.grpc_socket_path,
+                "Unix socket of the gRPC API, in addition to the port");
+  app.AddOption("--rest_api_port", &flags.rest_api_port, "TCP port of the REST API; 0: none");
+  app.AddOption("--rest_api_num_threads", &flags.rest_api_num_threads,
+                "Threads that answer REST requests; 0: four for each CPU");
+  app.AddOption("--rest_api_timeout_in_ms", &flags.rest_api_timeout_in_ms,
+                "How long a REST request may take");
+  app.AddOption("--model_name", &flags.model_name, "The model's name");
+  app.AddOption("--model_base_path", &flags.model_base_path,
+                "The folder with the model's versions: folders with numbers for names");
+  app.AddOption("--model_config_file", &flags.model_config_file,
+                "Text file with a ModelServerConfig: several models, policies, labels");
+  app.AddOption("--model_config_file_poll_wait_seconds", &flags.model_config_file_poll_wait_seconds,
+                "How often that file is read again; 0: once");
+  app.AddOption("--file_system_poll_wait_seconds", &flags.file_system_poll_wait_seconds,
+                "How often folders are looked at for new versions; 0: once");
+  app.AddFlag("--allow_version_labels_for_unavailable_models",
+              &flags.allow_version_labels_for_unavailable_models,
+              "A new label may name a version that is not available yet");
+  app.AddOption("--max_num_load_retries", &flags.max_num_load_retries,
+                "How often a version is tried again that could not be loaded");
+  app.AddOption("--load_retry_interval_micros", &flags.load_retry_interval_micros,
+                "How long after a failure");
+  app.AddFlag("--enable_batching", &flags.enable_batching,
+              "Requests that come at the same time run together");
+  app.AddOption("--batching_parameters_file", &flags.batching_parameters_file,
+                "Text file with BatchingParameters");
+  app.AddOption("--monitoring_config_file", &flags.monitoring_config_file,
+                "Text file with a MonitoringConfig: the page for Prometheus, on the REST port");
+  app.AddOption("--ssl_config_file", &flags.ssl_config_file,
+                "Text file with an SSLConfig: the gRPC API by TLS");
+  app.AddOption("--grpc_max_threads", &flags.grpc_max_threads,
+                "Threads of the gRPC API; 0: as many as there are requests");
+  app.AddOption("--grpc_channel_arguments", &flags.grpc_channel_arguments,
+                "Arguments of gRPC's core: name=value,...");
+  app.ShowDefaults();
+  app.AddVersion("--version", "TensorFlow ModelServer: 1.15.0 (neuron-rtd " NRTD_VERSION
+                              ")\nTensorFlow Library: none, neuron-rtd computes");
 }
 
 void Warn(const std::string& argument) {
@@ -99,18 +99,14 @@ void Warn(const std::string& argument) {
 }  // namespace
 
 std::optional<int> ParseFlags(int argc, char** argv, Flags* flags) {
-  CLI::App app(
+  CommandLine app(
       "Serves SavedModels of tensorflow-neuron 1.x over TensorFlow Serving's API, computed "
       "by the neuron-rtd at NEURON_RTD_ADDRESS.",
       "tensorflow_model_server_neuron");
   Declare(app, *flags);
-  app.allow_extras();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& problem) {
-    return app.exit(problem);
-  }
-  for (const std::string& unknown : app.remaining()) Warn(unknown);
+  app.AllowUnknown();
+  if (const auto exit_code = app.Parse(argc, argv)) return exit_code;
+  for (const std::string& unknown : app.unknown()) Warn(unknown);
   return std::nullopt;
 }
 

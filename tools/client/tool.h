@@ -9,27 +9,24 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/command_line.h"
 #include "base/error.h"
-
-namespace CLI {  // CLI11: its headers are for those only who declare options
-class App;
-}
 
 namespace nrtd::client {
 
 inline constexpr int kExitFailed = 1;
-inline constexpr int kExitUsage = 2;
 
 // Texts of a daemon are escaped and cut (base/printable.h) before a tool prints them. The daemon's
 // own limit.
 inline constexpr size_t kMaxDaemonText = 2048;
 
 // -a/--address into `address`; what it leaves empty, ResolveAddress fills in.
-void AddAddressOption(CLI::App& app, std::string& address);
+void AddAddressOption(CommandLine& line, std::string& address);
 
 // Parses the command line; for --help prints it; for wrong usage prints what is wrong. Otherwise
-// calls `run` and prints its Error as "<app's name>: <text>" on stderr. Returns the exit code.
-int RunTool(CLI::App& app, int argc, const char* const* argv,
+// calls `run` and prints its Error as "<the program's name>: <text>" on stderr. Returns the exit
+// code.
+int RunTool(CommandLine& line, int argc, const char* const* argv,
             const std::function<Result<void>()>& run);
 
 // Indented, with a newline; ASCII only, other characters as \u escapes, so that a name cannot steer

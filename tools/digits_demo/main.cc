@@ -6,8 +6,6 @@
 #include <chrono>
 #include <cstring>
 
-#include <CLI/CLI.hpp>
-
 #include "tools/client/address.h"
 #include "tools/client/daemon.h"
 #include "tools/client/latency.h"
@@ -115,16 +113,15 @@ Result<void> Run(Arguments arguments) {
 }  // namespace nrtd::digits
 
 int main(int argc, char** argv) {
-  CLI::App app("Reads handwritten digits with a network that a neuron-rtd daemon serves.",
-               "digits-demo");
+  nrtd::CommandLine app("Reads handwritten digits with a network that a neuron-rtd daemon serves.",
+                        "digits-demo");
   nrtd::digits::Arguments arguments;
   nrtd::client::AddAddressOption(app, arguments.address);
-  app.add_option("--model-id", arguments.model_id, "As in neuron-cli list-model")->required();
-  app.add_option("--images", arguments.images, "float32 [N,1,height,width], as .npy")->required();
-  app.add_option("--labels", arguments.labels, "int64 or int32 [N], as .npy")->required();
-  app.add_option("--input", arguments.input, "Name of the input tensor [the model's only one]");
-  app.add_option("--output", arguments.output, "Name of the output tensor [the model's only one]");
-  app.add_option("--pictures", arguments.pictures, "How many images to show")
-      ->capture_default_str();
+  app.AddOption("--model-id", &arguments.model_id, "As in neuron-cli list-model").Required();
+  app.AddOption("--images", &arguments.images, "float32 [N,1,height,width], as .npy").Required();
+  app.AddOption("--labels", &arguments.labels, "int64 or int32 [N], as .npy").Required();
+  app.AddOption("--input", &arguments.input, "Name of the input tensor [the model's only one]");
+  app.AddOption("--output", &arguments.output, "Name of the output tensor [the model's only one]");
+  app.AddOption("--pictures", &arguments.pictures, "How many images to show").ShowDefault();
   return nrtd::client::RunTool(app, argc, argv, [&] { return nrtd::digits::Run(arguments); });
 }

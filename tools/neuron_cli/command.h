@@ -7,12 +7,9 @@
 #include <functional>
 #include <string>
 
+#include "base/command_line.h"
 #include "base/error.h"
 #include "tools/client/daemon.h"
-
-namespace CLI {
-class App;
-}
 
 namespace nrtd::cli {
 
@@ -22,10 +19,10 @@ struct Invocation {
 };
 
 // `invocation` outlives the parsing and the run.
-void AddModelCommands(CLI::App& app, Invocation& invocation);
-void AddInferCommand(CLI::App& app, Invocation& invocation);
-void AddGroupCommands(CLI::App& app, Invocation& invocation);
-void AddDaemonCommands(CLI::App& app, Invocation& invocation);
+void AddModelCommands(CommandLine& app, Invocation& invocation);
+void AddInferCommand(CommandLine& app, Invocation& invocation);
+void AddGroupCommands(CommandLine& app, Invocation& invocation);
+void AddDaemonCommands(CommandLine& app, Invocation& invocation);
 
 // The daemon that the invocation names.
 Result<client::Daemon> ConnectTo(const Invocation& invocation,

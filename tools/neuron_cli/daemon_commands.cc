@@ -4,8 +4,6 @@
 #include <memory>
 #include <thread>
 
-#include <CLI/CLI.hpp>
-
 #include "tools/client/address.h"
 #include "tools/client/tool.h"
 #include "tools/neuron_cli/command.h"
@@ -14,9 +12,9 @@
 namespace nrtd::cli {
 namespace {
 
-void AddReset(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("reset", "Unload every model and free every group");
-  command->callback([&invocation] {
+void AddReset(CommandLine& app, Invocation& invocation) {
+  CommandLine& command = app.AddCommand("reset", "Unload every model and free every group");
+  command.OnGiven([&invocation] {
     invocation.run = [&invocation]() -> Result<void> {
       NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation));
       NRTD_TRY(daemon.UnloadAll());
@@ -98,12 +96,12 @@ Result<void> Drain(const Invocation& invocation, double timeout_s) {
   return {};
 }
 
-void AddListClients(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand(
+void AddListClients(CommandLine& app, Invocation& invocation) {
+  CommandLine& command = app.AddCommand(
       "list-clients", "Show who is connected, and what each client makes the daemon hold");
   const auto json = std::make_shared<bool>(false);
-  command->add_flag("--json", *json, "Print JSON");
-  command->callback([&invocation, json] {
+  command.AddFlag("--json", json.get(), "Print JSON");
+  command.OnGiven([&invocation, json] {
     invocation.run = [&invocation, json]() -> Result<void> {
       NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation));
       NRTD_ASSIGN(const v1::ListClientsResponse clients, daemon.ListClients());
@@ -113,12 +111,12 @@ void AddListClients(CLI::App& app, Invocation& invocation) {
   });
 }
 
-void AddEvict(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand(
+void AddEvict(CommandLine& app, Invocation& invocation) {
+  CommandLine& command = app.AddCommand(
       "evict", "End a client's connections and free all that it made (operators only)");
   const auto client_id = std::make_shared<uint64_t>(0);
-  command->add_option("CLIENT", *client_id, "Its id, as list-clients shows it")->required();
-  command->callback([&invocation, client_id] {
+  command.AddOption("CLIENT", client_id.get(), "Its id, as list-clients shows it").Required();
+  command.OnGiven([&invocation, client_id] {
     invocation.run = [&invocation, client_id]() -> Result<void> {
       NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation));
       NRTD_TRY(daemon.Evict(*client_id));
@@ -129,21 +127,21 @@ void AddEvict(CLI::App& app, Invocation& invocation) {
 }
 
 using Wait = Result<void> (*)(const Invocation& invocation, double timeout_s);
-void AddWait(CLI::App& app, Invocation& invocation, const std::string& name,
+void AddWait(CommandLine& app, Invocation& invocation, const std::string& name,
              const std::string& what, Wait wait) {
-  CLI::App* command = app.add_subcommand(name, what);
+  CommandLine& command = app.AddCommand(name, what);
   const auto timeout_s = std::make_shared<double>(30);
-  command->add_option("--timeout", *timeout_s, "Seconds to wait at most")
-      ->check(CLI::Range(0.001, 86400.0))
-      ->capture_default_str();
-  command->callback([&invocation, timeout_s, wait] {
+  command.AddOption("--timeout", timeout_s.get(), "Seconds to wait at most")
+      .Range(0.001, 86400.0)
+      .ShowDefault();
+  command.OnGiven([&invocation, timeout_s, wait] {
     invocation.run = [&invocation, timeout_s, wait] { return wait(invocation, *timeout_s); };
   });
 }
 
 }  // namespace
 
-void AddDaemonCommands(CLI::App& app, Invocation& invocation) {
+void AddDaemonCommands(CommandLine& app, Invocation& invocation) {
   AddReset(app, invocation);
   AddListClients(app, invocation);
   AddEvict(app, invocation);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 
-#include <CLI/CLI.hpp>
-
 #include "tools/client/tool.h"
 #include "tools/neuron_cli/command.h"
 #include "tools/neuron_cli/listing.h"
@@ -10,11 +8,11 @@
 namespace nrtd::cli {
 namespace {
 
-void AddListNcg(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("list-ncg", "Show the NeuronCore groups");
+void AddListNcg(CommandLine& app, Invocation& invocation) {
+  CommandLine& command = app.AddCommand("list-ncg", "Show the NeuronCore groups");
   const auto json = std::make_shared<bool>(false);
-  command->add_flag("--json", *json, "Print JSON");
-  command->callback([&invocation, json] {
+  command.AddFlag("--json", json.get(), "Print JSON");
+  command.OnGiven([&invocation, json] {
     invocation.run = [&invocation, json]() -> Result<void> {
       NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation));
       NRTD_ASSIGN(const nrt::out_list_egs groups, daemon.ListGroups());
@@ -24,17 +22,17 @@ void AddListNcg(CLI::App& app, Invocation& invocation) {
   });
 }
 
-void AddCreateNcg(CLI::App& app, Invocation& invocation) {
+void AddCreateNcg(CommandLine& app, Invocation& invocation) {
   struct Arguments {
     uint32_t core_count = 0;
     bool json = false;
   };
-  CLI::App* command = app.add_subcommand("create-ncg", "Make a group of neighbouring NeuronCores");
+  CommandLine& command = app.AddCommand("create-ncg", "Make a group of neighbouring NeuronCores");
   const auto arguments = std::make_shared<Arguments>();
-  command->add_option("--nc-count", arguments->core_count,
-                      "How many cores [the largest run of free ones]");
-  command->add_flag("--json", arguments->json, "Print JSON");
-  command->callback([&invocation, arguments] {
+  command.AddOption("--nc-count", &arguments->core_count,
+                    "How many cores [the largest run of free ones]");
+  command.AddFlag("--json", &arguments->json, "Print JSON");
+  command.OnGiven([&invocation, arguments] {
     invocation.run = [&invocation, arguments]() -> Result<void> {
       NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation));
       NRTD_ASSIGN(const auto group, daemon.CreateGroup(arguments->core_count));
@@ -49,11 +47,11 @@ void AddCreateNcg(CLI::App& app, Invocation& invocation) {
   });
 }
 
-void AddDestroyNcg(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("destroy-ncg", "Free a group that holds no models");
+void AddDestroyNcg(CommandLine& app, Invocation& invocation) {
+  CommandLine& command = app.AddCommand("destroy-ncg", "Free a group that holds no models");
   const auto id = std::make_shared<uint32_t>(0);
-  command->add_option("NCG_ID", *id, "As in list-ncg")->required();
-  command->callback([&invocation, id] {
+  command.AddOption("NCG_ID", id.get(), "As in list-ncg").Required();
+  command.OnGiven([&invocation, id] {
     invocation.run = [&invocation, id]() -> Result<void> {
       NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation));
       NRTD_TRY(daemon.DestroyGroup(*id));
@@ -65,7 +63,7 @@ void AddDestroyNcg(CLI::App& app, Invocation& invocation) {
 
 }  // namespace
 
-void AddGroupCommands(CLI::App& app, Invocation& invocation) {
+void AddGroupCommands(CommandLine& app, Invocation& invocation) {
   AddListNcg(app, invocation);
   AddCreateNcg(app, invocation);
   AddDestroyNcg(app, invocation);

@@ -5,8 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "base/file.h"
 #include "base/npy.h"
 #include "tools/client/tensors.h"
@@ -125,19 +123,19 @@ Result<void> Infer(const Invocation& invocation, const InferArguments& arguments
 
 }  // namespace
 
-void AddInferCommand(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("infer", "Run one inference on .npy files");
+void AddInferCommand(CommandLine& app, Invocation& invocation) {
+  CommandLine& command = app.AddCommand("infer", "Run one inference on .npy files");
   const auto arguments = std::make_shared<InferArguments>();
-  command->add_option("MODEL_ID", arguments->model_id, "As in list-model")->required();
-  command->add_option("--input", arguments->inputs, "An input tensor; once for each")
-      ->type_name("NAME=FILE.npy");
-  command->add_option("--output", arguments->outputs, "Where to write an output; once for each")
-      ->type_name("NAME=FILE.npy");
+  command.AddOption("MODEL_ID", &arguments->model_id, "As in list-model").Required();
+  command.AddOption("--input", &arguments->inputs, "An input tensor; once for each")
+      .Type("NAME=FILE.npy");
+  command.AddOption("--output", &arguments->outputs, "Where to write an output; once for each")
+      .Type("NAME=FILE.npy");
   command
-      ->add_option("--output-dir", arguments->output_dir,
-                   "Write all other outputs here, as NAME.npy")
-      ->type_name("DIR");
-  command->callback([&invocation, arguments] {
+      .AddOption("--output-dir", &arguments->output_dir,
+                 "Write all other outputs here, as NAME.npy")
+      .Type("DIR");
+  command.OnGiven([&invocation, arguments] {
     invocation.run = [&invocation, arguments] { return Infer(invocation, *arguments); };
   });
 }

@@ -2,8 +2,6 @@
 #include <memory>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "tools/client/tool.h"
 #include "tools/neuron_cli/command.h"
 #include "tools/neuron_cli/listing.h"
@@ -37,25 +35,25 @@ Result<void> Load(const Invocation& invocation, const LoadArguments& arguments) 
   return outcome;
 }
 
-void AddLoad(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("load", "Load compiled networks (NEFF files)");
+void AddLoad(CommandLine& app, Invocation& invocation) {
+  CommandLine& command = app.AddCommand("load", "Load compiled networks (NEFF files)");
   const auto arguments = std::make_shared<LoadArguments>();
   client::LoadOptions& options = arguments->options;
-  command->add_option("NEFF", arguments->neff_paths, "Files made by neuron-cc")->required();
-  command->add_option("--ncg-id", options.group_id,
-                      "Load into this NeuronCore group, without starting [a group of its own]");
-  command->add_option("--session-id", options.session_id,
-                      "Unload with this session, which another client holds open");
-  command->add_option("--ninfer", options.ninfer, "Inferences in flight at most [daemon's default]")
-      ->check(CLI::PositiveNumber);
+  command.AddOption("NEFF", &arguments->neff_paths, "Files made by neuron-cc").Required();
+  command.AddOption("--ncg-id", &options.group_id,
+                    "Load into this NeuronCore group, without starting [a group of its own]");
+  command.AddOption("--session-id", &options.session_id,
+                    "Unload with this session, which another client holds open");
+  command.AddOption("--ninfer", &options.ninfer, "Inferences in flight at most [daemon's default]")
+      .Positive();
   command
-      ->add_option("--timeout", options.timeout_s,
-                   "Seconds an inference may take [daemon's default]")
-      ->check(CLI::PositiveNumber);
-  command->add_flag("--enable-direct-file-load", options.by_path,
-                    "Let the daemon read the files by their absolute paths");
-  command->add_flag("--json", arguments->json, "Print JSON");
-  command->callback([&invocation, arguments] {
+      .AddOption("--timeout", &options.timeout_s,
+                 "Seconds an inference may take [daemon's default]")
+      .Positive();
+  command.AddFlag("--enable-direct-file-load", &options.by_path,
+                  "Let the daemon read the files by their absolute paths");
+  command.AddFlag("--json", &arguments->json, "Print JSON");
+  command.OnGiven([&invocation, arguments] {
     invocation.run = [&invocation, arguments] { return Load(invocation, *arguments); };
   });
 }
@@ -68,11 +66,11 @@ struct ModelAction {
   const char* done;
 };
 
-void AddModelAction(CLI::App& app, Invocation& invocation, const ModelAction& action) {
-  CLI::App* command = app.add_subcommand(action.name, action.description);
+void AddModelAction(CommandLine& app, Invocation& invocation, const ModelAction& action) {
+  CommandLine& command = app.AddCommand(action.name, action.description);
   const auto id = std::make_shared<uint32_t>(0);
-  command->add_option("MODEL_ID", *id, "As in list-model")->required();
-  command->callback([&invocation, id, action] {
+  command.AddOption("MODEL_ID", id.get(), "As in list-model").Required();
+  command.OnGiven([&invocation, id, action] {
     invocation.run = [&invocation, id, action]() -> Result<void> {
       NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation));
       NRTD_TRY((daemon.*action.call)(*id));
@@ -82,12 +80,12 @@ void AddModelAction(CLI::App& app, Invocation& invocation, const ModelAction& ac
   });
 }
 
-void AddListModel(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("list-model", "Show the loaded models");
+void AddListModel(CommandLine& app, Invocation& invocation) {
+  CommandLine& command = app.AddCommand("list-model", "Show the loaded models");
   const auto as_json = std::make_shared<bool>(false);
-  command->add_flag("--json", *as_json,
-                    "Print JSON, which also has tensors, subgraphs and counters");
-  command->callback([&invocation, as_json] {
+  command.AddFlag("--json", as_json.get(),
+                  "Print JSON, which also has tensors, subgraphs and counters");
+  command.OnGiven([&invocation, as_json] {
     invocation.run = [&invocation, as_json]() -> Result<void> {
       NRTD_ASSIGN(client::Daemon daemon, ConnectTo(invocation));
       NRTD_ASSIGN(const v1::ListNetworksResponse networks, daemon.ListNetworks());
@@ -99,7 +97,7 @@ void AddListModel(CLI::App& app, Invocation& invocation) {
 
 }  // namespace
 
-void AddModelCommands(CLI::App& app, Invocation& invocation) {
+void AddModelCommands(CommandLine& app, Invocation& invocation) {
   AddLoad(app, invocation);
   AddModelAction(app, invocation,
                  {"unload", "Unload a model", &client::Daemon::Unload, "Unloaded"});

@@ -4,8 +4,6 @@
 #include <ctime>
 #include <optional>
 
-#include <CLI/CLI.hpp>
-
 #include "base/end_signals.h"
 #include "tools/client/address.h"
 #include "tools/client/tool.h"
@@ -74,14 +72,15 @@ Result<void> Run(const Arguments& arguments) {
 }  // namespace nrtd::top
 
 int main(int argc, char** argv) {
-  CLI::App app("Shows how busy the NeuronCores of a neuron-rtd daemon are, and with which models.",
-               "neuron-top");
+  nrtd::CommandLine app(
+      "Shows how busy the NeuronCores of a neuron-rtd daemon are, and with which models.",
+      "neuron-top");
   nrtd::top::Arguments arguments;
   nrtd::client::AddAddressOption(app, arguments.address);
-  app.add_option("-i,--interval", arguments.interval_s,
-                 "Seconds between two samples [1, with --once 0.1]")
-      ->check(CLI::Range(0.01, 3600.0));
-  app.add_flag("--once", arguments.once, "Print one snapshot and exit");
-  app.add_flag("--json", arguments.json, "Print JSON; without --once a line for each interval");
+  app.AddOption("-i,--interval", &arguments.interval_s,
+                "Seconds between two samples [1, with --once 0.1]")
+      .Range(0.01, 3600.0);
+  app.AddFlag("--once", &arguments.once, "Print one snapshot and exit");
+  app.AddFlag("--json", &arguments.json, "Print JSON; without --once a line for each interval");
   return nrtd::client::RunTool(app, argc, argv, [&] { return nrtd::top::Run(arguments); });
 }
