@@ -67,13 +67,21 @@ Result<SealedMemory> SealedMemory::Seal(MappedRegion filled) {
 bool SealedMemory::Keep(std::shared_ptr<const void> made, uint64_t size) const {
   MutexLock lock(kept_->mutex);
   if (kept_->made.contains(made)) return true;
-  if (kept_->bytes + size > 2 * bytes().size()) return false;
+  if (static_cast<double>(kept_->bytes + size) > kMostMade * static_cast<double>(bytes().size()))
+    return false;
   kept_->made.insert(std::move(made));
   kept_->bytes += size;
   return true;
 }
 
 void SealedMemory::Release(uint64_t offset, uint64_t size) const {
+  {
+    MutexLock lock(kept_->mutex);
+    // The kernel (khugepaged) makes huge pages of the few pages that stay among those that go, and
+    // so all of them come back, within seconds or minutes.
+    if (!std::exchange(kept_->is_released, true))
+      ::madvise(region_.data(), region_.size(), MADV_NOHUGEPAGE);
+  }
   const uint64_t first = AlignUp(offset, kPage);
   const uint64_t end = (offset + size) & ~(kPage - 1);
   // Where the system cannot, the pages stay: no harm but the memory.

@@ -43,12 +43,14 @@ class SealedMemory {
   }
   // Of this memory alone, as long as the process lives; 0 for none.
   uint64_t id() const { return id_; }
+  // bfloat16 as float32 is twice as many bytes, and a bit more where columns are rounded up.
+  static constexpr double kMostMade = 2.25;
   // What somebody made of the content, `size` bytes of it, lives as long as the memory: the next
   // one finds it made. Once is enough for each. False: not kept, because it would be more than
-  // twice the size of the content.
+  // kMostMade times the size of the content.
   bool Keep(std::shared_ptr<const void> made, uint64_t size) const;
   // Gives the pages of a range back that nobody will read any more, because everything that was
-  // made of them is kept. They are 0 from then on.
+  // made of them is kept. They are 0 from then on, and take no memory unless they are read.
   void Release(uint64_t offset, uint64_t size) const;
 
  private:
@@ -63,6 +65,7 @@ class SealedMemory {
     Mutex mutex;
     std::set<std::shared_ptr<const void>> made NRTD_GUARDED_BY(mutex);
     uint64_t bytes NRTD_GUARDED_BY(mutex) = 0;
+    bool is_released NRTD_GUARDED_BY(mutex) = false;  // some of the pages
   };
   std::unique_ptr<Kept> kept_ = std::make_unique<Kept>();
 };

@@ -43,6 +43,7 @@ await() {
 }
 
 start_daemon() {
+  : >"$dir/neuron-rtd.log"  # not what another one wrote
   "$bin/neuron-rtd" --sim inf1.xlarge -g "unix:$dir/nrtd.sock" -x >"$dir/neuron-rtd.log" 2>&1 &
   pids+=($!)
   await "$dir/neuron-rtd.log" 'Server listening' $!
@@ -52,11 +53,13 @@ start_daemon() {
 start_server() {
   local name=$1 model=$2 log=$dir/$1.log
   shift 2
+  : >"$log"
   echo 'prometheus_config { enable: true, path: "/monitoring/prometheus/metrics" }' >"$dir/monitoring"
   NEURON_RTD_ADDRESS=unix:$dir/nrtd.sock "$bin/tensorflow_model_server_neuron" --port=0 --rest_api_port="$next_rest" --model_name="$model" \
     --model_base_path="$dir/$model" --monitoring_config_file="$dir/monitoring" "$@" >"$log" 2>&1 &
   pids+=($!)
   await "$log" 'Exporting HTTP/REST API' $!
+  await "$log" 'gRPC ModelServer at' $!
   printf -v "${name}_pid" '%s' $!
   printf -v "${name}_rest" '%s' "127.0.0.1:$next_rest"
   printf -v "${name}_address" '127.0.0.1:%s' "$(sed -n 's/.*gRPC ModelServer at [^:]*:\([0-9]*\).*/\1/p' "$log")"
@@ -116,6 +119,20 @@ start_server first one
 start_server second both
 "$bin/serving-bench" compare --server "$first_address" --server "$second_address" --model one --model both --seconds "$seconds"
 stop
+
+say "The daemon's memory with ResNet-50 compiled for 1, and for 1 and 4: weights, scratch, and what of the file is read in place"
+for model in one both; do
+  start_daemon
+  daemon_pid=$!
+  start_server server "$model"
+  # It has run in each size.
+  for rows in 1 4; do
+    "$bin/serving-bench" memory --server "$server_address" --server-pid "$server_pid" --model "$model" --rows "$rows" --count 8 >/dev/null
+  done
+  bench/added_memory.sh list "$daemon_pid" >"$dir/$model.memory"
+  stop
+done
+bench/added_memory.sh compare "$dir/one.memory" "$dir/both.memory"
 
 say "Memory of the server over $requests requests of 1 KiB"
 start_daemon

@@ -182,7 +182,8 @@ class WinogradKernel final : public Kernel {
 
 // Null where it is not the better choice; the forms that MakeLargeConv2d() knows.
 std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& context) {
-  // Below, its weights, almost twice as many, take longer to read than to multiply.
+  // Of an image. Below, its weights, almost twice as many, take longer to read than to multiply.
+  // For several images they would not, but then each batch size would have weights of its own.
   constexpr int64_t kLeastTiles = 28;
   constexpr int64_t kMultiple = 8;
   const Operand& in = conv.input;
@@ -192,7 +193,7 @@ std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& co
   const std::array<int64_t, 2> ones{1, 1};
   if (w.dims[2] != 3 || w.dims[3] != 3 || conv.strides != ones || conv.dilations != ones ||
       shape.channels % kMultiple != 0 || shape.columns % kMultiple != 0 ||
-      shape.tiles() < kLeastTiles)
+      shape.tiles_down() * shape.tiles_across() < kLeastTiles)
     return nullptr;
   const int64_t below = shape.input_rows() - conv.pads[0] - in.dims[2];
   const int64_t behind = shape.input_row_floats() - (conv.pads[1] + in.dims[3]) * shape.channels;
