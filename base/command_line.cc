@@ -8,55 +8,55 @@
 
 namespace nrtd {
 
-Option& Option::Required() {
+Option Option::Required() {
   option_->required();
   return *this;
 }
-Option& Option::ShowDefault() {
+Option Option::ShowDefault() {
   option_->capture_default_str();
   return *this;
 }
-Option& Option::Environment(const std::string& name) {
+Option Option::Environment(const std::string& name) {
   option_->envname(name);
   return *this;
 }
-Option& Option::Type(const std::string& name) {
+Option Option::Type(const std::string& name) {
   option_->type_name(name);
   return *this;
 }
-Option& Option::Range(int least, int most) {
+Option Option::Range(int least, int most) {
   option_->check(CLI::Range(least, most));
   return *this;
 }
-Option& Option::Range(double least, double most) {
+Option Option::Range(double least, double most) {
   option_->check(CLI::Range(least, most));
   return *this;
 }
-Option& Option::Positive() {
+Option Option::Positive() {
   option_->check(CLI::PositiveNumber);
   return *this;
 }
-Option& Option::NotNegative() {
+Option Option::NotNegative() {
   option_->check(CLI::NonNegativeNumber);
   return *this;
 }
-Option& Option::OneOf(const std::vector<std::string>& names) {
+Option Option::OneOf(const std::vector<std::string>& names) {
   option_->check(CLI::IsMember(names));
   return *this;
 }
-Option& Option::OneOfInAnyCase(const std::vector<std::string>& names) {
+Option Option::OneOfInAnyCase(const std::vector<std::string>& names) {
   option_->check(CLI::IsMember(names, CLI::ignore_case));
   return *this;
 }
-Option& Option::Separated(char separator) {
+Option Option::Separated(char separator) {
   option_->delimiter(separator)->allow_extra_args(false);
   return *this;
 }
-Option& Option::Needs(const Option& other) {
+Option Option::Needs(const Option& other) {
   option_->needs(other.option_);
   return *this;
 }
-Option& Option::Excludes(const Option& other) {
+Option Option::Excludes(const Option& other) {
   option_->excludes(other.option_);
   return *this;
 }
@@ -65,7 +65,6 @@ CommandLine::CommandLine(const std::string& description, const std::string& name
     : own_(std::make_unique<CLI::App>(description, name)), app_(own_.get()) {}
 CommandLine::CommandLine(CLI::App* command) : app_(command) {}
 CommandLine::~CommandLine() = default;
-CommandLine::CommandLine(CommandLine&&) noexcept = default;
 
 const std::string& CommandLine::name() const {
   return app_->get_name();

@@ -35,33 +35,34 @@ using OptionValue =
                  std::optional<uint64_t>*, std::optional<double>*, std::vector<std::string>*,
                  std::vector<int64_t>*, std::vector<uint32_t>*>;
 
-// One option of a command line, as long as that lives. Functions return the option itself.
+// One option of a command line, as long as that lives. A handle, to be copied; functions return the
+// same option.
 class Option {
  public:
   explicit Option(CLI::Option* option) : option_(option) {}
 
-  Option& Required();
-  Option& ShowDefault();                         // the value before parsing, in --help
-  Option& Environment(const std::string& name);  // the value where the option is not given
-  Option& Type(const std::string& name);         // what --help calls a value
+  Option Required();
+  Option ShowDefault();                         // the value before parsing, in --help
+  Option Environment(const std::string& name);  // the value where the option is not given
+  Option Type(const std::string& name);         // what --help calls a value
   // Values outside are wrong usage.
-  Option& Range(int least, int most);
-  Option& Range(double least, double most);
-  Option& Positive();
-  Option& NotNegative();
-  Option& OneOf(const std::vector<std::string>& names);
+  Option Range(int least, int most);
+  Option Range(double least, double most);
+  Option Positive();
+  Option NotNegative();
+  Option OneOf(const std::vector<std::string>& names);
   // The keys.
   template <typename T>
-  Option& OneOf(const std::map<std::string, T>& values) {
+  Option OneOf(const std::map<std::string, T>& values) {
     std::vector<std::string> names;
     for (const auto& [name, value] : values) names.push_back(name);
     return OneOf(names);
   }
-  Option& OneOfInAnyCase(const std::vector<std::string>& names);
+  Option OneOfInAnyCase(const std::vector<std::string>& names);
   // "1,4": several values in one, and none behind it.
-  Option& Separated(char separator);
-  Option& Needs(const Option& other);
-  Option& Excludes(const Option& other);
+  Option Separated(char separator);
+  Option Needs(const Option& other);
+  Option Excludes(const Option& other);
 
  private:
   CLI::Option* option_;
@@ -72,7 +73,6 @@ class CommandLine {
  public:
   CommandLine(const std::string& description, const std::string& name);
   ~CommandLine();
-  CommandLine(CommandLine&&) noexcept;
 
   const std::string& name() const;
 
@@ -90,13 +90,15 @@ class CommandLine {
   void OnGiven(std::function<void()> call);
   // One of the subcommands has to be given.
   void RequireCommand();
-  // Options of this may stand behind a subcommand's name too, which its --help says.
+  // Options of this may stand behind a subcommand's name too, which its --help says. For those that
+  // were added before.
   void AllowOptionsBehindCommands(const std::string& footer);
 
   // What is not known is no wrong usage but returned here after Parse().
   void AllowUnknown();
   std::vector<std::string> unknown() const;
-  void ShowDefaults();  // of all options that take a value
+  // Of all options that were added before and take a value.
+  void ShowDefaults();
 
   // Nothing: go on. Otherwise the exit code: 0 after --help or a version, kExitUsage for what is
   // wrong, which has been printed to stderr. Throws what values' types throw: std::bad_alloc.

@@ -43,7 +43,9 @@ class SealedMemory {
   }
   // Of this memory alone, as long as the process lives; 0 for none.
   uint64_t id() const { return id_; }
-  // bfloat16 as float32 is twice as many bytes, and a bit more where columns are rounded up.
+  // bfloat16 as float32 is twice as many bytes. The rest is for columns that are rounded up and for
+  // Winograd's form (3.6 times) of some layers; of a network that has more of that, the layers that
+  // are packed last stay as they are besides.
   static constexpr double kMostMade = 2.25;
   // What somebody made of the content, `size` bytes of it, lives as long as the memory: the next
   // one finds it made. Once is enough for each. False: not kept, because it would be more than

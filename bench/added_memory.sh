@@ -11,11 +11,10 @@ list() {
 }
 
 compare() {
-  awk '{sum += $1} END {printf "before: %.1f MiB resident\n", sum / 1024}' "$1"
-  awk '{sum += $1} END {printf "after:  %.1f MiB resident\n", sum / 1024}' "$2"
-  # Of the same sizes as often as before: the same things.
-  awk 'NR == FNR {before[$2]++; next} before[$2]-- <= 0 && $1 >= 256 {printf "new: %8d KiB resident, mapping of %8d KiB\n", $1, $2; sum += $1}
-    END {printf "new mappings of 256 KiB or more: %.1f MiB resident\n", sum / 1024}' "$1" "$2"
+  awk 'NR == FNR {before += $1; next} {after += $1} END {printf "resident: %.1f MiB, then %.1f MiB: %.1f MiB more\n",
+    before / 1024, after / 1024, (after - before) / 1024}' "$1" "$2"
+  # A hint at what that is: as many of the same size as before are taken for the same things. The kernel merges neighbours.
+  awk 'NR == FNR {before[$2]++; next} before[$2]-- <= 0 && $1 >= 256 {printf "new: %8d KiB resident, mapping of %8d KiB\n", $1, $2}' "$1" "$2"
 }
 
 case ${1:-} in

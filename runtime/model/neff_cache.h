@@ -45,7 +45,8 @@ struct NeffReading {
 class NeffCache {
  public:
   static constexpr uint32_t kDefaultCapacity = 10;
-  // Of weights, as they are in the NEFFs; what is packed of them may take twice as much besides.
+  // Of weights, as they are in the NEFFs; what is packed of them may take 2.25 times as much
+  // besides (SealedMemory::kMostMade).
   static constexpr uint64_t kMostBytes = 2 * kGiB;
   // A file that was changed more recently than this when it was read may change again without its
   // times showing it: the kernel's stamps are up to 10 ms coarse, vfat's 2 s.

@@ -105,7 +105,8 @@ std::optional<int> ParseFlags(int argc, char** argv, Flags* flags) {
       "tensorflow_model_server_neuron");
   Declare(app, *flags);
   app.AllowUnknown();
-  if (const auto exit_code = app.Parse(argc, argv)) return exit_code;
+  constexpr int kUsage = 255;  // as in the original
+  if (const auto exit_code = app.Parse(argc, argv)) return *exit_code == 0 ? 0 : kUsage;
   for (const std::string& unknown : app.unknown()) Warn(unknown);
   return std::nullopt;
 }

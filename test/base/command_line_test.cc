@@ -71,9 +71,29 @@ TEST_F(CommandLineTest, WrongUsageEndsWithTwoAndSaysWhatIsWrong) {
   }
 }
 
+TEST_F(CommandLineTest, NumbersThatTheTypeDoesNotHoldAreWrongUsage) {
+  uint16_t port = 7;
+  int count = 7;
+  uint32_t size = 7;
+  line_.AddOption("--port", &port);
+  line_.AddOption("--count", &count);
+  line_.AddOption("--size", &size);
+  for (const std::vector<const char*>& arguments : {std::vector<const char*>{"--port", "65536"},
+                                                    {"--port", "-1"},
+                                                    {"--count", "3000000000"},
+                                                    {"--count", "1.5"},
+                                                    {"--size", "4294967296"},
+                                                    {"--size", "-1"}}) {
+    EXPECT_EQ(Parse(arguments), kExitUsage) << arguments[0] << " " << arguments[1];
+  }
+}
+
 TEST_F(CommandLineTest, HelpAndVersionArePrintedAndEndWithZero) {
   int count = 4;
-  line_.AddOption("--count", &count, "how many").ShowDefault();
+  std::string cast = "all";
+  line_.AddOption("--count", &count, "how many");
+  line_.AddOption("--cast", &cast, "what").OneOfInAnyCase({"ALL", "NONE"});
+  line_.ShowDefaults();
   line_.AddVersion("--version", "program 1.2");
   EXPECT_EQ(Parse({"--help"}), 0);
   EXPECT_THAT(out_, HasSubstr("Does what it is told."));

@@ -117,8 +117,9 @@ Conv2d ConvOf(const ImageForm& form) {
   return conv;
 }
 
-// Those of 3 x 3 with steps of 1 and channels in eights are Winograd's; others have runs with and
-// without gaps, blocks of more than one depth, columns that fill no panel, rows that fill no tile.
+// Those of 3 x 3 with steps of 1, channels in eights and 28 tiles an image are Winograd's; others
+// have runs with and without gaps, blocks of more than one depth, columns that fill no panel, rows
+// that fill no tile.
 TEST_P(ConvolutionTest, ConvolvesLargerImagesInEveryForm) {
   if (TakesTooLong()) GTEST_SKIP() << "in pieces it takes too long under a sanitizer";
   const Fused relu{Function::kRelu};
@@ -130,7 +131,8 @@ TEST_P(ConvolutionTest, ConvolvesLargerImagesInEveryForm) {
       {.name = "more channels", .input = {1, 24, 13, 14}, .weights = {24, 24, 3, 3}},
       {.name = "no padding", .input = {1, 8, 16, 15}, .pads = {0, 0, 0, 0}},
       {.name = "uneven padding", .pads = {2, 0, 1, 2}},
-      {.name = "two images", .input = {2, 8, 9, 10}},
+      {.name = "two images", .input = {2, 8, 12, 11}},
+      {.name = "two small images", .input = {2, 8, 9, 10}},
       {.name = "many tiles", .input = {1, 8, 24, 24}},
       {.name = "relu", .fused = relu},
       {.name = "clip", .fused = clip},

@@ -120,9 +120,9 @@ class PackedProductTest : public ::testing::TestWithParam<const ProductForm*> {}
 
 // Rows that fill no tile, columns that fill no panel and no register, more words than a block.
 TEST_P(PackedProductTest, MultipliesEverySize) {
-  const int64_t sizes[][3] = {{1, 1, 1},   {2, 3, 5},     {5, 17, 16},  {6, 16, 17},
-                              {7, 33, 40}, {13, 9, 64},   {12, 5, 65},  {4, 900, 70},
-                              {3, 4, 129}, {200, 11, 20}, {11, 400, 48}};
+  const int64_t sizes[][3] = {{1, 1, 1},     {2, 3, 5},   {5, 17, 16},  {6, 16, 17}, {7, 33, 40},
+                              {13, 9, 64},   {12, 5, 65}, {4, 900, 70}, {3, 4, 129}, {200, 11, 20},
+                              {11, 400, 48}, {1, 7, 17},  {1, 900, 70}, {2, 901, 40}};
   for (const auto& [rows, depth, columns] : sizes) {
     SCOPED_TRACE(testing::Message() << rows << " x " << depth << " x " << columns);
     Example example(*GetParam(), rows, depth, columns);

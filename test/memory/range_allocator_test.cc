@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/sanitized.h"
+
 namespace nrtd::memory {
 namespace {
 
@@ -113,6 +115,7 @@ TEST(RangeAllocatorDeathTest, FreeingTwiceIsCaught) {
 TEST(RangeAllocator, AgreesWithANaiveModelOverManyRandomCalls) {
   constexpr uint64_t kRangeBase = 4099;
   constexpr uint64_t kRangeBytes = 1500;
+  constexpr int kCalls = kSanitized ? 3000 : 12000;
   struct Held {
     uint64_t address;
     uint64_t size;
@@ -122,7 +125,7 @@ TEST(RangeAllocator, AgreesWithANaiveModelOverManyRandomCalls) {
     RangeAllocator ranges(kRangeBase, kRangeBytes);
     NaiveModel model(kRangeBase, kRangeBytes);
     std::vector<Held> held;
-    for (int i = 0; i < 12000; ++i) {
+    for (int i = 0; i < kCalls; ++i) {
       if (random() % 100 < 55 || held.empty()) {
         const RangeRequest request{.size = 1 + random() % (random() % 4 == 0 ? 200 : 20),
                                    .alignment = uint64_t{1} << (random() % 8),

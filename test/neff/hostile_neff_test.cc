@@ -154,8 +154,8 @@ TEST(HostileNeff, EveryErrorTextIsShortAndPrintable) {
   const std::string names[] = {evil + '"', evil + std::string(900, 'x') + '"',
                                evil + std::string(5'000, 'x') + '"'};
   std::mt19937 random(7);
-  // All of them take a minute under a sanitizer; every 7th still has every kind of string.
-  const size_t step = kSanitized ? 7 : 1;
+  // All of them take minutes under a sanitizer; every 13th still has every kind of string.
+  const size_t step = kSanitized ? 13 : 1;
   size_t strings = 0;
   for (const auto& [path, content] : SampleFiles()) {
     for (const std::string& name : names) {

@@ -125,6 +125,12 @@ TEST(UsageTest, MistakesExitWith2AndHelpWith0) {
       {"digits-demo"},
       {"nrtd-echo-server"},
       {"infer-bench"},
+      {"neuron-cc"},
+      {"neuron-cc", "compile"},
+      {"neuron-cc", "compile", "x.onnx", "--fp32-cast", "some"},
+      {"neuron-cc", "compile", "x.onnx", "--batch-sizes", "1,0"},
+      {"k8s-neuron-device-plugin", "--cores", "--scheduler-extender"},
+      {"k8s-neuron-scheduler", "--port", "65536"},
   };
   for (const Words& words : mistakes) {
     const Finished run = RunBinary(words[0], Words(words.begin() + 1, words.end()));

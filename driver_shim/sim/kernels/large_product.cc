@@ -17,9 +17,8 @@ namespace {
 // for them all the same gets the library, which needs no tables and no copy.
 constexpr uint64_t kMostPlaces = uint64_t{1} << 24;
 constexpr uint64_t kMostStaged = uint64_t{1} << 28;
-// Of a product; as many as one tile of packed_product.h has. The library is quicker from four rows
-// on (2048 x 1000 by four rows: 0.2 ms instead of 0.3 on an AMD EPYC), but from another packed
-// form.
+// Of a product. The library is quicker from four rows on (2048 x 1000 by four rows: 0.2 ms instead
+// of 0.3 on an AMD EPYC), but from another packed form than for one row.
 constexpr uint64_t kFewRows = 6;
 
 // The input, brought into memory where its rows are runs: images with a border of zeros, values
@@ -182,8 +181,9 @@ class WinogradKernel final : public Kernel {
 
 // Null where it is not the better choice; the forms that MakeLargeConv2d() knows.
 std::unique_ptr<Kernel> MakeWinograd(const Conv2d& conv, const KernelContext& context) {
-  // Of an image. Below, its weights, almost twice as many, take longer to read than to multiply.
-  // For several images they would not, but then each batch size would have weights of its own.
+  // Of an image. Below, Winograd's weights, almost twice as many, take longer to read than to
+  // multiply. For several images they would not, but then networks compiled for one and for several
+  // could not share them; with one thread a core they can.
   constexpr int64_t kLeastTiles = 28;
   constexpr int64_t kMultiple = 8;
   const Operand& in = conv.input;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Convolutions and matrix products beyond small.h, on CPUs with AVX2, where the library leaves
-// something to be had; with AVX-512 that is Winograd's form alone. `kernel-bench` (bench/) shows
-// it.
+// something to be had. On those with AVX-512 only Winograd's form is made. `kernel-bench` (bench/)
+// shows it.
 #pragma once
 
 #include <memory>
