@@ -42,14 +42,15 @@ class ModelServerTest : public integration::DaemonTest {
   }
 
   void Compile(int64_t version, const std::string& method = "predict",
-               const std::string& batches = "1") {
+               const std::string& batches = "1", const std::string& folder = "digits",
+               const std::string& output = "scores") {
     const auto compiled = nrtd::testing::RunBinary(
         "neuron-cc",
         {"compile", "--batch-sizes", batches,
          std::string(NRTD_SOURCE_DIR) + "/models/digits/digits.onnx", "--fp32-cast", "none",
-         "--saved-model", File("digits"), "--model-name", "digits", "--model-version",
+         "--saved-model", File(folder), "--model-name", "digits", "--model-version",
          std::to_string(version), "--signature-input", "image=input:0", "--signature-output",
-         "scores=output:0", "--signature-method", method});
+         output + "=output:0", "--signature-method", method});
     ASSERT_EQ(compiled.exit_code, 0) << compiled.err;
   }
   std::unique_ptr<integration::DaemonProcess> StartProcess() {

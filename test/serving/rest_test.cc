@@ -11,6 +11,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <fcntl.h>
 
 #include "http/http_server.h"
 #include "serving/rest/json.h"
@@ -84,6 +85,35 @@ class RestTest : public ModelServerTest {
     }
     return "[" + text + "]]]";
   }
+  Answer AskForOneRow() {
+    return Ask(http::verb::post, "/v1/models/digits:predict",
+               "{\"instances\": [" + ImageText(0) + "]}");
+  }
+  void AwaitRunning(int requests) {
+    const std::string gauge =
+        fmt::format(":neuron:serving:queue_depth{{model_name=\"digits\"}} {}", requests);
+    Await("they run", [&] {
+      return Ask(http::verb::get, "/monitoring/prometheus/metrics").body.find(gauge) !=
+             std::string::npos;
+    });
+  }
+  // What is under way from now on is not answered.
+  void StopTheDaemon() {
+    daemon_->Signal(SIGSTOP);
+    // Its threads go on until one of them is scheduled and sees the signal.
+    const std::string status = "/proc/" + std::to_string(daemon_->pid()) + "/status";
+    Await("it stops", [&] {
+      std::ifstream file(status);
+      const std::string text{std::istreambuf_iterator<char>(file), {}};
+      return text.find("State:\tT") != std::string::npos;
+    });
+  }
+  // And starts it again.
+  void LoseTheDaemon() {
+    daemon_->Signal(SIGKILL);
+    EXPECT_EQ(daemon_->AwaitExit(), -1);
+    StartDaemon();
+  }
 
   uint16_t port_ = 0;
 };
@@ -114,21 +144,41 @@ TEST_F(RestTest, PredictsRowsAndColumns) {
 // They failed, though the daemon was back long before their deadline.
 TEST_F(RestTest, RequestsUnderWayWhenTheDaemonIsLostRunAgain) {
   ExpectPredicts(1, 1);
-  daemon_->Signal(SIGSTOP);  // what is under way now is not answered
+  StopTheDaemon();
   std::thread by_grpc([this] { ExpectPredicts(2, 1); });
   std::thread by_rest([this] {
-    const Answer rows = Ask(http::verb::post, "/v1/models/digits:predict",
-                            "{\"instances\": [" + ImageText(0) + "]}");
+    const Answer rows = AskForOneRow();
     EXPECT_EQ(rows.code, 200U) << rows.body;
   });
-  Await("both run", [this] {
-    return Ask(http::verb::get, "/monitoring/prometheus/metrics")
-               .body.find(":neuron:serving:queue_depth{model_name=\"digits\"} 2") !=
-           std::string::npos;
+  AwaitRunning(2);
+  LoseTheDaemon();
+  by_grpc.join();
+  by_rest.join();
+}
+
+// A signature that is not the one that the request was checked against was run all the same.
+TEST_F(RestTest, RequestsUnderWayAreRefusedWhenTheirSignatureChangesMeanwhile) {
+  Compile(1, "predict", "1", "changed", "probabilities");
+  ExpectPredicts(1, 1);
+  StopTheDaemon();
+  const std::string why =
+      "Serving signature key \"serving_default\" changed when the model was loaded again.";
+  std::thread by_grpc([&] {
+    const grpc::Status status = StatusOf(Request(2));
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+    EXPECT_EQ(status.error_message(), why);
   });
-  daemon_->Signal(SIGKILL);
-  EXPECT_EQ(daemon_->AwaitExit(), -1);
-  StartDaemon();
+  std::thread by_rest([&] {
+    const Answer answer = AskForOneRow();
+    EXPECT_EQ(answer.code, 400U) << answer.body;
+    EXPECT_EQ(nlohmann::json::parse(answer.body)["error"], why);
+  });
+  AwaitRunning(2);
+  // The version is always there, so that it is not unloaded.
+  ASSERT_EQ(renameat2(AT_FDCWD, File("changed/1").c_str(), AT_FDCWD, File("digits/1").c_str(),
+                      RENAME_EXCHANGE),
+            0);
+  LoseTheDaemon();
   by_grpc.join();
   by_rest.join();
 }
