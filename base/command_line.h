@@ -4,9 +4,9 @@
 // so only command_line.cc includes them; what it prints and accepts is CLI11's.
 //
 //   CommandLine line("Shows how busy the NeuronCores are.", "neuron-top");
-//   line.AddOption("-i,--interval", &interval_s, "Seconds between two samples").Range(0.01, 3600);
-//   line.AddFlag("--once", &once, "Print one snapshot and exit");
-//   if (const auto exit_code = line.Parse(argc, argv)) return *exit_code;
+//   line.AddOption("-i,--interval", &interval_s, "Seconds between two samples").Range(0.01,
+//   3600.0); line.AddFlag("--once", &once, "Print one snapshot and exit"); if (const auto exit_code
+//   = line.Parse(argc, argv)) return *exit_code;
 #pragma once
 
 #include <cstdint>
@@ -59,7 +59,7 @@ class Option {
     return OneOf(names);
   }
   Option OneOfInAnyCase(const std::vector<std::string>& names);
-  // "1,4": several values in one, and none behind it.
+  // Takes several values as one argument, such as "1,4"; a second argument is not part of it.
   Option Separated(char separator);
   Option Needs(const Option& other);
   Option Excludes(const Option& other);
@@ -76,7 +76,7 @@ class CommandLine {
 
   const std::string& name() const;
 
-  // `names` as "-i,--interval"; without dashes: by its place behind the program's name.
+  // `names`: "-i,--interval" for an option, or a name without dashes for a positional argument.
   Option AddOption(const std::string& names, OptionValue value, const std::string& help = "");
   Option AddFlag(const std::string& names, bool* value, const std::string& help);
   // Prints the text and ends.
@@ -90,14 +90,14 @@ class CommandLine {
   void OnGiven(std::function<void()> call);
   // One of the subcommands has to be given.
   void RequireCommand();
-  // Options of this may stand behind a subcommand's name too, which its --help says. For those that
-  // were added before.
+  // Lets the subcommands added so far accept this command line's options after their own name, and
+  // adds `footer`, which says so, to their --help.
   void AllowOptionsBehindCommands(const std::string& footer);
 
   // What is not known is no wrong usage but returned here after Parse().
   void AllowUnknown();
   std::vector<std::string> unknown() const;
-  // Of all options that were added before and take a value.
+  // Option::ShowDefault() for all options added so far that take a value.
   void ShowDefaults();
 
   // Nothing: go on. Otherwise the exit code: 0 after --help or a version, kExitUsage for what is

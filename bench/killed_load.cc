@@ -163,7 +163,7 @@ int Main(int argc, char** argv) {
   app.AddOption("--cli", &arguments.cli, "The neuron-cli that loads").ShowDefault();
   app.AddOption("--kills", &arguments.kills, "How many").Positive().ShowDefault();
   app.AddOption("--middle", &arguments.middle_ms,
-                "Kill at most so many milliseconds behind the client's start")
+                "Kill at most this many milliseconds after the client starts")
       .Positive()
       .ShowDefault();
   app.AddOption("neff", &arguments.neff, "A compiled network that takes longer to load").Required();

@@ -150,6 +150,12 @@ bool AreConstant(const Operand& weights, const std::optional<Operand>& bias,
   return context.constant(weights.var_id) && (!bias || context.constant(bias->var_id));
 }
 
+// What both MakeFewRows() and AsConvolution() ask of a product.
+bool IsLargeProduct(const MatMul& matmul, const KernelContext& context) {
+  return Float32Form() != nullptr && !HasAvx512() && MacCount(matmul) > kSmallMatMulMacs &&
+         AreConstant(matmul.b, matmul.bias, context) && HasPlainRows(matmul);
+}
+
 class WinogradKernel final : public Kernel {
  public:
   WinogradKernel(const WinogradShape& shape, const Staged& staged, Scratch* memory)
@@ -306,17 +312,20 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
   return kernel;
 }
 
-bool HasPlainRows(const MatMul& matmul) {
-  const Operand& a = matmul.a;
-  const Operand& b = matmul.b;
-  const Operand& c = matmul.c;
+bool HasOneMatrix(const MatMul& matmul) {
   const auto is_one = [](int64_t dim) { return dim == 1; };
-  return (a.strides.back() == 1 || a.dims.back() == 1) &&
-         (c.strides.back() == 1 || c.dims.back() == 1) &&
-         std::equal(a.dims.begin(), a.dims.end() - 1, c.dims.begin()) &&
-         std::all_of(b.dims.begin(), b.dims.end() - 2, is_one) &&
+  const Operand& b = matmul.b;
+  return std::all_of(b.dims.begin(), b.dims.end() - 2, is_one) &&
          (!matmul.bias ||
           std::all_of(matmul.bias->dims.begin(), matmul.bias->dims.end() - 1, is_one));
+}
+
+bool HasPlainRows(const MatMul& matmul) {
+  const Operand& a = matmul.a;
+  const Operand& c = matmul.c;
+  return HasOneMatrix(matmul) && (a.strides.back() == 1 || a.dims.back() == 1) &&
+         (c.strides.back() == 1 || c.dims.back() == 1) &&
+         std::equal(a.dims.begin(), a.dims.end() - 1, c.dims.begin());
 }
 
 std::unique_ptr<Kernel> MakeFewRows(const MatMul& matmul, const KernelContext& context) {
@@ -326,9 +335,7 @@ std::unique_ptr<Kernel> MakeFewRows(const MatMul& matmul, const KernelContext& c
   const std::optional<Operand>& bias = matmul.bias;
   const int64_t depth = a.dims.back();
   const int64_t columns = c.dims.back();
-  if (Float32Form() == nullptr || HasAvx512() || RowsOf(matmul) > kFewRows ||
-      MacCount(matmul) <= kSmallMatMulMacs || !AreConstant(b, bias, context) ||
-      !HasPlainRows(matmul) || !ClampOf(matmul.fused) ||
+  if (!IsLargeProduct(matmul, context) || RowsOf(matmul) > kFewRows || !ClampOf(matmul.fused) ||
       PacksTooMuch(b, PackedWords(depth, columns) * sizeof(Word)))
     return nullptr;
   auto kernel = std::make_unique<LargeProduct>();
@@ -378,14 +385,10 @@ std::optional<Conv2d> AsConvolution(const MatMul& matmul, const KernelContext& c
   const size_t rank = c.dims.size();
   const int64_t depth = a.dims[rank - 1];
   const int64_t columns = c.dims[rank - 1];
-  if (Float32Form() == nullptr || HasAvx512() || MacCount(matmul) <= kSmallMatMulMacs ||
-      !AreConstant(b, bias, context))
+  // Without gaps, in the input, the output and the bias.
+  if (!IsLargeProduct(matmul, context) || RowsOf(matmul) <= kFewRows || !IsDense(a) ||
+      !IsDense(c) || (bias && (bias->dims.back() != columns || bias->strides.back() != 1)))
     return std::nullopt;
-  if (!HasPlainRows(matmul) ||
-      (bias && (bias->dims.back() != columns || bias->strides.back() != 1)))
-    return std::nullopt;
-  // Without gaps.
-  if (RowsOf(matmul) <= kFewRows || !IsDense(a) || !IsDense(c)) return std::nullopt;
   const auto rows = static_cast<int64_t>(RowsOf(matmul));
   const auto places = [&](const Operand& operand, int64_t channels) {
     return Operand{operand.var_id,

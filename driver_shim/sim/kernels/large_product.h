@@ -22,8 +22,9 @@ std::unique_ptr<Kernel> MakeLargeConv2d(const Conv2d& conv, const KernelContext&
 // of them. Null for more rows, for small products and for other forms. May throw std::bad_alloc.
 std::unique_ptr<Kernel> MakeFewRows(const MatMul& matmul, const KernelContext& context);
 
-// One matrix and one bias for all rows, and rows whose values lie together, as many in the input as
-// in the output.
+// One matrix and one bias for all rows.
+bool HasOneMatrix(const MatMul& matmul);
+// That, and rows whose values lie together, as many in the input as in the output.
 bool HasPlainRows(const MatMul& matmul);
 
 // A product with one constant matrix for all rows is a convolution with a window of one place, the

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "driver_shim/sim/kernels/large_product.h"
 #include "driver_shim/sim/kernels/operand_values.h"
 #include "driver_shim/sim/kernels/product_block.h"
 #include "driver_shim/sim/kernels/small.h"
@@ -212,12 +213,7 @@ std::unique_ptr<Kernel> MakeSmallMatMul(const MatMul& matmul, const KernelContex
   const std::optional<Operand>& bias = matmul.bias;
   const Precision precision = matmul.precision;
   const size_t rank = c.dims.size();
-  // One set of weights for all rows, one bias for all rows.
-  if (std::any_of(b.dims.begin(), b.dims.end() - 2, [](int64_t d) { return d != 1; }))
-    return nullptr;
-  if (bias &&
-      std::any_of(bias->dims.begin(), bias->dims.end() - 1, [](int64_t d) { return d != 1; }))
-    return nullptr;
+  if (!HasOneMatrix(matmul)) return nullptr;
 
   auto kernel = std::make_unique<ProductKernel>();
   const uint64_t span = SpanElements(a);
