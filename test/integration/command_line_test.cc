@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // neuron-cli and neuron-top against a real daemon.
+#include <chrono>
+#include <csignal>
 #include <filesystem>
+#include <future>
 #include <thread>
 
 #include <nlohmann/json.hpp>
@@ -58,6 +61,16 @@ class CommandLineTest : public DaemonTest {
     EXPECT_LE(RelativeError(FloatsOf(TextOf(output.data)), digits().references[5]), 1e-5);
   }
 };
+
+// Clients once gave it 100 ms, which a daemon on a busy machine may need longer.
+TEST_F(CommandLineTest, ADaemonThatGreetsLateIsWaitedFor) {
+  daemon().Signal(SIGSTOP);
+  auto listing = std::async(std::launch::async, [&] { return Run("neuron-cli", {"list-model"}); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(800));  // it is that late
+  daemon().Signal(SIGCONT);
+  const Finished run = listing.get();
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+}
 
 TEST_F(CommandLineTest, AModelIsLoadedListedRunAndUnloaded) {
   EXPECT_THAT(Cli({"load", File("digits.neff")}), HasSubstr("as model 10001"));

@@ -14,6 +14,7 @@ namespace nrtd::client {
 namespace {
 
 constexpr Duration kNoDeadline = Duration::max();
+constexpr int kConnectTimeoutMs = 10'000;
 
 grpc::ChannelArguments Arguments(bool own_connection) {
   grpc::ChannelArguments arguments;
@@ -23,8 +24,10 @@ grpc::ChannelArguments Arguments(bool own_connection) {
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   // A daemon that comes up is noticed within this, where gRPC's own back-off grows to minutes.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
+  // Despite its name this is how long one attempt to connect may take: a daemon on a busy machine
+  // may be slow to greet. One that is not there refuses at once.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMs);
   if (own_connection) {
     // Channels of equal arguments share a connection, so these differ.
     static std::atomic<int> number{0};
