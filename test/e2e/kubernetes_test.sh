@@ -207,7 +207,8 @@ kubelet_restarted() {
   local before registered
   registered=$(registrations)
   before=$(pods_json | jq -c '[.items[] | [.metadata.uid, .status.containerStatuses[].restartCount]] | sort')
-  start_load
+  # The node is NotReady for some seconds, and new connections find no replica on it.
+  start_load --retry --timeout 20
   cluster_kill kubelet
   cluster_start_kubelet
   await "the device plugin has registered again" has_registered "$registered"
