@@ -207,8 +207,7 @@ kubelet_restarted() {
   local before registered
   registered=$(registrations)
   before=$(pods_json | jq -c '[.items[] | [.metadata.uid, .status.containerStatuses[].restartCount]] | sort')
-  # The node is NotReady for some seconds, and new connections find no replica on it.
-  start_load --retry --timeout 20
+  start_load
   cluster_kill kubelet
   cluster_start_kubelet
   await "the device plugin has registered again" has_registered "$registered"
