@@ -48,6 +48,40 @@ Result<void> CallQueue::Start() {
   return Fail(Nerr::kResource, "cannot start a thread for calls");
 }
 
+void CallQueue::ShutDown(grpc::Server& server, std::chrono::milliseconds grace) {
+  // Until what clients have sent has arrived, and until the goodbye has left: far longer than
+  // either takes on a machine that has work for all its CPUs.
+  static constexpr std::chrono::milliseconds kMoment{50};
+  const auto deadline = std::chrono::system_clock::now() + grace;
+  if (grace.count() == 0) {
+    server.Shutdown(deadline);
+    return;
+  }
+  holds_answers_ = true;
+  std::this_thread::sleep_for(kMoment);
+  // The shutdown waits for the calls whose answers are held.
+  std::thread release([this] {
+    std::this_thread::sleep_for(kMoment);
+    std::vector<Task*> answers;
+    {
+      MutexLock lock(held_mutex_);
+      holds_answers_ = false;
+      answers.swap(held_answers_);
+    }
+    for (Task* answer : answers) answer->Run();
+  });
+  server.Shutdown(deadline);
+  release.join();
+}
+
+bool CallQueue::HoldAnswer(Task& answer) {
+  if (!holds_answers_.load(std::memory_order_relaxed)) return false;
+  MutexLock lock(held_mutex_);
+  if (!holds_answers_) return false;
+  held_answers_.push_back(&answer);
+  return true;
+}
+
 void CallQueue::AwaitCalls() {
   MutexLock lock(mutex_);
   while (calls_ != 0) changed_.Wait(mutex_);

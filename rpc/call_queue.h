@@ -22,6 +22,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -32,6 +33,7 @@
 
 #include <grpcpp/alarm.h>
 #include <grpcpp/completion_queue.h>
+#include <grpcpp/server.h>
 #include <grpcpp/support/status.h>
 
 #include "base/error.h"
@@ -125,6 +127,14 @@ class CallQueue {
   // caller may begin now; otherwise `task` is posted when it may. Each load ends with EndLoad().
   bool BeginLoad(Task& task);
   void EndLoad();
+  // Ends `server` so that clients which ask one thing after the other see no call cancelled. gRPC
+  // cancels a call that arrives between its shutdown and the client's reading of it. So answers of
+  // unary calls are held back for a moment, after which such clients are all waiting; then the
+  // server says goodbye, and only then are they answered. Calls under way have `grace` to end; with
+  // none at all, nothing is held back.
+  void ShutDown(grpc::Server& server, std::chrono::milliseconds grace);
+  // Whether answers are held back now. If so, `answer` runs when they are released.
+  bool HoldAnswer(Task& answer);
   // Waits until every call has ended. Requires that the server was shut down.
   void AwaitCalls();
   // AwaitCalls(), then joins the threads. Requires that no other operation is in flight or starts.
@@ -179,6 +189,9 @@ class CallQueue {
   std::atomic<uint32_t> queued_{0};                 // the size of tasks_
   Kick kick_;
   grpc::Alarm alarm_;
+  std::atomic<bool> holds_answers_{false};
+  Mutex held_mutex_;
+  std::vector<Task*> held_answers_ NRTD_GUARDED_BY(held_mutex_);
   Mutex loads_mutex_;
   bool stopped_ = false;
   uint32_t loads_ NRTD_GUARDED_BY(loads_mutex_) = 0;

@@ -18,7 +18,7 @@ namespace nrtd::rpc {
 
 // One call. Owns itself and is deleted once the response was sent.
 template <typename Request, typename Response>
-class UnaryCall final : public Call, public Deferred {
+class UnaryCall final : public Call, public Deferred, private Task {
  public:
   // Calls Respond(), now or later, from any thread. If it throws, the exception becomes the
   // response; it must not throw once it has responded or arranged to.
@@ -53,22 +53,17 @@ class UnaryCall final : public Call, public Deferred {
   CallQueue& queue() const { return method_->queue; }
 
   void Respond(const grpc::Status& status) override {
-    grpc::ByteBuffer answer;
-    grpc::Status sent = status;
-    if (sent.ok()) {
-      sent = Guarded([&]() -> grpc::Status {
+    status_ = status;
+    if (status_.ok()) {
+      status_ = Guarded([&]() -> grpc::Status {
         auto encoded = Encode(response_);
         if (!encoded) return {grpc::StatusCode::RESOURCE_EXHAUSTED, encoded.error().text};
-        answer = std::move(*encoded);
+        bytes_ = std::move(*encoded);
         return grpc::Status::OK;
       });
     }
     answered_ = true;
-    if (sent.ok()) {
-      writer_.Finish(answer, sent, this);
-    } else {
-      writer_.FinishWithError(sent, this);
-    }
+    if (!queue().HoldAnswer(*this)) Run();
   }
 
   void Proceed(bool ok) override {
@@ -82,6 +77,15 @@ class UnaryCall final : public Call, public Deferred {
   }
 
  private:
+  // Sends the answer.
+  void Run() override {
+    if (status_.ok()) {
+      writer_.Finish(bytes_, status_, this);
+    } else {
+      writer_.FinishWithError(status_, this);
+    }
+  }
+
   grpc::Status Begin() {
     if (bytes_.Length() > method_->short_bytes && !CallQueue::TryHandOver())
       return {grpc::StatusCode::RESOURCE_EXHAUSTED, "every thread is taken"};
@@ -93,7 +97,8 @@ class UnaryCall final : public Call, public Deferred {
 
   const std::shared_ptr<const Method> method_;
   grpc::ServerContext context_;
-  grpc::ByteBuffer bytes_;  // the request, until it is decoded
+  grpc::ByteBuffer bytes_;  // the request, until it is decoded; then the answer
+  grpc::Status status_;     // of the answer
   Request request_;
   Response response_;
   RawService::Unary writer_{&context_};

@@ -137,7 +137,7 @@ void Endpoints::Close(std::chrono::seconds grace) {
   if (http_ != nullptr) http_->StopAccepting();
   if (const auto server = std::exchange(grpc_, nullptr)) {
     health_.ShutDown();
-    server->Shutdown(std::chrono::system_clock::now() + grace);
+    queue_.ShutDown(*server, grace);
     queue_.AwaitCalls();
   }
   http_.reset();

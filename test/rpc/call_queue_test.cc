@@ -60,6 +60,36 @@ TEST_F(CallQueueTest, ShortCallsAreHandledByOneThread) {
   EXPECT_EQ(threads.size(), 1U);
 }
 
+// gRPC cancels what arrives just when the server shuts down.
+TEST_F(CallQueueTest, WhoAsksOneThingAfterTheOtherSeesNoCallCancelledAtTheEnd) {
+  constexpr int kRounds = 10;
+  constexpr int kClients = 8;
+  std::vector<std::unique_ptr<RawService>> services;
+  for (int round = 0; round < kRounds; ++round) {
+    services.push_back(std::make_unique<RawService>("grpc.health.v1.Health"));
+    Start(*services.back(), 64);
+    AnyCall::Serve(*queue_, *services.back(), "Check", kShortMessage,
+                   [](AnyCall& call) { call.Respond(grpc::Status::OK); });
+    std::latch asking(kClients);
+    std::vector<std::future<grpc::Status>> clients;
+    for (int i = 0; i < kClients; ++i) {
+      clients.push_back(std::async(std::launch::async, [&] {
+        grpc::Status status = Call("");
+        asking.count_down();
+        while (status.ok()) status = Call("");
+        return status;
+      }));
+    }
+    asking.wait();
+    queue_->ShutDown(*server_, std::chrono::seconds(10));
+    for (auto& client : clients)
+      EXPECT_EQ(client.get().error_code(), grpc::StatusCode::UNAVAILABLE) << "round " << round;
+    queue_->Stop();
+    server_.reset();
+    queue_.reset();
+  }
+}
+
 TEST_F(CallQueueTest, WhileOneCallWaitsOthersAreHandled) {
   std::promise<void> other_came;
   Serve(2, [&](AnyCall& call) {
