@@ -4,9 +4,10 @@
 // so only command_line.cc includes them; what it prints and accepts is CLI11's.
 //
 //   CommandLine line("Shows how busy the NeuronCores are.", "neuron-top");
-//   line.AddOption("-i,--interval", &interval_s, "Seconds between two samples").Range(0.01,
-//   3600.0); line.AddFlag("--once", &once, "Print one snapshot and exit"); if (const auto exit_code
-//   = line.Parse(argc, argv)) return *exit_code;
+//   line.AddOption("-i,--interval", &interval_s, "Seconds between samples")
+//       .Range(0.01, 3600.0);
+//   line.AddFlag("--once", &once, "Print one snapshot and exit");
+//   if (const auto exit_code = line.Parse(argc, argv)) return *exit_code;
 #pragma once
 
 #include <cstdint>

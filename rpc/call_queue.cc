@@ -57,11 +57,9 @@ void CallQueue::ShutDown(grpc::Server& server, std::chrono::milliseconds grace) 
     server.Shutdown(deadline);
     return;
   }
-  holds_answers_ = true;
-  std::this_thread::sleep_for(kMoment);
-  // The shutdown waits for the calls whose answers are held.
+  // The shutdown waits for the calls whose answers are held. First, since it may fail.
   std::thread release([this] {
-    std::this_thread::sleep_for(kMoment);
+    std::this_thread::sleep_for(2 * kMoment);
     std::vector<Task*> answers;
     {
       MutexLock lock(held_mutex_);
@@ -70,6 +68,8 @@ void CallQueue::ShutDown(grpc::Server& server, std::chrono::milliseconds grace) 
     }
     for (Task* answer : answers) answer->Run();
   });
+  holds_answers_ = true;
+  std::this_thread::sleep_for(kMoment);
   server.Shutdown(deadline);
   release.join();
 }

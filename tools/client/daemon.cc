@@ -14,7 +14,8 @@ namespace nrtd::client {
 namespace {
 
 constexpr Duration kNoDeadline = Duration::max();
-constexpr int kConnectTimeoutMs = 10'000;
+// More than kConnectTimeout: a tool gives up by that, the model server goes on.
+constexpr int kConnectAttemptMs = 10'000;
 
 grpc::ChannelArguments Arguments(bool own_connection) {
   grpc::ChannelArguments arguments;
@@ -27,7 +28,7 @@ grpc::ChannelArguments Arguments(bool own_connection) {
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
   // Despite its name this is how long one attempt to connect may take: a daemon on a busy machine
   // may be slow to greet. One that is not there refuses at once.
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectAttemptMs);
   if (own_connection) {
     // Channels of equal arguments share a connection, so these differ.
     static std::atomic<int> number{0};
